@@ -1,0 +1,92 @@
+"""What each array of a dataset must be: one check each, which returns a read-only copy."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+def read_only(array: NDArray[Scalar]) -> NDArray[Scalar]:
+    """Forbid writing to `array` and return it."""
+    array.setflags(write=False)
+    return array
+
+
+def check_latency(values: ArrayLike) -> NDArray[np.float64]:
+    """(n,) float64 with n >= 1; finite and above 0 s."""
+    latency: NDArray[np.float64] = _array("latency", values, np.float64, ndim=1)
+    if len(latency) == 0:
+        raise ValueError("latency must hold at least one request, got none")
+    _require("latency", latency, np.isfinite(latency) & (latency > 0), "finite and above 0 s")
+    return latency
+
+
+def check_embeddings(values: ArrayLike | None, n: int) -> NDArray[np.float32] | None:
+    """(n, d) float32 with d >= 1; finite."""
+    if values is None:
+        return None
+    embeddings: NDArray[np.float32] = _array("embeddings", values, np.float32, ndim=2, length=n)
+    if embeddings.shape[1] == 0:
+        raise ValueError(f"embeddings must have at least one column, got shape {embeddings.shape}")
+    _require("embeddings", embeddings, np.isfinite(embeddings).all(axis=1), "finite")
+    return embeddings
+
+
+def check_prompts(values: Sequence[str] | None, n: int) -> tuple[str, ...] | None:
+    """N strings."""
+    if values is None:
+        return None
+    prompts = tuple(values)
+    if isinstance(values, str) or not all(isinstance(prompt, str) for prompt in prompts):
+        raise ValueError("prompts must be a sequence of strings")
+    _require_length("prompts", len(prompts), n)
+    return prompts
+
+
+def check_counts(name: str, values: ArrayLike | None, n: int) -> NDArray[np.int32] | None:
+    """(n,) int32; whole numbers from 0."""
+    if values is None:
+        return None
+    exact: NDArray[np.float64] = _array(name, values, np.float64, ndim=1, length=n)
+    fits = (exact >= 0) & (exact <= np.iinfo(np.int32).max) & (exact == np.floor(exact))
+    _require(name, exact, fits, "a whole number of tokens from 0")
+    return read_only(exact.astype(np.int32))
+
+
+def check_slowdown(values: ArrayLike | None) -> NDArray[np.float64] | None:
+    """(L,) float64 with L >= 1; finite and above 0; the first entry is 1."""
+    if values is None:
+        return None
+    curve: NDArray[np.float64] = _array("slowdown", values, np.float64, ndim=1)
+    _require("slowdown", curve, np.isfinite(curve) & (curve > 0), "finite and above 0")
+    if len(curve) == 0 or curve[0] != 1.0:
+        raise ValueError(f"slowdown must start with s(1) = 1, got {curve[:3].tolist()}")
+    return curve
+
+
+def _array(
+    name: str, values: ArrayLike, dtype: DTypeLike, *, ndim: int, length: int | None = None
+) -> NDArray[Any]:
+    try:
+        array = np.array(values, dtype=dtype)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be an array of numbers: {error}") from error
+    if array.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} dimension(s), got shape {array.shape}")
+    if length is not None:
+        _require_length(name, len(array), length)
+    return read_only(array)
+
+
+def _require_length(name: str, length: int, n: int) -> None:
+    if length != n:
+        raise ValueError(f"{name} must have one row per request: {n}, got {length}")
+
+
+def _require(name: str, array: NDArray[Any], good: ArrayLike, allowed: str) -> None:
+    if not np.all(good):
+        row = int(np.argmin(good))
+        raise ValueError(f"{name} must be {allowed}; row {row} is {array[row]}")

@@ -1,0 +1,181 @@
+"""Datasets in memory: checks, immutability, splits and embedding tables."""
+
+import copy
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from edgecloud_gym.dataset import RequestDataset, prompts_digest
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"latency": []}, "at least one request"),
+        ({"latency": [[1.0]]}, r"latency must have 1 dimension\(s\), got shape \(1, 1\)"),
+        ({"latency": ["x"]}, "latency must be an array of numbers"),
+        ({"latency": [1.0, np.nan]}, "latency must be finite and above 0 s; row 1 is nan"),
+        ({"latency": [0.0]}, "row 0 is 0.0"),
+        ({"latency": [1.0], "embeddings": [1.0]}, r"embeddings must have 2 dimension\(s\)"),
+        ({"latency": [1.0], "embeddings": [[]]}, "at least one column"),
+        ({"latency": [1.0], "embeddings": [[np.inf, 0.0]]}, "embeddings must be finite; row 0"),
+        ({"latency": [1.0], "prompts": "x"}, "prompts must be a sequence of strings"),
+        ({"latency": [1.0], "prompts": ["x", "y"]}, "prompts must have one row per request: 1"),
+        ({"latency": [1.0], "prompt_tokens": [1.5]}, "prompt_tokens must be a whole number"),
+        ({"latency": [1.0], "response_tokens": [-1]}, "response_tokens must be a whole number"),
+        ({"latency": [1.0], "response_tokens": [2**31]}, "response_tokens must be a whole number"),
+        ({"latency": [1.0], "slowdown": []}, r"must start with s\(1\) = 1"),
+        ({"latency": [1.0], "slowdown": [1.0, 0.0]}, "slowdown must be finite and above 0; row 1"),
+    ],
+)
+def test_bad_arrays(arrays: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RequestDataset.from_arrays(**arrays)
+
+
+def test_arrays_are_read_only_copies_and_survive_copy_and_pickle() -> None:
+    latency = np.array([1.0, 2.0])
+    data = RequestDataset.from_arrays(latency, embeddings=np.eye(2), prompts=["a", "b"])
+    latency[0] = 9.0
+    assert data.latency[0] == 1.0
+    assert copy.deepcopy(data) is data
+    twin = pickle.loads(pickle.dumps(data))
+    assert twin.prompts == ("a", "b")
+    for array in (data.latency, data.embeddings, twin.latency, twin.embedding_table(2)):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0.0
+
+
+def test_split_is_disjoint_complete_and_about_one_fifth() -> None:
+    prompts = [f"question {i}" for i in range(5000)]
+    for given_prompts in (prompts, None):
+        data = RequestDataset.from_arrays(np.ones(5000), prompts=given_prompts)
+        train, test = data.rows("train"), data.rows("test")
+        assert_array_equal(np.sort(np.concatenate([train, test])), data.rows("all"))
+        assert test.dtype == np.int32
+        assert abs(len(test) - 1000) < 4 * np.sqrt(5000 * 0.2 * 0.8)
+
+
+@given(prompts=st.lists(st.text(max_size=3), min_size=1, max_size=30), extra=st.text())
+def test_split_depends_on_the_prompt_alone(prompts: list[str], extra: str) -> None:
+    def side(texts: list[str]) -> dict[str, bool]:
+        data = RequestDataset.from_arrays(np.ones(len(texts)), prompts=texts)
+        is_test = data._is_test
+        sides = dict(zip(texts, is_test, strict=True))
+        assert all(sides[text] == value for text, value in zip(texts, is_test, strict=True))
+        return sides
+
+    before, after = side(prompts), side([extra, *prompts[::-1]])
+    assert all(after[text] == before[text] for text in before)
+
+
+def test_split_never_changes() -> None:
+    # A changed hash would move prompts from one side to the other between releases.
+    data = RequestDataset.from_arrays(np.ones(20), prompts=[f"prompt {i}" for i in range(20)])
+    assert_array_equal(data.rows("test"), [0, 4, 9])
+
+
+def test_split_faults() -> None:
+    data = RequestDataset.from_arrays([1.0])
+    with pytest.raises(ValueError, match="split must be one of all, train, test, got 'validation'"):
+        data.rows("validation")
+    empty = "test" if len(data.rows("train" if not data._is_test[0] else "test")) else "train"
+    with pytest.raises(ValueError, match=f"split '{empty}' of .* is empty"):
+        data.rows(empty)
+
+
+def test_digest() -> None:
+    assert prompts_digest(["ab", "c"]) != prompts_digest(["a", "bc"])
+    assert prompts_digest(["a", "b"]) != prompts_digest(["b", "a"])
+    assert prompts_digest(["\ud800"]) == prompts_digest(["\ud800"])
+
+
+@pytest.fixture(scope="module")
+def stretched() -> RequestDataset:
+    """Embeddings with standard deviations 30, 20, 10 and 1 along unknown axes, far from 0."""
+    rng = np.random.default_rng(3)
+    rotation = np.linalg.qr(rng.normal(size=(4, 4)))[0]
+    points = rng.normal(size=(4000, 4)) * [30.0, 20.0, 10.0, 1.0] @ rotation + 100.0
+    return RequestDataset.from_arrays(np.ones(4000), embeddings=points)
+
+
+def test_components_are_ordered_uncorrelated_and_on_one_scale(stretched: RequestDataset) -> None:
+    table = stretched.embedding_table(3)
+    assert table.shape == (4000, 3)
+    assert table.dtype == np.float32
+    train = table[stretched.rows("train")].astype(np.float64)
+    covariance = np.cov(train, rowvar=False, bias=True)
+    assert_allclose(train.mean(axis=0), 0.0, atol=1e-5)
+    assert covariance[0, 0] == pytest.approx(1.0, rel=1e-5)
+    assert_allclose(np.sqrt(np.diag(covariance)), [1.0, 2 / 3, 1 / 3], rtol=0.05)
+    assert_allclose(covariance - np.diag(np.diag(covariance)), 0.0, atol=1e-5)
+
+
+def test_full_width_is_centred_and_scaled_but_not_rotated(stretched: RequestDataset) -> None:
+    full, rotated = stretched.embedding_table(None), stretched.embedding_table(4)
+    difference = full.astype(np.float64) * np.sqrt(scale_squared(stretched))
+    assert stretched.embeddings is not None
+    centre = stretched.embeddings[stretched.rows("train")].mean(axis=0, dtype=np.float64)
+    assert_allclose(difference, stretched.embeddings - centre, atol=1e-3)
+    # A rotation keeps distances.
+    assert_allclose(np.linalg.norm(full, axis=1), np.linalg.norm(rotated, axis=1), rtol=1e-4)
+
+
+def scale_squared(data: RequestDataset) -> float:
+    assert data.embeddings is not None
+    train = data.embeddings[data.rows("train")]
+    return float(np.linalg.eigvalsh(np.cov(train, rowvar=False, bias=True))[-1])
+
+
+def test_fewer_components_are_the_first_of_more(stretched: RequestDataset) -> None:
+    assert_allclose(
+        stretched.embedding_table(2), stretched.embedding_table(4)[:, :2], rtol=1e-5, atol=1e-6
+    )
+
+
+def test_table_does_not_see_the_test_side(stretched: RequestDataset) -> None:
+    assert stretched.embeddings is not None
+    moved = stretched.embeddings.copy()
+    moved[stretched.rows("test")] *= 5.0
+    other = RequestDataset.from_arrays(np.ones(4000), embeddings=moved)
+    train = stretched.rows("train")
+    assert_array_equal(other.embedding_table(3)[train], stretched.embedding_table(3)[train])
+
+
+def test_table_is_deterministic_cached_and_has_fixed_signs(stretched: RequestDataset) -> None:
+    assert stretched.embedding_table(2) is stretched.embedding_table(2)
+    twin = pickle.loads(pickle.dumps(stretched))
+    assert_array_equal(twin.embedding_table(2), stretched.embedding_table(2))
+    mirrored = RequestDataset.from_arrays([1.0] * 3, embeddings=[[0.0, 3], [0, 1], [0, 2]])
+    assert np.argmax(mirrored.embedding_table(1)) == 0  # the axis points upwards
+
+
+def test_outliers_are_clipped() -> None:
+    embeddings = np.zeros((1000, 1))
+    embeddings[0] = 1e6
+    data = RequestDataset.from_arrays(np.ones(1000), embeddings=embeddings)
+    assert data.embedding_table(1).max() == 10.0
+
+
+def test_directions_without_variance_are_zero() -> None:
+    flat = np.outer(np.arange(10.0), [3.0, 4.0, 0.0]) + 7.0
+    table = RequestDataset.from_arrays(np.ones(10), embeddings=flat).embedding_table(3)
+    assert_array_equal(table[:, 1:], 0.0)
+    equal = RequestDataset.from_arrays(np.ones(3), embeddings=np.full((3, 2), 0.1))
+    assert_array_equal(equal.embedding_table(2), 0.0)
+    assert_array_equal(equal.embedding_table(None), 0.0)
+    single = RequestDataset.from_arrays([1.0], embeddings=[[1.0, 2.0]])
+    assert_array_equal(single.embedding_table(1), 0.0)
+
+
+@pytest.mark.parametrize("dim", [0, -1, 5, True])
+def test_bad_dimension(stretched: RequestDataset, dim: int) -> None:
+    with pytest.raises(ValueError, match=rf"must be 1 to 4, .*got {dim}"):
+        stretched.embedding_table(dim)
+    with pytest.raises(ValueError, match="has no embeddings"):
+        RequestDataset.from_arrays([1.0]).embedding_table(1)
