@@ -1,0 +1,255 @@
+"""The settings of a cloud-edge system: one frozen, validated object."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecloud_gym.arrivals import ArrivalProcess, make_arrivals
+from edgecloud_gym.dataset import RequestDataset
+
+Priority: TypeAlias = (
+    NDArray[np.float64] | Callable[[NDArray[np.float32]], NDArray[np.float64]] | None
+)
+
+STATIC: Final = "static"
+CONTINUOUS: Final = "continuous"
+REWARD_TERMS: Final = ("jct", "makespan", "completed", "cloud_seconds", "slo_violations")
+DEFAULT_LOAD: Final = 0.9
+NOT_APPLICABLE: Final = object()  # among an environment's defaults: a setting it does not have
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SystemConfig:
+    """Everything that defines a cloud-edge system and its workload.
+
+    An instance is valid: construction raises ``TypeError`` or ``ValueError`` naming the setting,
+    its value and what is allowed.
+
+    Attributes:
+        batching: ``"static"`` or ``"continuous"`` batching on the edge; set by the environment id.
+        dataset: A bundled name, a path to JSONL or Parquet, or a `RequestDataset`.
+        split: ``"train"``, ``"test"`` or ``"all"``: which prompts arrive.
+        prompt_order: ``"shuffle"`` (each prompt once before any repeats) or ``"sequential"``
+            (request i is row i mod n of the split).
+        arrivals: A name or an object of `edgecloud_gym.arrivals`.
+        arrival_rate: Mean arrival rate (requests/s); excludes ``load``.
+        load: Arrival rate as a fraction of the system's capacity; excludes ``arrival_rate``.
+            Neither means 0.9, except for a `Trace`, which then keeps its own times.
+        duration: Arrivals stop at this time (s).
+        drain: Whether the episode goes on until the last request is done (``True``) or is
+            truncated at ``duration``.
+        edge_concurrency: Edge batches side by side (static) or sequence slots (continuous).
+        edge_batch_capacity: Largest edge batch (static batching only).
+        edge_slowdown: ``None`` (no slowdown), ``"measured"`` (the dataset's curve), or an array
+            whose entry n - 1 is s(n).
+        cloud_concurrency: Cloud slots.
+        cloud_time_multiplier: Cloud inference time as a multiple of the edge's.
+        network_rtt: Network round trip to the cloud (s).
+        candidate_pool_size: Waiting requests shown to the agent, M.
+        priority: Order of the waiting queue, lower first: ``None`` (arrival order), one score per
+            dataset row, or a callable from embeddings (n, D) to scores (n,).
+        work_conserving: Whether slots that an action leaves idle take the remaining candidates.
+        observe: ``"embedding"`` or ``"id"``: what identifies a candidate in the observation.
+        embedding_dim: Leading principal components kept, all if there are fewer; ``None`` is the
+            full width, not rotated.
+        reward: ``"jct"``, another term's name, or a mapping from terms to weights.
+        slo: Service-level objective on the JCT (s), or ``None``.
+        history_length: Telemetry samples in the observation, H; 0 for none.
+        telemetry_interval: Time between telemetry samples (s).
+    """
+
+    batching: str = STATIC
+    dataset: str | Path | RequestDataset = "smollm2-135m"
+    split: str = "all"
+    prompt_order: str = "shuffle"
+    arrivals: str | ArrivalProcess = "poisson"
+    arrival_rate: float | None = None
+    load: float | None = None
+    duration: float = 600.0
+    drain: bool = True
+    edge_concurrency: int = 1
+    edge_batch_capacity: int = 4
+    edge_slowdown: str | NDArray[np.float64] | None = None
+    cloud_concurrency: int = 8
+    cloud_time_multiplier: float = 0.7
+    network_rtt: float = 0.05
+    candidate_pool_size: int = 32
+    priority: Priority = None
+    work_conserving: bool = True
+    observe: str = "embedding"
+    embedding_dim: int | None = 64
+    reward: str | Mapping[str, float] = "jct"
+    slo: float | None = None
+    history_length: int = 0
+    telemetry_interval: float = 1.0
+    reward_weights: Mapping[str, float] = field(init=False, repr=False)
+    arrival_process: ArrivalProcess = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        _check_choice("batching", self.batching, (STATIC, CONTINUOUS))
+        _check_dataset(self.dataset)
+        _check_choice("split", self.split, ("all", "train", "test"))
+        _check_choice("prompt_order", self.prompt_order, ("shuffle", "sequential"))
+        if self.arrival_rate is not None and self.load is not None:
+            raise ValueError(
+                f"arrival_rate={self.arrival_rate!r} and load={self.load!r}: give at most one"
+            )
+        for name in ("duration", "cloud_time_multiplier", "telemetry_interval"):
+            _check_number(name, getattr(self, name), above=0.0)
+        for name in ("arrival_rate", "load", "slo"):
+            if getattr(self, name) is not None:
+                _check_number(name, getattr(self, name), above=0.0)
+        _check_number("network_rtt", self.network_rtt, least=0.0)
+        for name in ("drain", "work_conserving"):
+            _check_bool(name, getattr(self, name))
+        for name, least in (
+            ("edge_concurrency", 0),
+            ("cloud_concurrency", 0),
+            ("edge_batch_capacity", 1),
+            ("candidate_pool_size", 1),
+            ("history_length", 0),
+        ):
+            _check_integer(name, getattr(self, name), least)
+        if self.edge_concurrency == 0 and self.cloud_concurrency == 0:
+            raise ValueError(
+                "edge_concurrency=0 and cloud_concurrency=0: at least one must be positive"
+            )
+        if self.embedding_dim is not None:
+            _check_integer("embedding_dim", self.embedding_dim, 1)
+        _check_choice("observe", self.observe, ("embedding", "id"))
+        self._set("edge_slowdown", _checked_slowdown(self.edge_slowdown))
+        self._set("priority", _checked_priority(self.priority))
+        self._set("reward_weights", _checked_reward(self.reward, self.slo))
+        self._set("arrival_process", make_arrivals(self.arrivals))
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_settings(
+        cls, settings: Mapping[str, Any], defaults: Mapping[str, Any]
+    ) -> SystemConfig:
+        """Builds a configuration from a user's settings over an environment's defaults.
+
+        Args:
+            settings: What the user gave, by name.
+            defaults: What the environment id sets; names mapped to `NOT_APPLICABLE` are refused.
+
+        Raises:
+            TypeError: If a setting is unknown, does not apply to this environment, or has the
+                wrong type.
+            ValueError: If a value is out of range.
+        """
+        known = settable(defaults)
+        for name, value in settings.items():
+            if name not in known:
+                raise TypeError(_unknown_setting(name, value, known))
+        fixed = {name: value for name, value in defaults.items() if value is not NOT_APPLICABLE}
+        return cls(**{**fixed, **settings})
+
+
+def settable(defaults: Mapping[str, Any]) -> list[str]:
+    """Returns the names that a user may set in an environment with these defaults."""
+    names = [f.name for f in dataclasses.fields(SystemConfig) if f.init and f.name != "batching"]
+    return [name for name in names if defaults.get(name) is not NOT_APPLICABLE]
+
+
+def _unknown_setting(name: str, value: object, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    allowed = ", ".join(known)
+    return f"unknown setting {name}={value!r}{hint}; this environment takes: {allowed}"
+
+
+def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r}: must be one of {', '.join(map(repr, allowed))}")
+
+
+def _check_bool(name: str, value: object) -> None:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}={value!r}: must be True or False")
+
+
+def _check_integer(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name}={value!r}: must be an integer >= {least}")
+    if value < least:
+        raise ValueError(f"{name}={value!r}: must be an integer >= {least}")
+
+
+def _check_number(
+    name: str, value: object, *, above: float | None = None, least: float | None = None
+) -> None:
+    bound = f"> {above:g}" if above is not None else f">= {least:g}" if least is not None else ""
+    allowed = f"must be a finite number {bound}".rstrip()
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name}={value!r}: {allowed}")
+    number = float(value)
+    too_low = (above is not None and number <= above) or (least is not None and number < least)
+    if not math.isfinite(number) or too_low:
+        raise ValueError(f"{name}={value!r}: {allowed}")
+
+
+def _check_dataset(dataset: object) -> None:
+    if not isinstance(dataset, (str, Path, RequestDataset)):
+        raise TypeError(
+            f"dataset={dataset!r}: must be a bundled name, a path or a RequestDataset, "
+            f"not {type(dataset).__name__}"
+        )
+
+
+def _checked_slowdown(slowdown: object) -> str | NDArray[np.float64] | None:
+    if slowdown is None or (isinstance(slowdown, str) and slowdown == "measured"):
+        return slowdown
+    allowed = 'must be None, "measured", or a 1-D array of finite numbers > 0'
+    if isinstance(slowdown, str):
+        raise ValueError(f"edge_slowdown={slowdown!r}: {allowed}")
+    curve = _float_array("edge_slowdown", slowdown, allowed)
+    if curve.ndim != 1 or curve.size == 0 or not np.all(np.isfinite(curve)) or curve.min() <= 0:
+        raise ValueError(f"edge_slowdown={slowdown!r}: {allowed}")
+    return curve
+
+
+def _checked_priority(priority: object) -> Priority:
+    if priority is None or callable(priority):
+        return priority
+    allowed = "must be None, a callable, or a 1-D array with one finite score per dataset row"
+    scores = _float_array("priority", priority, allowed)
+    if scores.ndim != 1 or not np.all(np.isfinite(scores)):
+        raise ValueError(f"priority={priority!r}: {allowed}")
+    return scores
+
+
+def _float_array(name: str, value: object, allowed: str) -> NDArray[np.float64]:
+    try:
+        array = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}={value!r}: {allowed}") from error
+    array.setflags(write=False)
+    return array
+
+
+def _checked_reward(reward: object, slo: float | None) -> Mapping[str, float]:
+    weights = {reward: 1.0} if isinstance(reward, str) else reward
+    if not isinstance(weights, Mapping):
+        raise TypeError(f"reward={reward!r}: must be a term's name or a mapping of weights")
+    if not weights:
+        raise ValueError(f"reward={reward!r}: must name at least one of {', '.join(REWARD_TERMS)}")
+    for term, weight in weights.items():
+        if term not in REWARD_TERMS:
+            raise ValueError(f"reward={reward!r}: terms must be among {', '.join(REWARD_TERMS)}")
+        _check_number(f"reward[{term!r}]", weight)
+    if weights.get("slo_violations") and slo is None:
+        raise ValueError(f"reward={reward!r}: the term 'slo_violations' needs slo (s) to be set")
+    return {term: float(weights.get(term, 0.0)) for term in REWARD_TERMS}

@@ -1,0 +1,390 @@
+"""The compiled event loop: applies decisions and moves lanes from one decision epoch to the next.
+
+Nothing here knows of Gymnasium. `step_lanes` is the only function called from Python; what it does
+is chosen by stage flags, so that one compilation serves stepping, resetting and re-ranking, the
+single environment and the vector environment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from typing import Any, Final
+
+import numba
+import numpy as np
+
+from edgecloud_gym import features, queueing, state
+from edgecloud_gym.capacity import MIN_CLOUD_TIME
+from edgecloud_gym.features import observe_lane, sample_history
+from edgecloud_gym.queueing import admit, oldest_waiting, pop_busy, push_busy, reorder
+from edgecloud_gym.state import ENDED, WAITING
+
+# Stages of `step_lanes`.
+APPLY: Final = 1  # the action
+ADVANCE: Final = 2  # to the next decision epoch
+OBSERVE: Final = 4  # admit the arrivals and write the observation
+REORDER: Final = 8  # rank the waiting queue anew
+HOLD: Final = 16  # a step in which nothing happens and no time passes
+STEP: Final = APPLY | ADVANCE | OBSERVE
+START: Final = ADVANCE | OBSERVE
+
+WAIT: Final = 0
+EDGE: Final = 1
+CLOUD: Final = 2
+
+
+@numba.njit
+def _join_edge(lane, requests, slots, members, request):
+    """Puts a request into the free edge slot that the next `_close_edge` starts."""
+    slot = slots[lane.edge_busy].order
+    members[slot, slots[slot].count] = request
+    slots[slot].count += 1
+    requests[request].slot = slot
+    requests[request].dispatch = lane.now
+    lane.queue_length -= 1
+    lane.edge_requests += 1
+
+
+@numba.njit
+def _close_edge(p, lane, requests, slots, members, table, slowdown):
+    """Starts what `_join_edge` gathered; returns its processing time (s).
+
+    In continuous batching that time depends on who joins later; the one returned holds if the
+    number of requests on the edge stays as it is.
+    """
+    slot = slots[lane.edge_busy].order
+    count = slots[slot].count
+    work = 0.0
+    for j in range(count):
+        work = max(work, table[requests[members[slot, j]].row].latency)
+    slots[slot].start = lane.now
+    if p.continuous:
+        _read_clock(lane, slowdown, lane.edge_busy)
+        slots[slot].joined = lane.clock
+        slots[slot].mark = lane.clock + work
+        duration = work * slowdown[lane.edge_busy]
+    else:
+        slots[slot].slowdown = slowdown[count - 1]
+        duration = work * slowdown[count - 1]
+        slots[slot].mark = lane.now + duration
+    push_busy(slots, 0, lane.edge_busy, slot)
+    lane.edge_busy += 1
+    _schedule_edge(p, lane, slots, slowdown)
+    return duration
+
+
+@numba.njit
+def _read_clock(lane, slowdown, running):
+    """Advances the virtual clock to now, ``running`` requests having shared the edge since."""
+    if running == 0:
+        lane.clock = 0.0  # restart, so that rounding does not accumulate
+    else:
+        lane.clock += (lane.now - lane.clock_time) / slowdown[running - 1]
+    lane.clock_time = lane.now
+
+
+@numba.njit
+def _schedule_edge(p, lane, slots, slowdown):
+    """Finds the time of the next edge completion."""
+    if lane.edge_busy == 0:
+        lane.next_edge = np.inf
+        return
+    mark = slots[slots[0].order].mark
+    if p.continuous:
+        left = max(0.0, mark - lane.clock)
+        lane.next_edge = lane.clock_time + left * slowdown[lane.edge_busy - 1]
+    else:
+        lane.next_edge = mark
+
+
+@numba.njit
+def _start_cloud(p, lane, requests, slots, table, request):
+    """Sends a request to a free cloud slot; returns its processing time (s)."""
+    first = p.edge_slots
+    slot = slots[first + lane.cloud_busy].order
+    latency = table[requests[request].row].latency
+    duration = max(MIN_CLOUD_TIME, latency * p.multiplier) + p.rtt
+    slots[slot].start = lane.now
+    slots[slot].mark = lane.now + duration
+    slots[slot].count = 1
+    slots[slot].request = request
+    requests[request].slot = slot
+    requests[request].dispatch = lane.now
+    lane.queue_length -= 1
+    push_busy(slots, first, lane.cloud_busy, slot)
+    lane.cloud_busy += 1
+    return duration
+
+
+@numba.njit
+def _apply(p, lane, requests, window, slots, members, table, slowdown, action, step):
+    """Dispatches what the action assigns, then fills idle slots if none may be."""
+    longest = 0.0
+    filled = 0  # requests gathered for the open edge slot
+    for j in range(len(action)):
+        choice = action[j]
+        if choice == WAIT:
+            continue
+        if j < lane.window_size and choice == EDGE and lane.edge_busy < p.edge_slots:
+            _join_edge(lane, requests, slots, members, window[j])
+            filled += 1
+            if filled == p.batch_capacity:
+                duration = _close_edge(p, lane, requests, slots, members, table, slowdown)
+                longest = max(longest, duration)
+                filled = 0
+        elif j < lane.window_size and choice == CLOUD and lane.cloud_busy < p.cloud_slots:
+            duration = _start_cloud(p, lane, requests, slots, table, window[j])
+            longest = max(longest, duration)
+        else:
+            step.invalid_assignments += 1
+    if filled > 0:
+        duration = _close_edge(p, lane, requests, slots, members, table, slowdown)
+        longest = max(longest, duration)
+    if p.work_conserving:
+        duration = _fill_idle(p, lane, requests, window, slots, members, table, slowdown, False)
+        longest = max(longest, duration)
+    step.makespan = -longest
+
+
+@numba.njit
+def _fill_idle(p, lane, requests, window, slots, members, table, slowdown, oldest_first):
+    """Gives idle slots, the edge's first, the candidates in order, or the oldest of all waiting.
+
+    Returns the longest processing time (s) among those dispatched, 0 if there are none.
+    """
+    longest = 0.0
+    filled = 0
+    j = 0
+    while lane.queue_length > 0:
+        to_edge = lane.edge_busy < p.edge_slots
+        if not to_edge and lane.cloud_busy == p.cloud_slots:
+            break
+        if oldest_first:
+            request = oldest_waiting(lane, requests)
+        else:
+            while j < lane.window_size and requests[window[j]].slot != WAITING:
+                j += 1
+            if j == lane.window_size:
+                break
+            request = window[j]
+        if to_edge:
+            _join_edge(lane, requests, slots, members, request)
+            filled += 1
+            if filled == p.batch_capacity:
+                duration = _close_edge(p, lane, requests, slots, members, table, slowdown)
+                longest = max(longest, duration)
+                filled = 0
+        else:
+            longest = max(longest, _start_cloud(p, lane, requests, slots, table, request))
+    if filled > 0:
+        duration = _close_edge(p, lane, requests, slots, members, table, slowdown)
+        longest = max(longest, duration)
+    return longest
+
+
+@numba.njit
+def _complete(p, lane, requests, finished, request, step):
+    requests[request].finish = lane.now
+    finished[lane.done] = request
+    lane.done += 1
+    step.completed += 1
+    if lane.now - requests[request].arrival > p.slo:
+        step.slo_violations += 1
+
+
+@numba.njit
+def _process_events(p, lane, requests, finished, slots, members, slowdown, step):
+    """Processes every completion and arrival that is due now."""
+    while lane.edge_busy > 0 and lane.next_edge <= lane.now:
+        if p.continuous:
+            # The clock reads exactly the finishing mark: no drift from the time's rounding.
+            lane.clock = slots[slots[0].order].mark
+            lane.clock_time = lane.now
+        slot = slots[0].order
+        count = slots[slot].count
+        for j in range(count):
+            _complete(p, lane, requests, finished, members[slot, j], step)
+        pop_busy(slots, 0, lane.edge_busy)
+        lane.edge_busy -= 1
+        lane.edge_requests -= count
+        _schedule_edge(p, lane, slots, slowdown)
+    first = p.edge_slots
+    while lane.cloud_busy > 0 and slots[slots[first].order].mark <= lane.now:
+        slot = pop_busy(slots, first, lane.cloud_busy)
+        lane.cloud_busy -= 1
+        _complete(p, lane, requests, finished, slots[slot].request, step)
+    while lane.arrived < lane.requests and requests[lane.arrived].arrival <= lane.now:
+        lane.arrived += 1
+        lane.queue_length += 1
+
+
+@numba.njit
+def _next_event(p, lane, requests, slots):
+    time = lane.next_edge
+    if lane.cloud_busy > 0:
+        time = min(time, slots[slots[p.edge_slots].order].mark)
+    if lane.arrived < lane.requests:
+        time = min(time, requests[lane.arrived].arrival)
+    return time
+
+
+@numba.njit
+def _pass_time(p, lane, history, until, step):
+    """Moves the clock to ``until``, over which nothing happens, and integrates."""
+    if history.shape[0] > 0:
+        while lane.next_sample <= until:
+            sample_history(p, lane, history)
+    passed = until - lane.now
+    step.jct -= passed * (lane.queue_length + lane.edge_requests + lane.cloud_busy)
+    step.cloud_seconds += passed * lane.cloud_busy
+    lane.now = until
+
+
+@numba.njit
+def _is_epoch(p, lane):
+    free = lane.edge_busy < p.edge_slots or lane.cloud_busy < p.cloud_slots
+    return free and lane.queue_length > 0
+
+
+@numba.njit
+def _advance(
+    p, lane, requests, finished, window, slots, members, history, table, slowdown, moved, step
+):
+    """Moves to the next decision epoch, or to the end of the episode.
+
+    ``moved`` tells whether the action dispatched anything: if so, now may be an epoch again.
+    """
+    while not (moved and _is_epoch(p, lane)):
+        time = _next_event(p, lane, requests, slots)
+        if not p.drain and time > p.duration:
+            _pass_time(p, lane, history, p.duration, step)
+            step.truncated = True
+            break
+        if time == np.inf:
+            if lane.queue_length == 0:
+                step.terminated = True
+                break
+            waiting = lane.queue_length
+            _fill_idle(p, lane, requests, window, slots, members, table, slowdown, True)
+            step.forced_dispatches += waiting - lane.queue_length
+        else:
+            _pass_time(p, lane, history, time, step)
+            _process_events(p, lane, requests, finished, slots, members, slowdown, step)
+        moved = True
+    if step.terminated or step.truncated:
+        lane.phase = ENDED
+
+
+@numba.njit
+def _begin_step(lane, step):
+    step.invalid_assignments = 0
+    step.forced_dispatches = 0
+    step.jct = 0.0
+    step.completed = 0
+    step.cloud_seconds = 0.0
+    step.slo_violations = 0
+    step.makespan = 0.0
+    step.terminated = False
+    step.truncated = False
+    lane.epoch_time = lane.now
+    lane.done_before = lane.done
+
+
+@numba.njit
+def _end_step(p, lane, step):
+    step.time = lane.now
+    step.elapsed = lane.now - lane.epoch_time
+    step.queue_length = lane.queue_length
+    step.in_service = lane.edge_requests + lane.cloud_busy
+    step.completed_total = lane.done
+    step.reward = (
+        p.weight_jct * step.jct
+        + p.weight_makespan * step.makespan
+        + p.weight_completed * step.completed
+        + p.weight_cloud_seconds * step.cloud_seconds
+        + p.weight_slo_violations * step.slo_violations
+    )
+
+
+def _source_digest() -> str:
+    """Identifies the compiled sources, all of them.
+
+    Numba's disk cache looks only at the file of the function it caches, and would serve old
+    machine code after a change in the modules that this one calls.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for module in (state, queueing, features):
+        digest.update(inspect.getsource(module).encode())
+    return digest.hexdigest()
+
+
+def _compile(sources: str) -> Callable[..., Any]:
+    # Nothing is allocated here, so that Numba's reference counting can be off: its atomic
+    # operations on views were 60 % of a step.
+    @numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+    def step_lanes(
+        stage,
+        first,
+        last,
+        active,
+        actions,
+        parameters,
+        slowdown,
+        table,
+        embeddings,
+        lanes,
+        requests,
+        finished,
+        window,
+        heap,
+        slots,
+        members,
+        history,
+        steps,
+        out,
+        ids,
+        masks,
+    ):
+        sources  # noqa: B018 - captured, so that it is part of the cache key
+        p = parameters[0]
+        for i in range(first, last):
+            if not active[i]:
+                continue
+            lane = lanes[i]
+            step = steps[i]
+            queue = requests[i]
+            done = finished[i]
+            head = window[i]
+            rest = heap[i]
+            pool = slots[i]
+            batch = members[i]
+            ring = history[i]
+            moved = False
+            if stage & (APPLY | ADVANCE | HOLD):
+                _begin_step(lane, step)
+            if stage & APPLY:
+                before = lane.queue_length
+                _apply(p, lane, queue, head, pool, batch, table, slowdown, actions[i], step)
+                moved = lane.queue_length < before
+            if stage & ADVANCE:
+                _advance(
+                    p, lane, queue, done, head, pool, batch, ring, table, slowdown, moved, step
+                )
+            if stage & (ADVANCE | HOLD):
+                _end_step(p, lane, step)
+            if stage & REORDER:
+                reorder(p, lane, queue, head, rest)
+            if stage & OBSERVE:
+                admit(p, lane, queue, table, head, rest)
+                observe_lane(
+                    p, lane, i, len(lanes), queue, head, pool, ring, table, slowdown, embeddings,
+                    step, out, ids, masks,
+                )  # fmt: skip
+
+    compiled: Callable[..., Any] = step_lanes
+    return compiled
+
+
+step_lanes = _compile(_source_digest())

@@ -1,0 +1,272 @@
+"""What a lane has done, read from its state: completions, request log, telemetry, snapshot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecloud_gym.simulator import Simulator
+from edgecloud_gym.state import WAITING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EDGE_NODE: Final = 0
+CLOUD_NODE: Final = 1
+NODE_NAMES: Final = np.array(["edge", "cloud"], dtype=object)
+
+COMPLETION_DTYPE: Final = np.dtype(
+    [
+        ("request", "i8"),
+        ("row", "i8"),
+        ("node", "i8"),
+        ("arrival", "f8"),
+        ("dispatch", "f8"),
+        ("finish", "f8"),
+        ("processing_time", "f8"),
+        ("base_time", "f8"),
+    ]
+)
+
+
+def completions(simulator: Simulator, lane: int) -> NDArray[np.void]:
+    """Returns what finished since the last step, in order of completion, `COMPLETION_DTYPE`.
+
+    ``processing_time`` is the time in service (s), ``base_time`` the request's own single-request
+    inference time (s): in a batch the former is the batch's, the latter each request's own.
+    """
+    record = simulator.state.lanes[lane]
+    done = simulator.state.finished[lane, record["done_before"] : record["done"]]
+    requests = simulator.state.requests[lane][done]
+    table = np.empty(len(done), COMPLETION_DTYPE)
+    table["request"] = done
+    for name in ("row", "arrival", "dispatch", "finish"):
+        table[name] = requests[name]
+    table["node"] = requests["slot"] >= simulator.config.edge_concurrency
+    table["processing_time"] = requests["finish"] - requests["dispatch"]
+    table["base_time"] = simulator.dataset.latency[requests["row"]]
+    return table
+
+
+def request_log(simulator: Simulator, lane: int) -> pd.DataFrame:
+    """Returns one row per request that has arrived, in order of arrival.
+
+    Columns: ``request_id``, ``prompt_row``, ``arrival_time``, ``start_time``,
+    ``completion_time``, ``node`` ("edge", "cloud" or None), ``base_latency``,
+    ``processing_time``, ``queueing_delay``, ``jct``; times in s. What is not known yet, the base
+    latency of a request that is not done above all, is NaN.
+    """
+    import pandas as pd
+
+    arrived = int(simulator.state.lanes[lane]["arrived"])
+    requests = simulator.state.requests[lane, :arrived]
+    done = np.isfinite(requests["finish"])
+    dispatched = requests["slot"] != WAITING
+    on_cloud = requests["slot"] >= simulator.config.edge_concurrency
+    node = NODE_NAMES[on_cloud.astype(np.int64)]
+    node[~dispatched] = None
+    return pd.DataFrame(
+        {
+            "request_id": np.arange(arrived),
+            "prompt_row": requests["row"].astype(np.int64),
+            "arrival_time": requests["arrival"].copy(),
+            "start_time": requests["dispatch"].copy(),
+            "completion_time": requests["finish"].copy(),
+            "node": pd.Series(node, dtype=object),
+            "base_latency": np.where(done, simulator.dataset.latency[requests["row"]], np.nan),
+            "processing_time": requests["finish"] - requests["dispatch"],
+            "queueing_delay": requests["dispatch"] - requests["arrival"],
+            "jct": requests["finish"] - requests["arrival"],
+        }
+    )
+
+
+def telemetry(simulator: Simulator, lane: int, interval: float | None) -> pd.DataFrame:
+    """Returns the system's state over time, worked out from the requests' times.
+
+    Args:
+        simulator: The simulator.
+        lane: Which lane.
+        interval: Time between rows (s); ``None`` gives a row per moment at which something was
+            dispatched, the state being that right after it.
+
+    Returns:
+        Columns ``timestamp`` (s), ``queue_length``, ``edge_busy``, ``edge_total``,
+        ``batch_capacity``, ``cloud_busy``, ``cloud_total``, and ``reward``: the paper's
+        S_t = -max(processing times just dispatched), summed since the previous row; NaN where
+        one of them is not done yet.
+    """
+    import pandas as pd
+
+    config = simulator.config
+    record = simulator.state.lanes[lane]
+    requests = simulator.state.requests[lane, : int(record["arrived"])]
+    started = requests[requests["slot"] != WAITING]
+    moments, index = np.unique(started["dispatch"], return_inverse=True)
+    longest = np.zeros(len(moments))
+    np.maximum.at(longest, index, started["finish"] - started["dispatch"])
+    if interval is None:
+        times = moments
+    else:
+        times = np.arange(0.0, float(record["now"]) + interval * 1e-9, interval)
+    rows = np.searchsorted(times, moments, side="left")
+    reward = -np.bincount(rows, weights=longest, minlength=len(times) + 1)[: len(times)]
+    on_edge = started["slot"] < config.edge_concurrency
+    edge, cloud = started[on_edge], started[~on_edge]
+    # A batch is one busy slot: count its start and finish once.
+    _, first = np.unique(edge[["slot", "dispatch"]], return_index=True)
+    batches = edge[first]
+    arrived = np.searchsorted(requests["arrival"], times, side="right")
+    dispatched = np.searchsorted(np.sort(started["dispatch"]), times, side="right")
+    return pd.DataFrame(
+        {
+            "timestamp": times,
+            "queue_length": arrived - dispatched,
+            "edge_busy": _busy(batches, times),
+            "edge_total": config.edge_concurrency,
+            "batch_capacity": int(simulator.state.members.shape[2]),
+            "cloud_busy": _busy(cloud, times),
+            "cloud_total": config.cloud_concurrency,
+            "reward": reward,
+        }
+    )
+
+
+def _busy(services: NDArray[np.void], times: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Returns how many services run at each time; one that ends then has ended."""
+    begun = np.searchsorted(np.sort(services["dispatch"]), times, side="right")
+    finish = services["finish"]
+    ended = np.searchsorted(np.sort(finish[np.isfinite(finish)]), times, side="right")
+    return begun - ended
+
+
+@dataclass(frozen=True)
+class SlotView:
+    """A slot as a viewer sees it.
+
+    Attributes:
+        requests: Who runs there; empty if idle.
+        elapsed: Time since they started (s).
+        progress: Share of the work that is done, in [0, 1].
+        shares: Each one's own work as a share of the slot's, in (0, 1]: a batch lasts as long as
+            its longest member.
+    """
+
+    requests: tuple[int, ...]
+    elapsed: float
+    progress: float
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A lane at one moment, for people to look at; it shows what agents must not see.
+
+    Attributes:
+        time: Simulated time (s).
+        duration: When arrivals stop (s).
+        continuous: Whether the edge batches continuously.
+        batch_capacity: Largest edge batch.
+        queue_length: Waiting requests.
+        pool_size: How many of them are candidates at most, M.
+        candidates: Request ids at the head of the queue.
+        ages: Their time since arrival (s).
+        edge: Edge slots.
+        cloud: Cloud slots.
+        completed: Requests done.
+        arrived: Requests arrived.
+        offloaded: Requests dispatched to the cloud.
+        mean_jct: Mean JCT of the requests done (s), NaN if there is none.
+        finish_times: Completion times of the latest requests done (s), float64 (n,).
+        jcts: Their JCTs (s), float64 (n,).
+        on_cloud: Whether the cloud served them, bool (n,).
+    """
+
+    time: float
+    duration: float
+    continuous: bool
+    batch_capacity: int
+    queue_length: int
+    pool_size: int
+    candidates: tuple[int, ...]
+    ages: tuple[float, ...]
+    edge: tuple[SlotView, ...]
+    cloud: tuple[SlotView, ...]
+    completed: int
+    arrived: int
+    offloaded: int
+    mean_jct: float
+    finish_times: NDArray[np.float64]
+    jcts: NDArray[np.float64]
+    on_cloud: NDArray[np.bool_]
+
+    @property
+    def running(self) -> int:
+        """Requests in service."""
+        return sum(len(slot.requests) for slot in (*self.edge, *self.cloud))
+
+
+def snapshot(simulator: Simulator, lane: int, recent: int = 400) -> Snapshot:
+    """Returns a lane as a viewer sees it, with the ``recent`` latest completions."""
+    config = simulator.config
+    state = simulator.state
+    record = state.lanes[lane]
+    now = float(record["now"])
+    requests = state.requests[lane]
+    arrived = requests[: int(record["arrived"])]
+    window = state.window[lane, : int(record["window_size"])]
+    done = state.finished[lane, : int(record["done"])]
+    jcts = requests["finish"][done] - requests["arrival"][done]
+    latest = done[-recent:]
+    slots = config.edge_concurrency + config.cloud_concurrency
+    views = [_slot_view(simulator, lane, slot, now) for slot in range(slots)]
+    return Snapshot(
+        time=now,
+        duration=config.duration,
+        continuous=bool(config.batching == "continuous"),
+        batch_capacity=int(state.members.shape[2]),
+        queue_length=int(record["queue_length"]),
+        pool_size=config.candidate_pool_size,
+        candidates=tuple(window.tolist()),
+        ages=tuple((now - requests["arrival"][window]).tolist()),
+        edge=tuple(views[: config.edge_concurrency]),
+        cloud=tuple(views[config.edge_concurrency :]),
+        completed=int(record["done"]),
+        arrived=len(arrived),
+        offloaded=int(np.count_nonzero(arrived["slot"] >= config.edge_concurrency)),
+        mean_jct=float(jcts.mean()) if len(jcts) else float("nan"),
+        finish_times=requests["finish"][latest],
+        jcts=jcts[-recent:],
+        on_cloud=requests["slot"][latest] >= config.edge_concurrency,
+    )
+
+
+def _slot_view(simulator: Simulator, lane: int, index: int, now: float) -> SlotView:
+    config = simulator.config
+    slot = simulator.state.slots[lane, index]
+    count = int(slot["count"])
+    if count == 0:
+        return SlotView((), 0.0, 0.0, ())
+    elapsed = now - float(slot["start"])
+    on_edge = index < config.edge_concurrency
+    if on_edge and config.batching == "continuous":
+        record = simulator.state.lanes[lane]
+        rate = 1.0 / simulator.workload.slowdown[int(record["edge_busy"]) - 1]
+        clock = float(record["clock"]) + (now - float(record["clock_time"])) * rate
+        done, work = clock - float(slot["joined"]), float(slot["mark"] - slot["joined"])
+    else:
+        done, work = elapsed, float(slot["mark"] - slot["start"])
+    if on_edge:
+        members = simulator.state.members[lane, index, :count].tolist()
+    else:
+        members = [int(slot["request"])]
+    base = simulator.dataset.latency[simulator.state.requests["row"][lane, members]]
+    return SlotView(
+        requests=tuple(members),
+        elapsed=elapsed,
+        progress=min(1.0, max(0.0, done / work)),
+        shares=tuple((base / base.max()).tolist()),
+    )
