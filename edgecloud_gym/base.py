@@ -93,6 +93,11 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         self._running = False
         self._renderer: Renderer | None = None
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A copy (tree search copies environments) must read its own lane, not the original's.
+        self.__dict__.update(state)
+        self._step = self._simulator.state.steps[0]
+
     @property
     def dataset(self) -> RequestDataset:
         """The requests that arrive."""
@@ -227,14 +232,16 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         """Returns one row per request that has arrived; see `records.request_log`."""
         return records.request_log(self._simulator, 0)
 
-    def telemetry(self, interval: float | None = None) -> pd.DataFrame:
+    def telemetry(
+        self, interval: float | None = None, *, per_dispatch: bool = False
+    ) -> pd.DataFrame:
         """Returns the system's state over time; see `records.telemetry`.
 
         Args:
             interval: Time between rows (s); ``telemetry_interval`` by default.
+            per_dispatch: A row per moment of dispatch instead, as in the paper's traces.
         """
-        every = self.config.telemetry_interval if interval is None else interval
-        return records.telemetry(self._simulator, 0, every)
+        return records.telemetry(self._simulator, 0, interval, per_dispatch)
 
     def summary(self) -> dict[str, float]:
         """Returns the episode's metrics so far; see `edgecloud_gym.metrics.summarize`."""

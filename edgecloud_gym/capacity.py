@@ -111,15 +111,16 @@ def resolve_slowdown(config: SystemConfig, dataset: RequestDataset) -> NDArray[n
                 f"{name}={largest}"
             )
         return np.ascontiguousarray(given[:largest])
-    if dataset.slowdown is None:
+    if dataset.slowdown is not None:
+        return _extended(dataset.slowdown, largest)
+    if config.edge_concurrency > 0 and largest > 1:
         warnings.warn(
             f"dataset {dataset.name!r} has no measured slowdown curve: edge requests will not slow "
             "each other down. Give edge_slowdown=None or an array to silence this, or measure "
             "the curve with `edgecloud profile --batch-sizes`.",
             stacklevel=2,
         )
-        return np.ones(largest)
-    return _extended(dataset.slowdown, largest)
+    return np.ones(largest)
 
 
 def _extended(curve: NDArray[np.float64], length: int) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +21,7 @@ from edgecloud_gym.dataset_checks import (
 )
 from edgecloud_gym.dataset_files import (
     OnError,
+    Source,
     bundled_datasets,
     locate,
     read_columns,
@@ -211,7 +212,7 @@ def load_dataset(
     embeddings: str | os.PathLike[str] | ArrayLike | None = None,
     on_error: OnError = "raise",
 ) -> RequestDataset:
-    """Load a dataset.
+    """Load a dataset; a bundled one only once in a process.
 
     Args:
         name_or_path: A bundled name (see `bundled_datasets`); the path of a `.jsonl` or `.parquet`
@@ -236,7 +237,19 @@ def load_dataset(
         raise TypeError(
             f"dataset must be a name, a path or a RequestDataset, got {type(name_or_path).__name__}"
         )
-    source = locate(name_or_path)
+    if embeddings is None and name_or_path in bundled_datasets():
+        return _load_bundled(str(name_or_path))
+    return _load(locate(name_or_path), embeddings, on_error)
+
+
+@cache
+def _load_bundled(name: str) -> RequestDataset:
+    return _load(locate(name), None, "raise")
+
+
+def _load(
+    source: Source, embeddings: str | os.PathLike[str] | ArrayLike | None, on_error: OnError
+) -> RequestDataset:
     columns = read_columns(source.requests, on_error)
     prompts = tuple(columns.prompts)
     given = source.embeddings if embeddings is None else embeddings

@@ -131,7 +131,7 @@ def read_columns(path: Path, on_error: OnError) -> Columns:
         warnings.warn(
             f"{path}: left out {len(left_out)} of {len(entries)} rows; the first: {left_out[0]}",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,  # the caller of load_dataset
         )
     if not rows:
         raise ValueError(f"{path} holds no usable request ({len(left_out)} rows were left out)")

@@ -267,14 +267,14 @@ def _advance(
                 step.terminated = True
                 break
             waiting = lane.queue_length
-            _fill_idle(p, lane, requests, window, slots, members, table, slowdown, True)
+            step.makespan -= _fill_idle(
+                p, lane, requests, window, slots, members, table, slowdown, True
+            )
             step.forced_dispatches += waiting - lane.queue_length
         else:
             _pass_time(p, lane, history, time, step)
             _process_events(p, lane, requests, finished, slots, members, slowdown, step)
         moved = True
-    if step.terminated or step.truncated:
-        lane.phase = ENDED
 
 
 @numba.njit
@@ -293,7 +293,14 @@ def _begin_step(lane, step):
 
 
 @numba.njit
-def _end_step(p, lane, step):
+def _end_step(stage, p, lane, step):
+    if step.terminated or step.truncated:
+        if stage & APPLY:
+            lane.phase = ENDED
+        else:
+            # A reset cannot end an episode: one without arrivals ends at its first step.
+            step.terminated = False
+            step.truncated = False
     step.time = lane.now
     step.elapsed = lane.now - lane.epoch_time
     step.queue_length = lane.queue_length
@@ -373,7 +380,7 @@ def _compile(sources: str) -> Callable[..., Any]:
                     p, lane, queue, done, head, pool, batch, ring, table, slowdown, moved, step
                 )
             if stage & (ADVANCE | HOLD):
-                _end_step(p, lane, step)
+                _end_step(stage, p, lane, step)
             if stage & REORDER:
                 reorder(p, lane, queue, head, rest)
             if stage & OBSERVE:

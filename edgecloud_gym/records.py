@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -84,14 +85,17 @@ def request_log(simulator: Simulator, lane: int) -> pd.DataFrame:
     )
 
 
-def telemetry(simulator: Simulator, lane: int, interval: float | None) -> pd.DataFrame:
+def telemetry(
+    simulator: Simulator, lane: int, interval: float | None, per_dispatch: bool
+) -> pd.DataFrame:
     """Returns the system's state over time, worked out from the requests' times.
 
     Args:
         simulator: The simulator.
         lane: Which lane.
-        interval: Time between rows (s); ``None`` gives a row per moment at which something was
-            dispatched, the state being that right after it.
+        interval: Time between rows (s); ``None`` is the ``telemetry_interval`` setting.
+        per_dispatch: A row per moment at which something was dispatched instead, with the state
+            right after it.
 
     Returns:
         Columns ``timestamp`` (s), ``queue_length``, ``edge_busy``, ``edge_total``,
@@ -103,15 +107,15 @@ def telemetry(simulator: Simulator, lane: int, interval: float | None) -> pd.Dat
 
     config = simulator.config
     record = simulator.state.lanes[lane]
+    now = float(record["now"])
     requests = simulator.state.requests[lane, : int(record["arrived"])]
     started = requests[requests["slot"] != WAITING]
     moments, index = np.unique(started["dispatch"], return_inverse=True)
     longest = np.zeros(len(moments))
-    np.maximum.at(longest, index, started["finish"] - started["dispatch"])
-    if interval is None:
-        times = moments
-    else:
-        times = np.arange(0.0, float(record["now"]) + interval * 1e-9, interval)
+    with np.errstate(invalid="ignore"):  # NaN for what is not done yet, which is meant
+        np.maximum.at(longest, index, started["finish"] - started["dispatch"])
+    every = config.telemetry_interval if interval is None else interval
+    times = moments if per_dispatch else _multiples(every, now)
     rows = np.searchsorted(times, moments, side="left")
     reward = -np.bincount(rows, weights=longest, minlength=len(times) + 1)[: len(times)]
     on_edge = started["slot"] < config.edge_concurrency
@@ -133,6 +137,13 @@ def telemetry(simulator: Simulator, lane: int, interval: float | None) -> pd.Dat
             "reward": reward,
         }
     )
+
+
+def _multiples(interval: float, end: float) -> NDArray[np.float64]:
+    """Returns 0, interval, 2 interval, ... up to ``end``."""
+    if not 0.0 < interval < math.inf:
+        raise ValueError(f"interval={interval!r}: must be a finite number > 0 (s)")
+    return interval * np.arange(int(end / interval) + 1, dtype=np.float64)
 
 
 def _busy(services: NDArray[np.void], times: NDArray[np.float64]) -> NDArray[np.int64]:

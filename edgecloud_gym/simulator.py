@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +82,11 @@ class Simulator:
         self.set_priority(config.priority)
         self._bind_arrays()
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Neither copying nor pickling keeps views as views and read-only arrays read-only.
+        self.__dict__.update(state)
+        self._bind_arrays()
+
     @cached_property
     def embeddings(self) -> NDArray[np.float32]:
         """The embedding of each dataset row as observed and as scored, (rows, D).
@@ -101,12 +107,14 @@ class Simulator:
         """Chooses how waiting queues are ordered, from the next episode on.
 
         Raises:
-            ValueError: If an array does not hold one score per dataset row.
+            ValueError: If an array does not hold one score per dataset row, or a callable is to
+                score the embeddings of a dataset that has none.
         """
         self._scorer = None
         if priority is None:
             self._parameters["priority_mode"] = BY_ARRIVAL
         elif callable(priority):
+            _require_embeddings(self.dataset)
             self._parameters["priority_mode"] = BY_CALLABLE
             self._scorer = priority
         else:
@@ -124,10 +132,14 @@ class Simulator:
         self.state.lanes["phase"] = NOT_RESET
 
     def begin_episode(self, lane: int, rng: np.random.Generator) -> None:
-        """Draws a lane's requests and puts it at time 0."""
+        """Draws a lane's requests and puts it at time 0.
+
+        Raises:
+            ValueError: If the arrival process does not return what it must.
+        """
         config = self.config
         workload = self.workload
-        arrivals = config.arrival_process.sample(rng, workload.arrival_rate, config.duration)
+        arrivals = _draw_arrivals(rng, config, workload.arrival_rate)
         rows = _draw_rows(rng, workload.rows, len(arrivals), config.prompt_order == "shuffle")
         ordered = self._parameters["priority_mode"][0] != BY_ARRIVAL
         self.state.reserve(len(arrivals), heap=bool(ordered))
@@ -245,14 +257,32 @@ def _shown_embeddings(config: SystemConfig, dataset: RequestDataset) -> NDArray[
     return np.zeros((len(dataset), 0), np.float32)
 
 
-def _embedding_table(dataset: RequestDataset, dim: int | None) -> NDArray[np.float32]:
+def _require_embeddings(dataset: RequestDataset) -> NDArray[np.float32]:
     if dataset.embeddings is None:
         raise ValueError(
             f"dataset {dataset.name!r} has no embeddings: make them with `edgecloud embed`, "
-            'or set observe="id"'
+            'or set observe="id" and priority to None or an array'
         )
-    width = dataset.embeddings.shape[1]
+    return dataset.embeddings
+
+
+def _embedding_table(dataset: RequestDataset, dim: int | None) -> NDArray[np.float32]:
+    width = _require_embeddings(dataset).shape[1]
     return dataset.embedding_table(None if dim is None else min(dim, width))
+
+
+def _draw_arrivals(
+    rng: np.random.Generator, config: SystemConfig, rate: float | None
+) -> NDArray[np.float64]:
+    """Returns an episode's arrival times; a user's own process is not trusted with them."""
+    times = np.asarray(config.arrival_process.sample(rng, rate, config.duration), np.float64)
+    good = times.ndim == 1 and bool(np.all(np.diff(times) >= 0.0))
+    if not good or (len(times) > 0 and not 0.0 <= times[0] <= times[-1] < config.duration):
+        raise ValueError(
+            f"arrivals={config.arrivals!r} returned {times!r}: must be one row of ascending times "
+            f"(s) in [0, duration={config.duration:g})"
+        )
+    return times
 
 
 def _draw_rows(

@@ -173,8 +173,14 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
 
         Returns:
             As `step`.
+
+        Raises:
+            gymnasium.error.ResetNeeded: As `step`.
+            TypeError: As `step`, and if ``active`` is not a boolean array.
+            ValueError: As `step`, and if the shape of ``active`` is wrong.
         """
         checked = checked_actions(actions, self._action_shape)
+        active = _checked_mask("active", active, self.num_envs)
         if None in self._rngs:
             raise ResetNeeded("call reset() before step()")
         restarting = self._ended & active
@@ -191,7 +197,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         rewards, terminations, truncations = (
             steps[name].copy() for name in ("reward", "terminated", "truncated")
         )
-        self._ended = terminations | truncations
+        self._ended = (self._ended & ~active) | terminations | truncations
         infos: dict[str, Any] = {}
         if self.autoreset_mode is AutoresetMode.SAME_STEP and self._ended.any():
             infos = self._final_infos(output)
@@ -211,10 +217,11 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         """Returns a lane's requests; see `records.request_log`."""
         return records.request_log(self._simulator, lane)
 
-    def telemetry(self, lane: int, interval: float | None = None) -> pd.DataFrame:
+    def telemetry(
+        self, lane: int, interval: float | None = None, *, per_dispatch: bool = False
+    ) -> pd.DataFrame:
         """Returns a lane's state over time; see `records.telemetry`."""
-        every = self.config.telemetry_interval if interval is None else interval
-        return records.telemetry(self._simulator, lane, every)
+        return records.telemetry(self._simulator, lane, interval, per_dispatch)
 
     def summary(self, lane: int) -> dict[str, float]:
         """Returns a lane's metrics; see `edgecloud_gym.metrics.summarize`."""
@@ -248,14 +255,10 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         mask = (options or {}).get("reset_mask")
         if mask is None:
             return np.ones(self.num_envs, np.bool_)
-        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-            raise TypeError(f"options['reset_mask']={mask!r}: must be a boolean array")
-        if mask.shape != (self.num_envs,) or not mask.any():
-            raise ValueError(
-                f"options['reset_mask']={mask!r}: must have shape ({self.num_envs},) and mark at "
-                "least one lane"
-            )
-        return mask
+        checked = _checked_mask("options['reset_mask']", mask, self.num_envs)
+        if not checked.any():
+            raise ValueError(f"options['reset_mask']={mask!r}: must mark at least one lane")
+        return checked
 
     def _restart(self, which: NDArray[np.bool_], output: Output) -> None:
         for lane in np.flatnonzero(which):
@@ -320,6 +323,14 @@ def _thread_count(requested: int | None, lanes: int) -> int:
     if isinstance(requested, bool) or not isinstance(requested, int) or requested < 1:
         raise ValueError(f"num_threads={requested!r}: must be None or an integer >= 1")
     return min(requested, lanes)
+
+
+def _checked_mask(name: str, mask: object, lanes: int) -> NDArray[np.bool_]:
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+        raise TypeError(f"{name}={mask!r}: must be a boolean array")
+    if mask.shape != (lanes,):
+        raise ValueError(f"{name}={mask!r}: must have shape ({lanes},)")
+    return mask
 
 
 def _seed_list(seed: int | Sequence[int | None] | None, lanes: int) -> list[int | None]:
