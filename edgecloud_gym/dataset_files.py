@@ -102,8 +102,8 @@ def read_columns(path: Path, on_error: OnError) -> Columns:
     """Read and check the rows of a JSONL or Parquet file.
 
     A row with an `error` that is not null is a request that failed while it was measured: it is
-    left out, counted and reported by a warning whatever `on_error` says. A token count is in every
-    row or in none.
+    left out, counted and reported by a warning whatever `on_error` says. A token count is stated in
+    every row or in none.
 
     Raises:
         ValueError: At the first malformed row, naming file, row and field; with `on_error="skip"`
@@ -114,7 +114,9 @@ def read_columns(path: Path, on_error: OnError) -> Columns:
         raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
     entries = list(READERS[path.suffix.lower()](path))
     records = [entry for _, entry in entries if isinstance(entry, dict)]
-    keys = [*REQUIRED, *(key for key in OPTIONAL if any(key in record for record in records))]
+    # A server that states no usage leaves null in every row: the count is absent.
+    stated = [key for key in OPTIONAL if any(record.get(key) is not None for record in records)]
+    keys = [*REQUIRED, *stated]
     rows: list[dict[str, Any]] = []
     left_out: list[str] = []
     for where, entry in entries:

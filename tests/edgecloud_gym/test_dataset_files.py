@@ -248,3 +248,13 @@ def test_slowdown_file_faults(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "data.slowdown.json").write_text(text)
     with pytest.raises(ValueError, match=message):
         load_dataset(path)
+
+
+@pytest.mark.parametrize("write", [jsonl, parquet])
+def test_counts_that_are_null_throughout_are_absent(
+    tmp_path: Path, write: Callable[[Path, list[Row]], Path]
+) -> None:
+    rows = [{**row, "input_token_count": None} for row in reference_rows()]
+    data = load_dataset(write(tmp_path, rows))
+    assert data.prompt_tokens is None
+    assert data.response_tokens is not None
