@@ -1,0 +1,150 @@
+"""The agent protocol: what the experiment loop asks of a scheduler, and nothing more."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.checkpoint import read_checkpoint, write_checkpoint
+
+if TYPE_CHECKING:
+    import gymnasium as gym
+
+    from edgecloud_gym.base import EdgeCloudEnv
+    from edgecloud_gym.config import Priority
+
+Observation = Mapping[str, NDArray[Any]]
+Info = Mapping[str, Any]
+
+
+class Agent(ABC):
+    """A scheduler.
+
+    One episode is::
+
+        agent.reset(env, seed)                # before env.reset: it may choose the queue's order
+        observation, info = env.reset(seed=seed)
+        done = False
+        while not done:
+            action = agent.act(observation, info)
+            observation, reward, terminated, truncated, info = env.step(action)
+            done = terminated or truncated
+            if agent.observe(env.unwrapped.completions()) and not done:
+                observation, info = env.unwrapped.reprioritize()
+
+    which `agents.experiment.run_episode` does. To write an agent, subclass this and define `act`.
+
+    Attributes:
+        name: What the agent is called in the registry, in tables and in checkpoints.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self) -> None:
+        self._env: EdgeCloudEnv | None = None
+
+    @property
+    def env(self) -> EdgeCloudEnv:
+        """The environment of the present episode.
+
+        Raises:
+            RuntimeError: If `reset` has not been called.
+        """
+        if self._env is None:
+            raise RuntimeError(f"agent {self.name!r}: call reset(env, seed) first")
+        return self._env
+
+    def reset(self, env: gym.Env[Any, Any], seed: int) -> None:
+        """Prepares for an episode; what was learnt before is kept.
+
+        It sets the order of the waiting queue, so that ``env.reset`` must follow.
+
+        Args:
+            env: The environment, wrapped or not.
+            seed: Seeds everything that the agent draws at random.
+        """
+        del seed  # for subclasses
+        self._env = env.unwrapped  # type: ignore[assignment]
+        self.env.set_priority(self.priority())
+
+    def priority(self) -> Priority:
+        """Returns how the waiting queue is to be ordered; by arrival unless overridden."""
+        return None
+
+    @abstractmethod
+    def act(self, observation: Observation, info: Info, explore: bool = True) -> NDArray[np.int64]:
+        """Decides where each candidate goes.
+
+        Args:
+            observation: What the environment shows.
+            info: What it tells besides.
+            explore: Whether the agent may try things out; ``False`` for evaluation.
+
+        Returns:
+            0 (wait), 1 (edge) or 2 (cloud) per candidate, int64 (M,).
+        """
+
+    def observe(self, completions: NDArray[np.void]) -> bool:
+        """Learns from what has finished since the last step.
+
+        Args:
+            completions: ``env.unwrapped.completions()``.
+
+        Returns:
+            Whether the waiting requests should be ranked anew, by
+            ``env.unwrapped.reprioritize()``, before the next decision.
+        """
+        del completions
+        return False
+
+    def diagnostics(self) -> dict[str, float]:
+        """Returns what else is worth a column in the results, such as prediction errors."""
+        return {}
+
+    def settings(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, which are attributes of the same names."""
+        constructors = [
+            vars(cls)["__init__"] for cls in type(self).__mro__[:-1] if "__init__" in vars(cls)
+        ]
+        names = {
+            parameter.name
+            for constructor in constructors
+            for parameter in inspect.signature(constructor).parameters.values()
+            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        }
+        return {name: getattr(self, name) for name in sorted(names - {"self"})}
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Returns what was learnt, as arrays."""
+        return {}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Takes over what `state` returned.
+
+        Raises:
+            KeyError: If an array is missing.
+            ValueError: If an array has the wrong shape.
+        """
+        del state
+
+    def save(self, path: str | Path) -> None:
+        """Writes settings and what was learnt to one file; complete or not at all."""
+        write_checkpoint(Path(path), self.name, self.settings(), self.state())
+
+    def load(self, path: str | Path) -> None:
+        """Takes over what an agent of the same name and settings has learnt.
+
+        Raises:
+            ValueError: If the file is damaged, or is of another agent or of other settings.
+        """
+        state = read_checkpoint(Path(path), self.name, self.settings())
+        try:
+            self.restore(state)
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{path}: damaged checkpoint of {self.name!r}: {error}") from error

@@ -1,0 +1,60 @@
+"""Checkpoints without pickle: arrays and a JSON header in one npz file."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.files import replacing
+
+FORMAT: Final = "edgecloud-agent/1"
+_HEADER: Final = "header"
+
+
+def write_checkpoint(
+    path: Path, agent: str, settings: Mapping[str, Any], state: Mapping[str, NDArray[Any]]
+) -> None:
+    """Writes a checkpoint, complete or not at all.
+
+    Args:
+        path: The file, by convention ``*.npz``.
+        agent: The agent's name.
+        settings: JSON values.
+        state: Arrays by name.
+    """
+    header = json.dumps({"format": FORMAT, "agent": agent, "settings": settings}, sort_keys=True)
+    arrays: dict[str, Any] = {_HEADER: np.array(header), **state}
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **arrays)
+
+
+def read_checkpoint(path: Path, agent: str, settings: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Returns the arrays of a checkpoint.
+
+    Args:
+        path: The file.
+        agent: The name that it must carry.
+        settings: The settings that it must have been written with.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no checkpoint, damaged, or of another agent or other settings.
+    """
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        header = json.loads(str(arrays.pop(_HEADER)))
+        found = {name: header[name] for name in ("format", "agent", "settings")}
+    except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not an agent's checkpoint, or damaged ({error})") from error
+    wanted = {"format": FORMAT, "agent": agent, "settings": json.loads(json.dumps(settings))}
+    for name, value in wanted.items():
+        if found[name] != value:
+            raise ValueError(f"{path}: checkpoint has {name} {found[name]!r}, not {value!r}")
+    return arrays

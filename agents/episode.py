@@ -1,0 +1,45 @@
+"""One episode of one agent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+
+from agents.base import Agent
+
+
+def run_episode(
+    env: gym.Env[Any, Any], agent: Agent, seed: int, agent_seed: int, explore: bool = True
+) -> float:
+    """Runs an agent from reset to the end of the episode.
+
+    Args:
+        env: An environment of `edgecloud_gym`; it holds the request log afterwards.
+        agent: Who decides.
+        seed: Seeds the environment: the same requests arrive at the same times for every agent.
+        agent_seed: Seeds what the agent draws.
+        explore: Whether the agent may try things out.
+
+    Returns:
+        The sum of the rewards.
+
+    Raises:
+        TypeError: If the agent's action does not hold integers; the agent is named.
+        ValueError: If the action has a wrong shape or value; the agent is named.
+    """
+    agent.reset(env, agent_seed)
+    observation, info = env.reset(seed=seed)
+    total = 0.0
+    done = False
+    while not done:
+        action = agent.act(observation, info, explore)
+        try:
+            observation, reward, terminated, truncated, info = env.step(action)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"agent {agent.name!r}: {error}") from error
+        total += float(reward)
+        done = terminated or truncated
+        if agent.observe(env.unwrapped.completions()) and not done:  # type: ignore[attr-defined]
+            observation, info = env.unwrapped.reprioritize()  # type: ignore[attr-defined]
+    return total

@@ -1,0 +1,201 @@
+"""Schedulers without a model: the reference's, and the two ends of the scale.
+
+The rules are those of the reference for static batching. In continuous batching "a batch of K"
+becomes the free sequence slots: FCFS gives the oldest requests to all free edge slots and the next
+to the cloud; where a rule chooses a node per assignment (round robin, least connections), an
+assignment to the edge is one request.
+
+They decide from the observation, and see no further than its candidates: M of at least K + C keeps
+them exact. They expect ``work_conserving=False``, where a request that they leave waits.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.base import Agent, Info, Observation
+from agents.plan import EventCalls, Plan
+from edgecloud_gym.config import Priority
+
+
+class Scheduler(Agent):
+    """Base of the agents that the reference would call once per event; they define `decide`."""
+
+    def reset(self, env: gym.Env[Any, Any], seed: int) -> None:
+        """Prepares for an episode; see `Agent.reset`."""
+        super().reset(env, seed)
+        self._calls = EventCalls(self.env.config)
+        self._rng = np.random.default_rng(seed)
+
+    def act(self, observation: Observation, info: Info, explore: bool = True) -> NDArray[np.int64]:
+        """Decides once per event, and waits at further decisions of the same moment."""
+        plan = Plan(observation, info, self.env.config)
+        if self._calls.is_call(observation, info):
+            self.decide(plan, observation, info, explore)
+        return plan.action
+
+    def observe(self, completions: NDArray[np.void]) -> bool:
+        """Takes note of what finished; see `Agent.observe`."""
+        self._calls.observe(completions)
+        return False
+
+    @abstractmethod
+    def decide(self, plan: Plan, observation: Observation, info: Info, explore: bool) -> None:
+        """Fills the plan for one call of the scheduler."""
+
+
+class FCFS(Scheduler):
+    """First come first served: the oldest K to a free edge, the next to the cloud."""
+
+    name: ClassVar[str] = "fcfs"
+
+    def decide(self, plan: Plan, observation: Observation, info: Info, explore: bool) -> None:
+        """Fills the edge, then the cloud, in the queue's order."""
+        del observation, info, explore
+        plan.edge_then_cloud()
+
+
+class OracleSJF(FCFS):
+    """Shortest job first with the true times: informed, and so the yardstick for regret.
+
+    It has the learners' dispatch rule, the K shortest to the edge and the next to the cloud. It is
+    called informed, not optimal: it neither reserves slots nor sorts batches by length.
+    """
+
+    name: ClassVar[str] = "sjf-oracle"
+
+    def priority(self) -> Priority:
+        """Orders the queue by the true single-request inference time."""
+        return self.env.dataset.latency
+
+
+class EdgeOnly(Scheduler):
+    """First come first served on the edge; nothing goes to the cloud."""
+
+    name: ClassVar[str] = "edge-only"
+
+    def reset(self, env: gym.Env[Any, Any], seed: int) -> None:
+        """Prepares for an episode.
+
+        Raises:
+            ValueError: If there is no edge.
+        """
+        super().reset(env, seed)
+        if self.env.config.edge_concurrency == 0:
+            raise ValueError("agent 'edge-only' needs edge_concurrency > 0, got 0")
+
+    def decide(self, plan: Plan, observation: Observation, info: Info, explore: bool) -> None:
+        """Fills one batch."""
+        del observation, info, explore
+        plan.to_edge(plan.waiting[: plan.batch_room])
+
+
+class CloudOnly(Scheduler):
+    """First come first served in the cloud; nothing goes to the edge."""
+
+    name: ClassVar[str] = "cloud-only"
+
+    def reset(self, env: gym.Env[Any, Any], seed: int) -> None:
+        """Prepares for an episode.
+
+        Raises:
+            ValueError: If there is no cloud.
+        """
+        super().reset(env, seed)
+        if self.env.config.cloud_concurrency == 0:
+            raise ValueError("agent 'cloud-only' needs cloud_concurrency > 0, got 0")
+
+    def decide(self, plan: Plan, observation: Observation, info: Info, explore: bool) -> None:
+        """Fills the cloud."""
+        del observation, info, explore
+        plan.to_cloud(plan.waiting[: plan.cloud_room])
+
+
+class RandomScheduler(Scheduler):
+    """A coin picks the node, chance the requests; one assignment a call.
+
+    The edge takes a uniform sample of up to K candidates, the cloud one uniform candidate; the
+    other node is tried if the first is full.
+    """
+
+    name: ClassVar[str] = "random"
+
+    def decide(self, plan: Plan, observation: Observation, info: Info, explore: bool) -> None:
+        """Makes one random assignment."""
+        del observation, info, explore
+        edge_first = self._rng.random() < 0.5
+        if plan.batch_room and (edge_first or not plan.cloud_free):
+            plan.to_edge(self._sample(plan.waiting, plan.batch_room))
+        elif plan.cloud_room:
+            plan.to_cloud(self._sample(plan.waiting, 1))
+
+    def _sample(self, waiting: Sequence[int], count: int) -> list[int]:
+        return [int(j) for j in self._rng.choice(waiting, count, replace=False)]
+
+
+class RoundRobin(Scheduler):
+    """Edge and cloud take turns, one assignment a call: the K oldest, or the oldest one.
+
+    A flag names whose turn it is, the edge's at first. If that node is full the other is tried;
+    after an assignment the flag names the node that was not used.
+    """
+
+    name: ClassVar[str] = "round-robin"
+
+    def reset(self, env: gym.Env[Any, Any], seed: int) -> None:
+        """Prepares for an episode; the edge begins."""
+        super().reset(env, seed)
+        self._edge_next = True
+
+    def decide(self, plan: Plan, observation: Observation, info: Info, explore: bool) -> None:
+        """Makes one assignment."""
+        del observation, info, explore
+        batch = min(1, plan.batch_room) if plan.continuous else plan.batch_room
+        if batch and (self._edge_next or not plan.cloud_free):
+            plan.to_edge(plan.waiting[:batch])
+            self._edge_next = False
+        elif plan.cloud_room:
+            plan.to_cloud(plan.waiting[:1])
+            self._edge_next = True
+
+
+class LeastConnections(Scheduler):
+    """The node with fewer busy slots takes the oldest requests.
+
+    The K oldest go to a free edge if the cloud is full or edge_busy <= cloud_busy; then the oldest
+    go to the cloud while it is free and the edge is full or cloud_busy < edge_busy. edge_busy
+    counts batches; in continuous batching it counts requests, and the edge takes them one by one.
+    """
+
+    name: ClassVar[str] = "least-connections"
+
+    def decide(self, plan: Plan, observation: Observation, info: Info, explore: bool) -> None:
+        """Sends to the edge, then to the cloud, while each is the less busy."""
+        del observation, info, explore
+        if plan.continuous:
+            while plan.batch_room and self._prefers_edge(plan):
+                plan.to_edge(plan.waiting[:1])
+        elif plan.batch_room and self._prefers_edge(plan):
+            plan.to_edge(plan.waiting[: plan.batch_room])
+        while plan.cloud_room and self._prefers_cloud(plan):
+            plan.to_cloud(plan.waiting[:1])
+
+    @staticmethod
+    def _prefers_edge(plan: Plan) -> bool:
+        return not plan.cloud_free or plan.edge_busy <= plan.cloud_busy
+
+    @staticmethod
+    def _prefers_cloud(plan: Plan) -> bool:
+        return not plan.edge_free or plan.cloud_busy < plan.edge_busy
+
+
+class QueueLength(LeastConnections):
+    """The reference's second name for least connections: its decisions are identical."""
+
+    name: ClassVar[str] = "queue-length"

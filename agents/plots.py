@@ -1,0 +1,125 @@
+"""The picture of an experiment: one row per scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from agents.files import replacing
+from agents.statistics import ORACLE, regret
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from agents.experiment import ExperimentResult
+
+# Paul Tol's muted scheme: ten colours that stay apart for colour-blind readers.
+_COLOURS = (
+    "#332288",
+    "#cc6677",
+    "#117733",
+    "#ddaa33",
+    "#88ccee",
+    "#aa4499",
+    "#44aa99",
+    "#882255",
+    "#999933",
+    "#777777",
+)
+_LOW, _HIGH = 5, 95  # percentiles at the ends of a box's whiskers
+
+
+def draw_experiment(result: ExperimentResult, path: Path) -> None:
+    """Draws JCT distributions, queue lengths over time and regret, and writes a PNG.
+
+    Args:
+        result: The experiment.
+        path: The file, complete or absent.
+    """
+    requests, timeseries = result.requests, result.timeseries
+    scenarios = list(dict.fromkeys(requests["env"]))
+    agents = list(dict.fromkeys(requests["agent"]))
+    colours = {agent: _COLOURS[i % len(_COLOURS)] for i, agent in enumerate(agents)}
+    with_regret = ORACLE in agents and len(agents) > 1
+    columns = 3 if with_regret else 2
+    figure = Figure(figsize=(5.2 * columns, 0.9 + 3.3 * len(scenarios)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(scenarios), columns, squeeze=False)
+    for row, scenario in zip(axes, scenarios, strict=True):
+        mine = requests[requests["env"] == scenario]
+        draw_jct(row[0], mine, colours)
+        row[0].set_title(scenario, loc="left", fontweight="bold")
+        draw_queue(row[1], timeseries[timeseries["env"] == scenario], colours)
+        if with_regret:
+            draw_regret(row[2], mine, colours)
+    handles = axes[0, 1].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper center", ncols=min(len(agents), 6), frameon=False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=130)
+
+
+def draw_jct(axes: Axes, requests: pd.DataFrame, colours: Mapping[str, str]) -> None:
+    """Draws each agent's JCTs over all seeds: box, 5th to 95th percentile, mean; fastest on top."""
+    groups = {
+        str(name): part["jct"].dropna().to_numpy() for name, part in requests.groupby("agent")
+    }
+    order = sorted(groups, key=lambda name: -groups[name].mean())
+    boxes = axes.boxplot(
+        [groups[name] for name in order],
+        orientation="horizontal",
+        widths=0.6,
+        whis=(_LOW, _HIGH),
+        showfliers=False,
+        showmeans=True,
+        meanprops={"marker": "D", "markerfacecolor": "white", "markeredgecolor": "black"},
+        medianprops={"color": "black"},
+        patch_artist=True,
+    )
+    for box, name in zip(boxes["boxes"], order, strict=True):
+        box.set(facecolor=colours[name], alpha=0.75)
+    axes.set_yticks(range(1, len(order) + 1), order)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("job completion time (s): 5–95 %, quartiles, ◇ mean")
+    axes.grid(axis="x", alpha=0.3)
+
+
+def draw_queue(axes: Axes, timeseries: pd.DataFrame, colours: Mapping[str, str]) -> None:
+    """Draws the queue length over time, the mean over seeds."""
+    means = timeseries.groupby(["agent", "timestamp"], sort=False)["queue_length"].mean()
+    for agent, colour in colours.items():
+        if agent in means.index.get_level_values(0):
+            series = means[agent].sort_index()
+            # A running mean over a hundredth of the episode: single arrivals are noise here.
+            width = max(1, len(series) // 100)
+            smooth = series.rolling(width, center=True, min_periods=1).mean()
+            axes.plot(smooth.index, smooth, color=colour, label=agent, linewidth=1.3)
+    axes.set_yscale("symlog", linthresh=10)  # one slow agent must not flatten the others
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlabel("time (s)")
+    axes.set_ylabel("waiting requests")
+    axes.grid(alpha=0.3)
+
+
+def draw_regret(axes: Axes, requests: pd.DataFrame, colours: Mapping[str, str]) -> None:
+    """Draws regret against sjf-oracle, summed over the requests so far, the mean over seeds."""
+    each = regret(requests).fillna({"regret": 0.0})
+    for agent, colour in colours.items():
+        mine = each[each["agent"] == agent]
+        if agent == ORACLE or mine.empty:
+            continue
+        by_seed = mine.pivot_table(index="request_id", columns="seed", values="regret")
+        total = by_seed.cumsum().mean(axis=1, skipna=False).dropna()
+        axes.plot(total.index, total, color=colour, linewidth=1.3)
+    axes.axhline(0.0, color="black", linewidth=0.8)
+    axes.set_xlabel("requests so far")
+    axes.set_ylabel(f"regret against {ORACLE} (s)")
+    axes.set_yscale("symlog", linthresh=100)
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.grid(alpha=0.3)

@@ -1,0 +1,254 @@
+"""One run of an experiment: what defines it, playing it, and keeping its results."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import json
+import math
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import gymnasium as gym
+import numpy as np
+
+import edgecloud_gym
+from agents.base import Agent
+from agents.episode import run_episode
+from agents.files import replacing_folder
+from agents.registry import check_agent_names, make_agent
+from edgecloud_gym.config import SystemConfig
+from edgecloud_gym.dataset import RequestDataset, load_dataset
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Sources that do not bear on what a run yields: a change in them keeps finished runs.
+_PRESENTATION: Final = {"cli.py", "plots.py", "report.py", "tables.py", "statistics.py"}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """An environment with its settings.
+
+    Attributes:
+        env_id: Gymnasium id.
+        settings: Keyword arguments of `gymnasium.make`.
+        label: What the ``env`` column of the results says; the id by default.
+    """
+
+    env_id: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        if "priority" in self.settings:
+            raise ValueError("priority: in an experiment each agent chooses the queue's order")
+        object.__setattr__(self, "label", self.label or self.env_id)
+
+    @property
+    def dataset(self) -> RequestDataset:
+        """The requests, loaded once per process."""
+        named = self.settings.get("dataset", SystemConfig.dataset)
+        return named if isinstance(named, RequestDataset) else cached_dataset(named)
+
+    def make(self) -> gym.Env[Any, Any]:
+        """Makes the environment; slots may stay idle unless the settings say otherwise."""
+        settings = {"work_conserving": False, **self.settings, "dataset": self.dataset}
+        return gym.make(self.env_id, **settings)
+
+
+@dataclass(frozen=True)
+class AgentSpec:
+    """An agent to be made afresh for every run.
+
+    Attributes:
+        agent: A name of `agents.registry`, or a subclass of `Agent`.
+        settings: Its keyword arguments.
+        checkpoint: A file that it loads first.
+        label: What the ``agent`` column of the results says; the agent's name by default.
+    """
+
+    agent: str | type[Agent]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    checkpoint: str | None = None
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.agent, str):
+            check_agent_names([self.agent])
+        name = self.agent if isinstance(self.agent, str) else self.agent.name
+        object.__setattr__(self, "label", self.label or name)
+
+    def make(self) -> Agent:
+        """Makes the agent."""
+        if isinstance(self.agent, str):
+            agent = make_agent(self.agent, **self.settings)
+        else:
+            agent = self.agent(**self.settings)
+        if self.checkpoint is not None:
+            agent.load(self.checkpoint)
+        return agent
+
+
+@dataclass(frozen=True)
+class Run:
+    """A scenario, an agent and a seed."""
+
+    scenario: Scenario
+    spec: AgentSpec
+    seed: int
+
+    @property
+    def title(self) -> str:
+        """What messages call the run."""
+        return f"{self.scenario.label}, agent {self.spec.label}, seed {self.seed}"
+
+    @cached_property
+    def digest(self) -> str:
+        """Identifies the run by everything that its results depend on, the code included."""
+        settings = {**self.scenario.settings, "dataset": self.scenario.dataset}
+        definition = {
+            "env": self.scenario.env_id,
+            "settings": describe(settings),
+            "labels": [self.scenario.label, self.spec.label],
+            "agent": describe(self.spec.agent),
+            "agent_settings": describe(self.spec.settings),
+            "checkpoint": None if self.spec.checkpoint is None else _file(self.spec.checkpoint),
+            "seed": self.seed,
+            "code": _source_digest(),
+        }
+        return _hash(json.dumps(definition, sort_keys=True).encode())
+
+    def folder(self, output: Path) -> Path:
+        """Returns where the results of the run are kept."""
+        return output / "runs" / self.digest
+
+    def play(self, output: Path) -> None:
+        """Plays the run and keeps its results: a folder that is complete or absent."""
+        agent = self.spec.make()
+        env = self.scenario.make()
+        with _one_torch_thread():
+            reward = run_episode(env, agent, self.seed, agent_seed(self.seed))
+        names = {
+            "env": self.scenario.label,
+            "agent": self.spec.label,
+            "seed": self.seed,
+        }
+        base: Any = env.unwrapped
+        summary = {**names, **base.summary(), "reward": reward, **agent.diagnostics()}
+        with replacing_folder(self.folder(output)) as folder:
+            requests = _labelled(base.request_log(), names).astype({"node": "string"})
+            requests.to_parquet(folder / "requests.parquet")
+            _labelled(base.telemetry(), names).to_parquet(folder / "timeseries.parquet")
+            (folder / "summary.json").write_text(json.dumps(summary))
+        env.close()
+
+
+@lru_cache(maxsize=4)
+def cached_dataset(name_or_path: str | Path) -> RequestDataset:
+    """Loads a dataset, or returns it if this process has loaded it before."""
+    return load_dataset(name_or_path)
+
+
+def agent_seed(seed: int) -> int:
+    """Returns the seed of an agent's own draws, independent of the environment's stream."""
+    return int(np.random.SeedSequence([seed, 1]).generate_state(1)[0])
+
+
+def describe(value: Any) -> Any:
+    """Returns a JSON value that says what a setting is; equal if and only if the setting is.
+
+    Raises:
+        TypeError: If it is of a kind that cannot be described.
+    """
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, (float, np.generic)):
+        number = value.item() if isinstance(value, np.generic) else value
+        return repr(number) if isinstance(number, float) and math.isinf(number) else number
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(name): describe(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [describe(item) for item in value]
+    if isinstance(value, np.ndarray):
+        content = _hash(np.ascontiguousarray(value).tobytes())
+        return {"array": str(value.dtype), "shape": list(value.shape), "digest": content}
+    if isinstance(value, RequestDataset):
+        return _described_dataset(value)
+    if isinstance(value, type):
+        return {"class": value.__qualname__, "digest": _file(inspect.getfile(value))}
+    if dataclasses.is_dataclass(value):
+        fields = {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {type(value).__name__: fields}
+    raise TypeError(f"{value!r}: a {type(value).__name__} cannot be a setting of an experiment")
+
+
+@cache
+def _described_dataset(dataset: RequestDataset) -> dict[str, Any]:
+    arrays = ("latency", "embeddings", "prompt_tokens", "response_tokens", "slowdown")
+    content = {name: describe(getattr(dataset, name)) for name in arrays}
+    prompts = "" if dataset.prompts is None else "\0".join(dataset.prompts)
+    text = json.dumps([content, _hash(prompts.encode())])
+    return {"dataset": dataset.name, "rows": len(dataset), "digest": _hash(text.encode())}
+
+
+def _labelled(table: pd.DataFrame, names: Mapping[str, Any]) -> pd.DataFrame:
+    for position, (name, value) in enumerate(names.items()):
+        table.insert(position, name, value)
+    return table
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=10).hexdigest()
+
+
+def _file(path: str | Path) -> str:
+    return _hash(Path(path).read_bytes())
+
+
+@cache
+def _source_digest() -> str:
+    """Identifies the code of environment and agents, so that no result outlives it."""
+    folders = [Path(edgecloud_gym.__file__).parent, Path(__file__).parent]
+    sources = [path for folder in folders for path in sorted(folder.glob("*.py"))]
+    kept = [path.read_bytes() for path in sources if path.name not in _PRESENTATION]
+    return _hash(b"".join(kept))
+
+
+class _one_torch_thread:  # noqa: N801 - reads as a function
+    """Keeps torch, where it is loaded, to one thread: quicker for small nets, and repeatable."""
+
+    def __enter__(self) -> None:
+        self._before = 0
+        if "torch" in sys.modules:
+            import torch
+
+            self._before = torch.get_num_threads()
+            torch.set_num_threads(1)
+
+    def __exit__(self, *error: object) -> None:
+        if self._before:
+            import torch
+
+            torch.set_num_threads(self._before)
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Returns the summary of a finished run."""
+    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return summary
+
+
+def discard_unfinished(output: Path) -> None:
+    """Removes what runs that were cut off have left."""
+    for folder in (output / "runs").glob(".*"):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,139 @@
+"""Statistics of comparisons: intervals, paired differences, regret. Pure functions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float64]
+
+CONFIDENCE: Final = 0.95
+RESAMPLES: Final = 10_000
+ORACLE: Final = "sjf-oracle"
+
+
+class Estimate(NamedTuple):
+    """A mean with its confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval lies on one side of 0."""
+        return self.low > 0.0 or self.high < 0.0
+
+
+def bootstrap_mean(values: ArrayLike, seed: int = 0) -> Estimate:
+    """Returns the mean with its percentile bootstrap interval of 95 %.
+
+    Resamples the values, one per seed of an experiment, with replacement (Efron & Tibshirani, An
+    Introduction to the Bootstrap, 1993, section 13.3).
+
+    Args:
+        values: Independent values (n,); NaN are left out.
+        seed: Seeds the resampling, so that a table does not change when it is made again.
+
+    Returns:
+        NaN throughout for no values; an interval of NaN for a single one, which says nothing
+        about its spread.
+    """
+    sample = np.asarray(values, np.float64)
+    sample = sample[np.isfinite(sample)]
+    if len(sample) == 0:
+        return Estimate(np.nan, np.nan, np.nan)
+    mean = float(sample.mean())
+    if len(sample) == 1:
+        return Estimate(mean, np.nan, np.nan)
+    rng = np.random.default_rng(seed)
+    means = sample[rng.integers(len(sample), size=(RESAMPLES, len(sample)))].mean(axis=1)
+    tail = 50.0 * (1.0 - CONFIDENCE)
+    low, high = np.percentile(means, [tail, 100.0 - tail])
+    return Estimate(mean, float(low), float(high))
+
+
+def paired_difference(values: ArrayLike, baseline: ArrayLike, seed: int = 0) -> Estimate:
+    """Returns the mean of ``values - baseline``, paired entry by entry, with its interval.
+
+    Under common random numbers most of the variation between seeds is common to both and cancels.
+    """
+    return bootstrap_mean(np.asarray(values, float) - np.asarray(baseline, float), seed)
+
+
+def interquartile_mean(values: ArrayLike) -> float:
+    """Returns the mean of the middle half: of the values without the lowest and highest quarter.
+
+    A quarter that is no whole number takes the value at its border in part, so that no value
+    matters more or less for being one of an awkward number (Agarwal et al., Deep Reinforcement
+    Learning at the Edge of the Statistical Precipice, NeurIPS 2021, use whole numbers).
+    """
+    ordered = np.sort(np.asarray(values, np.float64))
+    n = len(ordered)
+    if n == 0 or np.isnan(ordered[-1]):
+        return float("nan")
+    # Value i stands for the interval [i, i + 1] / n; its weight is what lies in [1/4, 3/4].
+    edges = np.clip(np.arange(n + 1) / n, 0.25, 0.75)
+    return float(2.0 * ordered @ np.diff(edges))
+
+
+def compare(summary: pd.DataFrame, metric: str, baseline: str) -> pd.DataFrame:
+    """Compares the agents of a summary by one metric.
+
+    Args:
+        summary: One row per run: ``env``, ``agent``, ``seed`` and metrics.
+        metric: The column compared.
+        baseline: The agent that the others are paired with, seed by seed.
+
+    Returns:
+        One row per ``env`` and ``agent``, in the summary's order: ``mean``, ``low``, ``high``,
+        ``iqm`` (interquartile mean over seeds), and ``difference``, ``difference_low``,
+        ``difference_high`` from the baseline; NaN for these where the baseline did not run.
+    """
+    import pandas as pd
+
+    rows = []
+    for env, table in summary.groupby("env", sort=False):
+        by_seed = table.pivot_table(index="seed", columns="agent", values=metric, dropna=False)
+        for agent in table["agent"].unique():
+            values = by_seed[agent]
+            mean = bootstrap_mean(values)
+            difference = Estimate(np.nan, np.nan, np.nan)
+            if baseline in by_seed and agent != baseline:
+                difference = paired_difference(values, by_seed[baseline])
+            rows.append((env, agent, *mean, interquartile_mean(values), *difference))
+    columns = ["env", "agent", "mean", "low", "high", "iqm"]
+    names = ["difference", "difference_low", "difference_high"]
+    return pd.DataFrame(rows, columns=columns + names)
+
+
+def regret(requests: pd.DataFrame, oracle: str = ORACLE) -> pd.DataFrame:
+    """Returns each request's regret: its JCT less its JCT under the oracle, on the same trace.
+
+    Its sum over a run is the run's regret, its running sum the learning curve.
+    The oracle is informed, not optimal: single regrets, and even sums, may be negative.
+
+    Args:
+        requests: The request log with ``env``, ``agent``, ``seed``, ``request_id``, ``jct``.
+        oracle: The agent to compare with.
+
+    Returns:
+        ``env``, ``agent``, ``seed``, ``request_id``, ``regret`` (s): NaN where either run did not
+        finish the request. Empty if the oracle did not run.
+    """
+    keys = ["env", "seed", "request_id"]
+    informed = requests.loc[requests["agent"] == oracle, [*keys, "jct"]]
+    merged = requests.merge(informed, on=keys, suffixes=("", "_oracle"), how="inner")
+    merged["regret"] = merged["jct"] - merged["jct_oracle"]
+    return merged[["env", "agent", "seed", "request_id", "regret"]]
+
+
+def regret_per_request(requests: pd.DataFrame, oracle: str = ORACLE) -> pd.DataFrame:
+    """Returns each run's mean regret per request (s): ``env``, ``agent``, ``seed``, ``regret``."""
+    each = regret(requests, oracle)
+    return each.groupby(["env", "agent", "seed"], sort=False)["regret"].mean().reset_index()

@@ -1,0 +1,78 @@
+"""Agents by name, and their checkpoints."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agents import AGENT_NAMES, make_agent
+from agents.checkpoint import read_checkpoint, write_checkpoint
+from agents.files import replacing
+
+
+def test_unknown_agent_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"'fcsf'.*did you mean 'fcfs'") as caught:
+        make_agent("fcsf")
+    assert all(name in str(caught.value) for name in AGENT_NAMES)
+
+
+def test_unknown_setting_is_refused() -> None:
+    with pytest.raises(TypeError, match="speed"):
+        make_agent("fcfs", speed=3)
+
+
+def test_checkpoint_round_trip(tmp_path: Path) -> None:
+    state = {"w": np.arange(6.0).reshape(2, 3), "n": np.array(3)}
+    write_checkpoint(tmp_path / "a.npz", "fcfs", {"k": (1, 2)}, state)
+    read = read_checkpoint(tmp_path / "a.npz", "fcfs", {"k": (1, 2)})
+    assert read.keys() == state.keys()
+    assert all(np.array_equal(read[name], state[name]) for name in state)
+
+
+def test_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    make_agent("fcfs").save(path)
+    with pytest.raises(ValueError, match="'fcfs', not 'random'"):
+        make_agent("random").load(path)
+    make_agent("historical-lrt", memory=7).save(path)
+    with pytest.raises(ValueError, match="settings"):
+        make_agent("historical-lrt").load(path)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 100, 0.9])
+def test_damaged_checkpoint_is_refused(tmp_path: Path, keep: float) -> None:
+    path = tmp_path / "a.npz"
+    make_agent("fcfs").save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: keep if isinstance(keep, int) else int(keep * len(whole))])
+    with pytest.raises(ValueError, match="damaged"):
+        make_agent("fcfs").load(path)
+
+
+def test_pickles_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, header=np.array([{"agent": "fcfs"}], dtype=object))
+    with pytest.raises(ValueError, match="not an agent's checkpoint"):
+        make_agent("fcfs").load(path)
+
+
+def test_missing_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        make_agent("fcfs").load(tmp_path / "none.npz")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(TypeError), replacing(path) as temporary:
+        temporary.write_text(3)  # type: ignore[arg-type]
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+    assert path.read_text() == "old"
+
+
+def test_heuristics_need_no_torch() -> None:
+    code = "import sys, agents; agents.make_agent('fcfs'); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

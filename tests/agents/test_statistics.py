@@ -1,0 +1,98 @@
+"""Statistics against what is known in closed form."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from agents.statistics import (
+    bootstrap_mean,
+    compare,
+    interquartile_mean,
+    paired_difference,
+    regret,
+    regret_per_request,
+)
+
+
+def test_interval_covers_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(200):
+        _, low, high = bootstrap_mean(rng.normal(3.0, 1.0, 30))
+        covered += low <= 3.0 <= high
+    assert 180 <= covered <= 198  # 95 %, a little less for a percentile interval of 30 values
+
+
+def test_interval_is_repeatable_and_close_to_the_normal_one() -> None:
+    values = np.random.default_rng(1).normal(0.0, 2.0, 400)
+    first = bootstrap_mean(values)
+    assert first == bootstrap_mean(values)
+    assert first.high - first.low == pytest.approx(2 * 1.96 * 2.0 / 20.0, rel=0.1)
+
+
+def test_few_values() -> None:
+    assert np.isnan(bootstrap_mean([])).all()
+    mean, low, high = bootstrap_mean([2.0])
+    assert mean == 2.0
+    assert np.isnan([low, high]).all()
+
+
+def test_pairing_cancels_what_is_common() -> None:
+    common = np.random.default_rng(2).normal(0.0, 100.0, 20)
+    difference = paired_difference(common + 1.0, common)
+    assert difference == pytest.approx((1.0, 1.0, 1.0))
+    assert difference.excludes_zero
+    assert not bootstrap_mean(common).excludes_zero
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1.0, 2.0, 3.0, 100.0], 2.5),
+        ([5.0], 5.0),
+        ([1.0, 2.0, 30.0], 2 * (1 / 12 * 1 + 1 / 3 * 2 + 1 / 12 * 30)),
+        (list(range(8)), 3.5),
+    ],
+)
+def test_interquartile_mean(values: list[float], expected: float) -> None:
+    assert interquartile_mean(values) == pytest.approx(expected)
+
+
+def summary() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "env": "E",
+            "agent": ["a", "a", "b", "b"],
+            "seed": [0, 1, 1, 0],
+            "jct_mean": [1.0, 2.0, 5.0, 4.0],
+        }
+    )
+
+
+def test_compare_pairs_by_seed() -> None:
+    table = compare(summary(), "jct_mean", baseline="a").set_index("agent")
+    assert table.loc["a", "mean"] == 1.5
+    assert np.isnan(table.loc["a", "difference"])
+    assert table.loc["b", ["difference", "difference_low", "difference_high"]].tolist() == [3, 3, 3]
+
+
+def test_compare_without_its_baseline() -> None:
+    assert compare(summary(), "jct_mean", baseline="fcfs")["difference"].isna().all()
+
+
+def test_regret() -> None:
+    requests = pd.DataFrame(
+        {
+            "env": "E",
+            "agent": ["fcfs"] * 3 + ["sjf-oracle"] * 3,
+            "seed": 0,
+            "request_id": [0, 1, 2, 0, 1, 2],
+            "jct": [1.0, 5.0, np.nan, 2.0, 1.0, 3.0],
+        }
+    )
+    each = regret(requests).query("agent == 'fcfs'")["regret"]
+    assert each.tolist()[:2] == [-1.0, 4.0]
+    assert np.isnan(each.iloc[2])
+    by_agent = regret_per_request(requests).set_index("agent")["regret"]
+    assert by_agent.to_dict() == {"fcfs": 1.5, "sjf-oracle": 0.0}
+    assert regret(requests[requests["agent"] == "fcfs"]).empty
