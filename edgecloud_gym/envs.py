@@ -196,7 +196,7 @@ class ContinuousBatchingEnv(EdgeCloudEnv):
 
     ## Rewards
     As in ``EdgeCloud-Static-v0``: minus the sum of JCTs by default. The ``makespan`` term takes
-    the processing time that holds if the number of requests on the edge stays as it is.
+    the processing time that holds if nobody joins or leaves the edge after the request.
 
     ## Starting State
     The first arrival, into an empty system.

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numba
 import numpy as np
 
-from edgecloud_gym import features, queueing, state
+from edgecloud_gym import capacity, features, queueing, state
 from edgecloud_gym.capacity import MIN_CLOUD_TIME
 from edgecloud_gym.features import observe_lane, sample_history
 from edgecloud_gym.queueing import admit, oldest_waiting, pop_busy, push_busy, reorder
@@ -51,8 +51,8 @@ def _join_edge(lane, requests, slots, members, request):
 def _close_edge(p, lane, requests, slots, members, table, slowdown):
     """Starts what `_join_edge` gathered; returns its processing time (s).
 
-    In continuous batching that time depends on who joins later; the one returned holds if the
-    number of requests on the edge stays as it is.
+    In continuous batching that time depends on who joins and leaves later; the one returned holds
+    if nobody does.
     """
     slot = slots[lane.edge_busy].order
     count = slots[slot].count
@@ -322,7 +322,7 @@ def _source_digest() -> str:
     machine code after a change in the modules that this one calls.
     """
     digest = hashlib.blake2b(digest_size=8)
-    for module in (state, queueing, features):
+    for module in (capacity, state, queueing, features):
         digest.update(inspect.getsource(module).encode())
     return digest.hexdigest()
 

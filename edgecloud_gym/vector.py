@@ -210,7 +210,11 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         return self._simulator.action_masks()
 
     def completions(self, lane: int) -> NDArray[np.void]:
-        """Returns what finished in a lane since its last step; see `records.completions`."""
+        """Returns what finished in a lane since its last step; see `records.completions`.
+
+        In autoreset mode ``SAME_STEP`` the last completions of an episode are gone with it;
+        ``NEXT_STEP`` and ``DISABLED`` keep a lane's records until it is reset.
+        """
         return records.completions(self._simulator, lane)
 
     def request_log(self, lane: int) -> pd.DataFrame:

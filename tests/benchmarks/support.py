@@ -1,0 +1,53 @@
+"""What the benchmarks share: their data, a fair stopwatch, and a table."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+
+import numpy as np
+
+from edgecloud_gym import RequestDataset, load_dataset
+from edgecloud_gym.dataset import bundled_datasets
+
+Contestant = Callable[[], int]  # does some work, returns how many units of it
+
+
+@cache
+def dataset() -> RequestDataset:
+    """The bundled dataset, or a made-up one of the same form while there is none."""
+    if "smollm2-135m" in bundled_datasets():
+        return load_dataset("smollm2-135m")
+    rng = np.random.default_rng(0)
+    return RequestDataset.from_arrays(
+        latency=rng.lognormal(1.0, 0.8, 2000),
+        embeddings=rng.normal(size=(2000, 384)),
+        prompt_tokens=rng.integers(5, 200, 2000),
+        slowdown=1.0 + 0.05 * np.arange(64),
+        name="synthetic",
+    )
+
+
+def best_rates(contestants: Mapping[str, Contestant], rounds: int) -> dict[str, float]:
+    """Units of work per second, of each contestant's best round.
+
+    The rounds are interleaved: a busy spell of the machine hits all alike. The best round is the
+    one that was disturbed least.
+    """
+    rates = dict.fromkeys(contestants, 0.0)
+    for _ in range(rounds):
+        for name, work in contestants.items():
+            started = time.perf_counter()
+            units = work()
+            rates[name] = max(rates[name], units / (time.perf_counter() - started))
+    return rates
+
+
+def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints aligned columns, the first to the left and the others to the right."""
+    lines = [list(header), *map(list, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    print(f"\n{title}")
+    for line in lines:
+        cells = [line[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+        print("  " + "  ".join(cells).rstrip())

@@ -1,0 +1,90 @@
+"""What the native vector environment refuses."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium.error import ResetNeeded
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+
+from tests.edgecloud_gym.support import LANES, make_vec
+
+
+def test_step_needs_a_reset() -> None:
+    env = make_vec(autoreset_mode=AutoresetMode.DISABLED)
+    actions = np.zeros(env.action_space.shape, np.int64)
+    with pytest.raises(ResetNeeded, match="reset"):
+        env.step(actions)
+    env.reset(seed=0, options={"reset_mask": np.array([True, False, False])})
+    with pytest.raises(ResetNeeded, match="reset"):
+        env.step(actions)
+    env.reset(seed=0)
+    ended = np.zeros(LANES, np.bool_)
+    while not ended.any():
+        _, _, ended, _, _ = env.step(actions)
+    with pytest.raises(ResetNeeded, match="ended"):
+        env.step(actions)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lanes": 0}, "num_envs=0.*>= 1"),
+        ({"lanes": 2.0}, "num_envs=2.0.*integer"),
+        ({"num_threads": 0}, "num_threads=0.*>= 1"),
+        ({"render_mode": "human"}, "render_mode='human'.*rgb_array"),
+        ({"priority": lambda embeddings: embeddings[:, 0]}, "priority.*None or an array"),
+        ({"autoreset_mode": "sometimes"}, "sometimes"),
+    ],
+)
+def test_bad_settings(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_vec(**settings)
+
+
+@pytest.mark.parametrize(
+    ("actions", "error", "message"),
+    [
+        (np.zeros((LANES, 4), np.int64), ValueError, r"shape \(3, 4\).*\(3, 5\)"),
+        (np.zeros(5, np.int64), ValueError, r"shape \(5,\).*\(3, 5\)"),
+        (np.zeros((LANES, 5)), TypeError, "float64.*integers"),
+        (np.full((LANES, 5), 3), ValueError, "0 .wait., 1 .edge. or 2 .cloud."),
+    ],
+)
+def test_bad_actions(actions: NDArray[Any], error: type[Exception], message: str) -> None:
+    env = make_vec()
+    env.reset(seed=0)
+    with pytest.raises(error, match=message):
+        env.step(actions)
+
+
+@pytest.mark.parametrize(
+    ("mask", "error"),
+    [
+        ([True, False, True], TypeError),
+        (np.ones(LANES), TypeError),
+        (np.ones(LANES - 1, np.bool_), ValueError),
+        (np.zeros(LANES, np.bool_), ValueError),
+    ],
+)
+def test_bad_reset_masks(mask: Any, error: type[Exception]) -> None:
+    env = make_vec()
+    env.reset(seed=0)
+    with pytest.raises(error, match="reset_mask"):
+        env.reset(options={"reset_mask": mask})
+
+
+def test_bad_active_masks() -> None:
+    env = make_vec()
+    env.reset(seed=0)
+    actions = np.zeros(env.action_space.shape, np.int64)
+    with pytest.raises(ValueError, match="active"):
+        env.step_active(actions, np.ones(LANES + 1, np.bool_))
+    with pytest.raises(TypeError, match="active"):
+        env.step_active(actions, np.ones(LANES, np.int64))
+
+
+def test_wrong_number_of_seeds() -> None:
+    with pytest.raises(ValueError, match=r"seed has 2 entries.*3"):
+        make_vec().reset(seed=[1, 2])
