@@ -1,0 +1,215 @@
+"""Stable-Baselines3 on the native vector environments; needs `stable-baselines3`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecEnv
+
+from edgecloud_gym.vector import EdgeCloudVectorEnv
+from edgecloud_gym.vector_wrappers import PriorityAction, SequentialAssignment
+
+Indices: TypeAlias = int | Iterable[int] | None
+LaneEnv: TypeAlias = gym.vector.VectorEnv[Any, Any, Any]
+Wrapper: TypeAlias = Callable[[EdgeCloudVectorEnv], LaneEnv]
+
+WRAPPERS: Final[Mapping[str, Wrapper]] = {
+    "sequential": SequentialAssignment,
+    "priority": PriorityAction,
+}
+
+# Methods of the vector environment that tell about one lane.
+_LANE_METHODS: Final = ("completions", "request_log", "telemetry", "summary")
+
+
+def make_vec_env(
+    env_id: str,
+    n_envs: int = 1,
+    seed: int | None = None,
+    wrapper: str | Wrapper | None = "sequential",
+    **settings: Any,
+) -> EdgeCloudVecEnv:
+    """Makes an environment that Stable-Baselines3's algorithms take.
+
+    Args:
+        env_id: One of `edgecloud_gym.ENV_IDS`.
+        n_envs: Number of lanes.
+        seed: Lane i is seeded with ``seed + i`` at the first reset.
+        wrapper: ``"sequential"`` (`SequentialAssignment`, discrete actions with masks),
+            ``"priority"`` (`PriorityAction`, continuous actions), None (the environment's own
+            ``MultiDiscrete`` actions), or a callable that wraps the vector environment.
+        **settings: Of the environment.
+
+    Returns:
+        The environment.
+
+    Raises:
+        ValueError: If the wrapper's name is unknown.
+    """
+    if isinstance(wrapper, str):
+        if wrapper not in WRAPPERS:
+            allowed = ", ".join(map(repr, WRAPPERS))
+            raise ValueError(f"wrapper={wrapper!r}: must be {allowed}, None or a callable")
+        wrapper = WRAPPERS[wrapper]
+    envs: Any = gym.make_vec(env_id, n_envs, autoreset_mode=AutoresetMode.SAME_STEP, **settings)
+    adapter = EdgeCloudVecEnv(envs if wrapper is None else wrapper(envs))
+    if seed is not None:
+        adapter.seed(seed)
+    return adapter
+
+
+class EdgeCloudVecEnv(VecEnv):
+    """A native vector environment, wrapped or not, as Stable-Baselines3's ``VecEnv``.
+
+    A lane that ends is reset at once. Its info then holds ``terminal_observation``,
+    ``TimeLimit.truncated`` and, as of SB3's ``Monitor``, ``episode``: return ``r``, length ``l`` in
+    steps and time ``t`` since the adapter was made (s).
+    """
+
+    def __init__(self, envs: LaneEnv) -> None:
+        """Adapts a vector environment.
+
+        Args:
+            envs: An EdgeCloud vector environment in autoreset mode ``SAME_STEP``, or a vector
+                wrapper of one.
+
+        Raises:
+            TypeError: If it is another environment.
+            ValueError: If its autoreset mode is another.
+        """
+        if not isinstance(envs.unwrapped, EdgeCloudVectorEnv):
+            raise TypeError(f"EdgeCloudVecEnv adapts native EdgeCloud environments, not {envs!r}")
+        mode = envs.metadata.get("autoreset_mode")
+        if mode is not AutoresetMode.SAME_STEP:
+            raise ValueError(f"autoreset_mode={mode!r}: must be AutoresetMode.SAME_STEP")
+        self.envs = envs
+        super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
+        self._actions: NDArray[Any] | None = None
+        self._returns = np.zeros(self.num_envs)
+        self._lengths = np.zeros(self.num_envs, np.int64)
+        self._made = time.perf_counter()
+
+    def reset(self) -> dict[str, NDArray[Any]]:
+        """Resets all lanes, with the seeds of `seed` if it was called since the last reset."""
+        seeds = None if None in self._seeds else list(self._seeds)
+        observation, infos = self.envs.reset(seed=seeds)  # type: ignore[arg-type]
+        self.reset_infos = self._split(infos)
+        self._returns[:] = 0.0
+        self._lengths[:] = 0
+        self._reset_seeds()
+        self._reset_options()
+        return dict(observation)
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Takes the actions that `step_wait` carries out."""
+        self._actions = actions
+
+    def step_wait(
+        self,
+    ) -> tuple[dict[str, NDArray[Any]], NDArray[np.float32], NDArray[np.bool_], list[Any]]:
+        """Steps all lanes.
+
+        Returns:
+            Observations, rewards (num_envs,), which lanes ended (num_envs,), and one info per
+            lane.
+        """
+        observation, rewards, terminations, truncations, vector_infos = self.envs.step(
+            self._actions
+        )
+        dones = terminations | truncations
+        self._returns += rewards
+        self._lengths += 1
+        infos = self._split(vector_infos)
+        if dones.any():
+            finals = self._split(vector_infos["final_info"])
+        for lane in np.flatnonzero(dones).tolist():
+            self.reset_infos[lane] = infos[lane]
+            infos[lane] = finals[lane] | {
+                "terminal_observation": vector_infos["final_obs"][lane],
+                "TimeLimit.truncated": bool(truncations[lane] and not terminations[lane]),
+                "episode": {
+                    "r": float(self._returns[lane]),
+                    "l": int(self._lengths[lane]),
+                    "t": time.perf_counter() - self._made,
+                },
+            }
+        self._returns[dones] = 0.0
+        self._lengths[dones] = 0
+        return dict(observation), rewards.astype(np.float32), dones, infos
+
+    def _split(self, infos: dict[str, Any]) -> list[dict[str, Any]]:
+        """Turns infos of arrays into one info of Python scalars and arrays per lane."""
+        names = [name for name in infos if f"_{name}" in infos and not name.startswith("final_")]
+        columns = [
+            infos[name].tolist() if infos[name].ndim == 1 else list(infos[name]) for name in names
+        ]
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+    def close(self) -> None:
+        """Closes the vector environment."""
+        self.envs.close()
+
+    def get_images(self) -> list[Any]:
+        """Returns a frame per lane if the render mode is ``"rgb_array"``."""
+        frames = self.envs.render() if self.render_mode == "rgb_array" else None
+        return [None] * self.num_envs if frames is None else list(frames)
+
+    def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
+        """Returns an attribute of the vector environment, once per lane: lanes share them."""
+        value = getattr(self._owner(attr_name), attr_name)
+        return [value for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
+        """Sets an attribute of the vector environment, for all lanes.
+
+        Raises:
+            ValueError: If ``indices`` are not all lanes: they share their attributes.
+        """
+        if set(self._get_indices(indices)) != set(range(self.num_envs)):
+            raise ValueError(f"indices={indices!r}: lanes share attributes, set them for all")
+        setattr(self._owner(attr_name), attr_name, value)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: Indices = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Calls a method for each lane.
+
+        Args:
+            method_name: ``"action_masks"``, or a method that takes the lane first:
+                ``"completions"``, ``"request_log"``, ``"telemetry"``, ``"summary"``.
+            *method_args: Passed on after the lane.
+            indices: Which lanes; all by default.
+            **method_kwargs: Passed on.
+
+        Returns:
+            What the method returned for each of these lanes.
+
+        Raises:
+            AttributeError: If lanes have no such method.
+        """
+        lanes = list(self._get_indices(indices))
+        if method_name == "action_masks":
+            masks = self._owner(method_name).action_masks()
+            return [masks[lane] for lane in lanes]
+        if method_name not in _LANE_METHODS:
+            allowed = ", ".join(("action_masks", *_LANE_METHODS))
+            raise AttributeError(f"method_name={method_name!r}: lanes have {allowed}")
+        method = getattr(self.envs.unwrapped, method_name)
+        return [method(lane, *method_args, **method_kwargs) for lane in lanes]
+
+    def env_is_wrapped(
+        self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Indices = None
+    ) -> list[bool]:
+        """Tells whether lanes are wrapped: only by ``Monitor``, whose job the adapter does."""
+        return [issubclass(wrapper_class, Monitor) for _ in self._get_indices(indices)]
+
+    def _owner(self, name: str) -> Any:
+        """Returns the outermost of wrapper and environment that has an attribute."""
+        return self.envs if hasattr(self.envs, name) else self.envs.unwrapped

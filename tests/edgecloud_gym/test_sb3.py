@@ -1,0 +1,150 @@
+"""The Stable-Baselines3 adapter: what it hands over, and that the algorithms run on it."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode
+from sb3_contrib import MaskablePPO
+from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
+from stable_baselines3 import A2C, DQN, PPO, SAC
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+
+from edgecloud_gym import ENV_IDS, vector_wrappers, wrappers
+from edgecloud_gym.sb3 import EdgeCloudVecEnv, make_vec_env
+from tests.edgecloud_gym.support import CONTINUOUS, STATIC, toy_dataset
+
+SMALL = {"candidate_pool_size": 4, "duration": 10.0, "embedding_dim": 3}
+
+
+@pytest.fixture(scope="module")
+def settings():
+    return {"dataset": toy_dataset(), **SMALL}
+
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_episodes_are_those_of_the_wrapped_environment(settings, env_id):
+    env = make_vec_env(env_id, 2, seed=3, **settings)
+    single = wrappers.SequentialAssignment(gym.make(env_id, **settings))
+    observation = env.reset()
+    first, info = single.reset(seed=4)
+    rng = np.random.default_rng(0)
+    lane, rewards, dones = 1, [], np.zeros(2, bool)
+    while not dones[lane]:
+        for name, part in first.items():
+            np.testing.assert_array_equal(observation[name][lane], part)
+        np.testing.assert_array_equal(env.env_method("action_masks")[lane], info["action_mask"])
+        choices = [rng.choice(np.flatnonzero(m)) for m in env.env_method("action_masks")]
+        observation, reward, dones, infos = env.step(np.array(choices))
+        first, r, terminated, truncated, info = single.step(choices[lane])
+        rewards.append(r)
+        assert reward[lane] == np.float32(r)
+        assert reward.dtype == np.float32
+        assert dones[lane] == (terminated or truncated)
+        for name in info:
+            np.testing.assert_array_equal(infos[lane][name], info[name])
+    last = infos[lane]
+    for name, part in first.items():
+        np.testing.assert_array_equal(last["terminal_observation"][name], part)
+    assert last["TimeLimit.truncated"] is False
+    assert last["episode"]["r"] == pytest.approx(sum(rewards))
+    assert last["episode"]["l"] == len(rewards)
+    assert last["episode"]["t"] > 0.0
+    assert observation["system"][lane, 3] < 0.5  # the next episode has begun
+    assert env.reset_infos[lane]["completed_total"] == 0
+    assert env.env_method("action_masks", indices=lane)[0].dtype == np.bool_
+
+
+def test_truncation_is_told(settings):
+    env = make_vec_env(STATIC, 2, seed=0, wrapper=None, drain=False, **settings)
+    env.reset()
+    dones = np.zeros(2, bool)
+    while not dones.any():
+        _, _, dones, infos = env.step(np.zeros((2, 4), int))
+    lane = np.flatnonzero(dones)[0]
+    assert infos[lane]["TimeLimit.truncated"] is True
+    assert "terminal_observation" not in infos[1 - lane] or dones[1 - lane]
+
+
+def test_seeding(settings):
+    env = make_vec_env(CONTINUOUS, 2, seed=5, wrapper="priority", **settings)
+    first = env.reset()
+    later = env.reset()
+    env.seed(5)
+    again = env.reset()
+    other = make_vec_env(CONTINUOUS, 1, seed=6, wrapper="priority", **settings).reset()
+    np.testing.assert_array_equal(first["embeddings"], again["embeddings"])
+    assert not np.array_equal(first["embeddings"], later["embeddings"])
+    np.testing.assert_array_equal(first["embeddings"][1], other["embeddings"][0])
+
+
+def test_attributes_and_methods(settings):
+    env = make_vec_env(STATIC, 3, **settings)
+    env.reset()
+    assert is_masking_supported(env)
+    assert get_action_masks(env).shape == (3, 9)
+    assert env.get_attr("render_mode") == [None] * 3
+    assert len(env.get_attr("config", indices=[0, 2])) == 2
+    assert not env.has_attr("nothing")
+    assert env.env_is_wrapped(Monitor) == [True] * 3
+    assert env.env_is_wrapped(gym.wrappers.TimeLimit) == [False] * 3
+    assert [len(log) for log in env.env_method("request_log", indices=[1])] == [1]
+    env.set_attr("note", 1)
+    assert env.get_attr("note") == [1] * 3
+    with pytest.raises(ValueError, match="lanes share"):
+        env.set_attr("note", 2, indices=0)
+    with pytest.raises(AttributeError, match="nothing"):
+        env.env_method("nothing")
+
+
+def test_only_same_step_environments_are_adapted(settings):
+    with pytest.raises(ValueError, match="SAME_STEP"):
+        EdgeCloudVecEnv(gym.make_vec(STATIC, 2, **settings))
+    with pytest.raises(TypeError, match="EdgeCloud"):
+        EdgeCloudVecEnv(gym.make_vec("CartPole-v1", 2))
+    with pytest.raises(ValueError, match="wrapper"):
+        make_vec_env(STATIC, 2, wrapper="sequentia", **settings)
+
+
+def test_a_wrapper_may_be_given(settings):
+    env = make_vec_env(
+        STATIC,
+        2,
+        wrapper=lambda envs: vector_wrappers.SequentialAssignment(envs, allow_stop=True),
+        **settings,
+    )
+    env.reset()
+    assert get_action_masks(env)[:, -1].all()
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "wrapper", "kwargs"),
+    [
+        (PPO, "sequential", {"n_steps": 8, "batch_size": 16, "n_epochs": 1}),
+        (PPO, None, {"n_steps": 8, "batch_size": 16, "n_epochs": 1}),
+        (MaskablePPO, "sequential", {"n_steps": 8, "batch_size": 16, "n_epochs": 1}),
+        (MaskablePPO, None, {"n_steps": 8, "batch_size": 16, "n_epochs": 1}),
+        (A2C, "sequential", {"n_steps": 4}),
+        (DQN, "sequential", {"buffer_size": 100, "learning_starts": 8, "batch_size": 4}),
+        (SAC, "priority", {"buffer_size": 100, "learning_starts": 8, "batch_size": 4}),
+    ],
+)
+def test_algorithms_run_with_their_own_policies(settings, algorithm, wrapper, kwargs):
+    env = make_vec_env(CONTINUOUS, 2, seed=0, wrapper=wrapper, **settings)
+    model = algorithm("MultiInputPolicy", env, policy_kwargs={"net_arch": [8]}, seed=0, **kwargs)
+    model.learn(32)
+    assert model.num_timesteps >= 32
+
+
+def test_evaluate_policy_reads_the_returns(settings):
+    env = make_vec_env(CONTINUOUS, 2, seed=0, wrapper="priority", **settings)
+    model = SAC("MultiInputPolicy", env, policy_kwargs={"net_arch": [8]}, buffer_size=10, seed=0)
+    returns, lengths = evaluate_policy(model, env, n_eval_episodes=2, return_episode_rewards=True)
+    assert len(returns) == 2
+    assert max(returns) < 0.0
+    assert min(lengths) > 0
+
+
+def test_the_lanes_restart_at_once(settings):
+    env = make_vec_env(STATIC, 2, wrapper=None, **settings)
+    assert env.envs.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
