@@ -109,12 +109,10 @@ class Agent(ABC):
 
     def settings(self) -> dict[str, Any]:
         """Returns the constructor's arguments, which are attributes of the same names."""
-        constructors = [
-            vars(cls)["__init__"] for cls in type(self).__mro__[:-1] if "__init__" in vars(cls)
-        ]
+        constructors = [vars(cls).get("__init__") for cls in type(self).__mro__[:-1]]
         names = {
             parameter.name
-            for constructor in constructors
+            for constructor in filter(None, constructors)
             for parameter in inspect.signature(constructor).parameters.values()
             if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
         }

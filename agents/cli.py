@@ -14,6 +14,7 @@ def make_app() -> typer.Typer:
     import typer
 
     from agents.compare import compare
+    from agents.report import report
 
     app = typer.Typer(
         help="Schedule LLM requests between an edge and a cloud.",
@@ -27,6 +28,7 @@ def make_app() -> typer.Typer:
         """Schedule LLM requests between an edge and a cloud."""
 
     app.command()(compare)
+    app.command()(report)
     _mount_data_commands(app)
     return app
 

@@ -15,18 +15,15 @@ from rich.progress import Progress as ProgressBar
 
 from agents.experiment import ExperimentError, ExperimentResult, Progress, run_experiment
 from agents.registry import AGENT_NAMES, BANDITS, check_agent_names
-from agents.runs import Scenario
+from agents.runs import AgentSpec, Scenario
 from edgecloud_gym import ENV_IDS
 from edgecloud_gym.config import SystemConfig, settable
 from edgecloud_gym.dataset import RequestDataset, load_dataset
 
-DEFAULT_AGENTS: Final = "fcfs,random,round-robin,least-connections,historical-lrt,sjf-oracle"
+HEURISTICS: Final = "fcfs,random,round-robin,least-connections,historical-lrt,sjf-oracle"
+LEARNERS: Final = "c2ucb,cn-ducb"
 PLOT: Final = "comparison.png"
-_LEGEND: Final = """\
-JCT: mean job completion time over the seeds, with its 95 % bootstrap interval.
-vs: difference paired seed by seed. beats: the agents whom this one is faster
-than by a paired interval that excludes 0."""
-_CENSORED_LEGEND: Final = "Unfinished requests count with their age: JCT and p95 are lower bounds."
+SWEEP_PLOT: Final = "load_sweep.png"
 
 
 def compare(
@@ -34,8 +31,13 @@ def compare(
         list[str] | None, typer.Option(help="Environment id; repeat for several. All by default.")
     ] = None,
     agents: Annotated[
-        str, typer.Option(help=f"Comma-separated, of: {' '.join(AGENT_NAMES)}.")
-    ] = DEFAULT_AGENTS,
+        str | None,
+        typer.Option(
+            help=f"Comma-separated, of: {' '.join(AGENT_NAMES)}. Settings follow after colons: "
+            "cn-greedy:epsilon=0.2, sb3:path=model.zip.",
+            show_default=f"{HEURISTICS},{LEARNERS}",
+        ),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Episodes per agent: seeds 0, 1, ...")] = 5,
     load: Annotated[
         list[float] | None,
@@ -62,10 +64,10 @@ def compare(
     and comparison.png. A second call with the same output folder repeats no finished run.
     """
     console = Console()
-    names = [name.strip() for name in agents.split(",") if name.strip()]
     try:
-        check_agent_names([*names, baseline])
         data = load_dataset(dataset)
+        specs = _agents(agents, data)
+        check_agent_names([baseline])
         common: dict[str, Any] = {"dataset": dataset, "duration": duration}
         if arrival_rate is not None:
             common["arrival_rate"] = arrival_rate
@@ -73,7 +75,6 @@ def compare(
         scenarios = _scenarios(
             env or list(ENV_IDS), [*load] if load else [None], {**common, **extra}, data
         )
-        _check_embeddings(names, data)
         for scenario in scenarios:
             scenario.make().close()
     except (gym.error.Error, OSError, TypeError, ValueError) as error:
@@ -81,17 +82,40 @@ def compare(
         raise typer.Exit(2) from error
     for note in _notes(scenarios, data):
         console.print(note, style="dim")
-    result = _run(console, scenarios, names, seeds, output, workers)
+    result = _run(console, scenarios, specs, seeds, output, workers)
     _show(console, result, baseline)
     if result.failures:
         raise typer.Exit(1)
+
+
+def _agents(given: str | None, data: RequestDataset) -> list[AgentSpec]:
+    """Returns the agents asked for, or those default ones that the dataset has the data for."""
+    learnable = data.embeddings is not None
+    default = f"{HEURISTICS},{LEARNERS}" if learnable else HEURISTICS
+    specs = [_agent(item.strip()) for item in (given or default).split(",") if item.strip()]
+    bandits = [str(spec.agent) for spec in specs if spec.agent in BANDITS]
+    if bandits and not learnable:
+        raise ValueError(
+            f"{', '.join(bandits)}: learn from embeddings, and dataset {data.name!r} has none; "
+            "make them with `edgecloud embed`"
+        )
+    return specs
+
+
+def _agent(text: str) -> AgentSpec:
+    """Reads ``name`` or ``name:key=value:key=value``."""
+    name, *settings = text.split(":")
+    spec = AgentSpec(name, dict(_parsed(item) for item in settings), label=text)
+    if settings:
+        spec.make()  # so that a wrong setting is refused now
+    return spec
 
 
 def _parsed(item: str) -> tuple[str, Any]:
     """Reads ``key=value``; a value that is no Python literal is text."""
     key, separator, text = item.partition("=")
     if not separator or not key:
-        raise ValueError(f"--set {item!r}: must be KEY=VALUE")
+        raise ValueError(f"{item!r}: must be KEY=VALUE")
     try:
         return key, ast.literal_eval(text)
     except (SyntaxError, ValueError):
@@ -130,17 +154,10 @@ def _settable(env_id: str) -> set[str]:
     return set(settable(environment.defaults))
 
 
-def _check_embeddings(names: list[str], data: RequestDataset) -> None:
-    needing = [name for name in names if name in BANDITS]
-    if needing and data.embeddings is None:
-        raise ValueError(
-            f"{', '.join(needing)}: learn from embeddings, and dataset {data.name!r} has none; "
-            "make them with `edgecloud embed`"
-        )
-
-
 def _notes(scenarios: list[Scenario], data: RequestDataset) -> list[str]:
     notes = []
+    if data.embeddings is None:
+        notes.append(f"Dataset {data.name!r} has no embeddings: agents that learn need them.")
     if any("edge_slowdown" in s.settings for s in scenarios) and data.slowdown is None:
         notes.append(
             f"Dataset {data.name!r} has no measured slowdown curve: "
@@ -152,7 +169,7 @@ def _notes(scenarios: list[Scenario], data: RequestDataset) -> list[str]:
 def _run(
     console: Console,
     scenarios: list[Scenario],
-    names: list[str],
+    specs: list[AgentSpec],
     seeds: int,
     output: Path,
     workers: int,
@@ -177,7 +194,7 @@ def _run(
 
         try:
             return run_experiment(
-                scenarios, names, seeds, output_dir=output, workers=workers, progress=show
+                scenarios, specs, seeds, output_dir=output, workers=workers, progress=show
             )
         except ExperimentError as error:
             console.print(f"[bold red]error:[/] {error}", highlight=False)
@@ -185,14 +202,15 @@ def _run(
         except KeyboardInterrupt:
             console.print(
                 f"Interrupted. {done.done} of {done.total} runs are kept in {output}; "
-                "the same command goes on from there."
+                "the same command goes on from there.",
+                soft_wrap=True,
             )
             raise typer.Exit(130) from None
 
 
 def _show(console: Console, result: ExperimentResult, baseline: str) -> None:
-    from agents.plots import draw_experiment
-    from agents.tables import ranking_table
+    from agents.plots import draw_experiment, draw_load_sweep
+    from agents.tables import CENSORED_LEGEND, LEGEND, ranking_table
 
     if not result.runs:
         return
@@ -202,11 +220,15 @@ def _show(console: Console, result: ExperimentResult, baseline: str) -> None:
         console.print(f"\n[bold]{label}[/]  {seeds} seeds, {requests:,.0f} requests each")
         console.print(ranking_table(rows, baseline))
     draw_experiment(result, result.output / PLOT)
-    console.print(_LEGEND, style="dim", highlight=False)
+    pictures = PLOT
+    if len({run.scenario.settings.get("load") for run in result.runs}) > 1:
+        draw_load_sweep(result, result.output / SWEEP_PLOT)
+        pictures += f" {SWEEP_PLOT}"
+    console.print(LEGEND, style="dim", highlight=False)
     if result.summary["unfinished"].any():
-        console.print(_CENSORED_LEGEND, style="dim", highlight=False)
+        console.print(CENSORED_LEGEND, style="dim", highlight=False)
     console.print(
-        f"Results in {result.output}: summary.csv timeseries.csv requests.csv run.json {PLOT}",
+        f"Results in {result.output}: summary.csv timeseries.csv requests.csv run.json {pictures}",
         highlight=False,
         soft_wrap=True,
     )

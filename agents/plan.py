@@ -76,16 +76,10 @@ class Plan:
         self.action[list(picks)] = node
         self.waiting = [j for j in self.waiting if j not in taken]
 
-    def edge_then_cloud(self, order: Sequence[int] | None = None) -> None:
-        """Fills one edge batch with the first candidates, then the cloud with the next.
-
-        Args:
-            order: Waiting candidates, first come first; the queue's order by default.
-        """
-        first = self.waiting if order is None else order
-        room = self.batch_room
-        self.to_edge(first[:room])
-        self.to_cloud(first[room : room + self.cloud_room])
+    def edge_then_cloud(self) -> None:
+        """Fills one edge batch with the first candidates, then the cloud with the next."""
+        self.to_edge(self.waiting[: self.batch_room])
+        self.to_cloud(self.waiting[: self.cloud_room])
 
 
 class EventCalls:

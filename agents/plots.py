@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from agents.files import replacing
-from agents.statistics import ORACLE, regret
+from agents.statistics import ORACLE, bootstrap_mean, regret
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
     from agents.experiment import ExperimentResult
 
@@ -43,9 +46,8 @@ def draw_experiment(result: ExperimentResult, path: Path) -> None:
     """
     requests, timeseries = result.requests, result.timeseries
     scenarios = list(dict.fromkeys(requests["env"]))
-    agents = list(dict.fromkeys(requests["agent"]))
-    colours = {agent: _COLOURS[i % len(_COLOURS)] for i, agent in enumerate(agents)}
-    with_regret = ORACLE in agents and len(agents) > 1
+    colours = _colours(requests["agent"])
+    with_regret = ORACLE in colours and len(colours) > 1
     columns = 3 if with_regret else 2
     figure = Figure(figsize=(5.2 * columns, 0.9 + 3.3 * len(scenarios)), layout="constrained")
     FigureCanvasAgg(figure)
@@ -58,9 +60,54 @@ def draw_experiment(result: ExperimentResult, path: Path) -> None:
         if with_regret:
             draw_regret(row[2], mine, colours)
     handles = axes[0, 1].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside upper center", ncols=min(len(agents), 6), frameon=False)
+    figure.legend(*handles, loc="outside upper center", ncols=min(len(colours), 6), frameon=False)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=130)
+
+
+def draw_load_sweep(result: ExperimentResult, path: Path) -> None:
+    """Draws mean JCT against load, with 95 % intervals over seeds, and writes a PNG.
+
+    Args:
+        result: An experiment of several loads.
+        path: The file, complete or absent.
+    """
+    summary = result.summary
+    scenarios = {run.scenario.label: run.scenario for run in result.runs}
+    env_ids = list(dict.fromkeys(scenario.env_id for scenario in scenarios.values()))
+    colours = _colours(summary["agent"])
+    figure = Figure(figsize=(5.2 * len(env_ids), 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, len(env_ids), squeeze=False)[0]
+    for axis, env_id in zip(axes, env_ids, strict=True):
+        loads = {
+            label: float(scenario.settings["load"])
+            for label, scenario in scenarios.items()
+            if scenario.env_id == env_id
+        }
+        for agent, colour in colours.items():
+            mine = summary[summary["agent"] == agent].groupby("env")["jct_mean_censored"]
+            points = [
+                (load, *bootstrap_mean(mine.get_group(label))) for label, load in loads.items()
+            ]
+            x, mean, low, high = np.array(sorted(points)).T
+            axis.plot(x, mean, color=colour, marker="o", markersize=4, label=agent)
+            axis.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+        axis.set_yscale("log")
+        _plain_ticks(axis.yaxis)
+        axis.set_title(env_id, loc="left", fontweight="bold")
+        axis.set_xlabel("load (share of capacity)")
+        axis.grid(alpha=0.3, which="both")
+    axes[0].set_ylabel("mean job completion time (s)")
+    handles = axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper center", ncols=min(len(colours), 6), frameon=False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=130)
+
+
+def _colours(agents: pd.Series[str]) -> dict[str, str]:
+    """Returns a colour per agent, in order of appearance."""
+    return {agent: _COLOURS[i % len(_COLOURS)] for i, agent in enumerate(dict.fromkeys(agents))}
 
 
 def draw_jct(axes: Axes, requests: pd.DataFrame, colours: Mapping[str, str]) -> None:
@@ -84,7 +131,7 @@ def draw_jct(axes: Axes, requests: pd.DataFrame, colours: Mapping[str, str]) -> 
         box.set(facecolor=colours[name], alpha=0.75)
     axes.set_yticks(range(1, len(order) + 1), order)
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
+    _plain_ticks(axes.xaxis)
     axes.set_xlabel("job completion time (s): 5–95 %, quartiles, ◇ mean")
     axes.grid(axis="x", alpha=0.3)
 
@@ -95,13 +142,13 @@ def draw_queue(axes: Axes, timeseries: pd.DataFrame, colours: Mapping[str, str])
     for agent, colour in colours.items():
         if agent in means.index.get_level_values(0):
             series = means[agent].sort_index()
-            # A running mean over a hundredth of the episode: single arrivals are noise here.
-            width = max(1, len(series) // 100)
+            # A running mean over a fortieth of the episode: single arrivals are noise here.
+            width = max(1, len(series) // 40)
             smooth = series.rolling(width, center=True, min_periods=1).mean()
             axes.plot(smooth.index, smooth, color=colour, label=agent, linewidth=1.3)
-    axes.set_yscale("symlog", linthresh=10)  # one slow agent must not flatten the others
+    _scale(axes, linear_below=10.0)
     axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_major_formatter("{x:,g}")
     axes.set_xlabel("time (s)")
     axes.set_ylabel("waiting requests")
     axes.grid(alpha=0.3)
@@ -117,9 +164,23 @@ def draw_regret(axes: Axes, requests: pd.DataFrame, colours: Mapping[str, str]) 
         by_seed = mine.pivot_table(index="request_id", columns="seed", values="regret")
         total = by_seed.cumsum().mean(axis=1, skipna=False).dropna()
         axes.plot(total.index, total, color=colour, linewidth=1.3)
+    _scale(axes, linear_below=100.0)
     axes.axhline(0.0, color="black", linewidth=0.8)
     axes.set_xlabel("requests so far")
     axes.set_ylabel(f"regret against {ORACLE} (s)")
-    axes.set_yscale("symlog", linthresh=100)
-    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_major_formatter("{x:,g}")
     axes.grid(alpha=0.3)
+
+
+def _plain_ticks(axis: Axis) -> None:
+    """Labels a logarithmic axis 1, 2, 5, 10, ..., not in powers."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _scale(axes: Axes, linear_below: float) -> None:
+    """Makes the y axis logarithmic above a value where one agent would flatten most of them."""
+    peaks = [float(np.nanmax(np.asarray(line.get_ydata(), float))) for line in axes.get_lines()]
+    if peaks and max(peaks) > 8.0 * max(float(np.median(peaks)), linear_below / 8.0):
+        axes.set_yscale("symlog", linthresh=linear_below)

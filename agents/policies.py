@@ -5,10 +5,14 @@
 with the same weights: to permute the candidates permutes the scores (as in Deep Sets, Zaheer
 et al., 2017): what is learnt of one row of the window holds for all. With any other policy
 (``"MultiInputPolicy"`` of DQN or SAC) give the extractor as ``features_extractor_class``.
+
+What `SequentialAssignment` permits follows from what it lets observe, so that `CandidatePolicy`
+never chooses illegally, although SB3's PPO and A2C know of no masks.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -22,13 +26,15 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
 _PER_CANDIDATE: Final = ("candidates", "embeddings", "assigned")
+_ILLEGAL: Final = -1e8  # a finite score, so that entropies stay finite
 
 
 class CandidateExtractor(BaseFeaturesExtractor):
     """Encodes each candidate, and the system with the mean of its candidates.
 
-    Features are flat: the codes of the M candidates (``width`` each), then that of the system
-    (``width``). Codes of empty rows are 0.
+    Features are flat: the codes of the M candidates (``width`` each), that of the system
+    (``width``) and, of a `SequentialAssignment`, which assignments are legal (2 per candidate, 1 or
+    0). Codes of empty rows are 0.
     """
 
     def __init__(
@@ -48,7 +54,9 @@ class CandidateExtractor(BaseFeaturesExtractor):
         """
         shapes = {name: space.shape or () for name, space in observation_space.items()}
         self.candidates = shapes["candidates"][0]
-        super().__init__(observation_space, (self.candidates + 1) * width)
+        self._sequential = "assigned" in shapes
+        flags = 2 * self.candidates if self._sequential else 0
+        super().__init__(observation_space, (self.candidates + 1) * width + flags)
         if ("prompt_ids" in shapes) != (table is not None):
             raise ValueError('table: needed with observe="id", and only then')
         self.width = width
@@ -65,7 +73,7 @@ class CandidateExtractor(BaseFeaturesExtractor):
         self.system_net = nn.Sequential(nn.Linear(system_size + width, width), nn.ReLU())
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
-        """Returns features (batch, (M + 1) * width)."""
+        """Returns features (batch, (M + 1) * width), and 2 M more of a `SequentialAssignment`."""
         parts = [observations[name] for name in self._rows]
         if self.table is not None:
             parts.append(self.table[observations["prompt_ids"].long()])
@@ -74,7 +82,12 @@ class CandidateExtractor(BaseFeaturesExtractor):
         mean = codes.sum(dim=1) / here.sum(dim=1).clamp(min=1.0)
         flat = [observations[name].flatten(1) for name in self._system]
         system = self.system_net(torch.cat([*flat, mean], dim=1))
-        return torch.cat([codes.flatten(1), system], dim=1)
+        features = [codes.flatten(1), system]
+        if self._sequential:
+            open_rows = here - observations["assigned"].sum(dim=2, keepdim=True)
+            legal = open_rows * (observations["remaining"] > 0).unsqueeze(1)
+            features.append(legal.flatten(1))
+        return torch.cat(features, dim=1)
 
 
 def _size(shape: tuple[int, ...]) -> int:
@@ -106,23 +119,36 @@ class CandidateHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Returns scores (batch, M * each + more)."""
-        codes = features.reshape(-1, *self.shape)
+        codes = features[:, : math.prod(self.shape)].reshape(-1, *self.shape)
         rows, system = codes[:, :-1], codes[:, -1]
         hidden = torch.tanh(self.of_row(rows) + self.of_system(system).unsqueeze(1))
         scores = self.score(hidden).flatten(1)
         return scores if self.rest is None else torch.cat([scores, self.rest(system)], dim=1)
 
 
+class LegalCandidateHead(CandidateHead):
+    """The same, with scores so low for what `SequentialAssignment` forbids that it is not chosen.
+
+    To end the decision counts as legal only where nothing else is.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Returns scores (batch, 2 M + 1)."""
+        legal = features[:, math.prod(self.shape) :] > 0.0
+        legal = torch.cat([legal, ~legal.any(dim=1, keepdim=True)], dim=1)
+        return super().forward(features).masked_fill(~legal, _ILLEGAL)
+
+
 class _ValueHead(nn.Module):
     """The state's value from the code of the system."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, candidates: int, width: int) -> None:
         super().__init__()
-        self.width = width
+        self.system = slice(candidates * width, (candidates + 1) * width)
         self.net = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1))
 
     def forward(self, features: Tensor) -> Tensor:
-        value: Tensor = self.net(features[:, -self.width :])
+        value: Tensor = self.net(features[:, self.system])
         return value
 
 
@@ -140,19 +166,23 @@ def _scores_per_candidate(action_space: spaces.Space[Any], candidates: int) -> t
     )
 
 
-def _give_heads(policy: CandidatePolicy | MaskableCandidatePolicy, lr_schedule: Schedule) -> None:
+def _give_heads(
+    policy: CandidatePolicy | MaskableCandidatePolicy,
+    lr_schedule: Schedule,
+    kind: type[CandidateHead] = CandidateHead,
+) -> None:
     """Puts the heads above in the place of SB3's, and makes the optimiser anew."""
     extractor = policy.features_extractor
     if not isinstance(extractor, CandidateExtractor):
         raise TypeError(f"features_extractor_class={type(extractor)!r}: must be CandidateExtractor")
     each, more = _scores_per_candidate(policy.action_space, extractor.candidates)
-    head = CandidateHead(extractor.candidates, extractor.width, each, more)
+    head = kind(extractor.candidates, extractor.width, each, more)
     # All choices are about equally likely at first, as SB3's own policies have it.
     for layer in (head.score, head.rest):
         if layer is not None:
             policy.init_weights(layer, gain=0.01)
     policy.action_net = head
-    policy.value_net = _ValueHead(extractor.width)  # type: ignore[assignment]
+    policy.value_net = _ValueHead(extractor.candidates, extractor.width)  # type: ignore[assignment]
     settings: dict[str, Any] = {"lr": lr_schedule(1), **policy.optimizer_kwargs}
     policy.optimizer = policy.optimizer_class(policy.parameters(), **settings)
 
@@ -163,14 +193,19 @@ def _with_defaults(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 class CandidatePolicy(MultiInputActorCriticPolicy):
-    """For PPO and A2C; keyword arguments as SB3's ``MultiInputPolicy``, save ``net_arch``."""
+    """For PPO and A2C; keyword arguments as SB3's ``MultiInputPolicy``, save ``net_arch``.
+
+    Over a `SequentialAssignment` it chooses only what is legal, and never makes use of
+    ``allow_stop``.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **_with_defaults(kwargs))
 
     def _build(self, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)
-        _give_heads(self, lr_schedule)
+        sequential = isinstance(self.action_space, spaces.Discrete)
+        _give_heads(self, lr_schedule, LegalCandidateHead if sequential else CandidateHead)
 
 
 class MaskableCandidatePolicy(MaskableMultiInputActorCriticPolicy):

@@ -9,7 +9,8 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -86,6 +87,12 @@ class AgentSpec:
         name = self.agent if isinstance(self.agent, str) else self.agent.name
         object.__setattr__(self, "label", self.label or name)
 
+    def files(self) -> list[str]:
+        """Returns digests of the files that the agent is made from: checkpoint, trained model."""
+        named = [self.checkpoint, *self.settings.values()]
+        paths = [Path(item) for item in named if isinstance(item, (str, Path))]
+        return [_file(path) for path in paths if path.is_file()]
+
     def make(self) -> Agent:
         """Makes the agent."""
         if isinstance(self.agent, str):
@@ -120,7 +127,7 @@ class Run:
             "labels": [self.scenario.label, self.spec.label],
             "agent": describe(self.spec.agent),
             "agent_settings": describe(self.spec.settings),
-            "checkpoint": None if self.spec.checkpoint is None else _file(self.spec.checkpoint),
+            "files": self.spec.files(),
             "seed": self.seed,
             "code": _source_digest(),
         }
@@ -224,22 +231,20 @@ def _source_digest() -> str:
     return _hash(b"".join(kept))
 
 
-class _one_torch_thread:  # noqa: N801 - reads as a function
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
     """Keeps torch, where it is loaded, to one thread: quicker for small nets, and repeatable."""
+    if "torch" not in sys.modules:
+        yield
+        return
+    import torch
 
-    def __enter__(self) -> None:
-        self._before = 0
-        if "torch" in sys.modules:
-            import torch
-
-            self._before = torch.get_num_threads()
-            torch.set_num_threads(1)
-
-    def __exit__(self, *error: object) -> None:
-        if self._before:
-            import torch
-
-            torch.set_num_threads(self._before)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

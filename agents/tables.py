@@ -1,8 +1,8 @@
-"""Results as tables for the terminal."""
+"""Results as tables for people."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from rich import box
@@ -13,11 +13,16 @@ from agents.statistics import bootstrap_mean, paired_difference
 if TYPE_CHECKING:
     import pandas as pd
 
-CENSORED = "jct_mean_censored"  # equal to the plain mean where every request was finished
+LEGEND: Final = """\
+JCT: mean job completion time over the seeds, with its 95 % bootstrap interval.
+vs: difference paired seed by seed. beats: the agents whom this one is faster
+than by a paired interval that excludes 0."""
+CENSORED_LEGEND: Final = "Unfinished requests count with their age: JCT and p95 are lower bounds."
+CENSORED: Final = "jct_mean_censored"  # equal to the plain mean where every request was finished
 
 
-def ranking_table(summary: pd.DataFrame, baseline: str) -> Table:
-    """Returns one scenario's agents, best first, in at most 80 columns.
+def ranking(summary: pd.DataFrame, baseline: str) -> dict[str, list[str]]:
+    """Returns one scenario's agents, best first, as columns of text.
 
     Args:
         summary: The rows of one scenario.
@@ -45,6 +50,12 @@ def ranking_table(summary: pd.DataFrame, baseline: str) -> Table:
     else:
         columns["cloud"] = [f"{100 * value:.0f}%" for value in means["offload_rate"]]
     columns["beats"] = [_beaten(by_seed, agent, agents) for agent in agents]
+    return columns
+
+
+def ranking_table(summary: pd.DataFrame, baseline: str) -> Table:
+    """Returns `ranking` as a table of at most 80 columns, the best agent in bold."""
+    columns = ranking(summary, baseline)
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for title in columns:
         table.add_column(title, justify="left" if title == "agent" else "right", no_wrap=True)

@@ -5,9 +5,9 @@ then meet the same requests: test prompts for ten minutes, at 95 % of the capaci
 """
 
 import numpy as np
-from sb3_contrib import MaskablePPO
+from stable_baselines3 import PPO
 
-from agents.policies import MaskableCandidatePolicy
+from agents.policies import CandidatePolicy
 from edgecloud_gym.sb3 import make_vec_env
 
 ENV_ID = "EdgeCloud-Continuous-v0"
@@ -21,8 +21,7 @@ def mean_jct(model):
     observation, last = env.reset(), {}
     while len(last) < 10:
         if model:
-            masks = np.stack(env.env_method("action_masks"))
-            actions, _ = model.predict(observation, action_masks=masks, deterministic=True)
+            actions, _ = model.predict(observation, deterministic=True)
         observation, _, dones, infos = env.step(actions)
         last = {i: infos[i] for i in np.flatnonzero(dones)} | last  # each lane's first episode
     return np.array([-last[i]["episode"]["r"] / last[i]["completed_total"] for i in range(10)])
@@ -32,7 +31,7 @@ train = make_vec_env(
     ENV_ID, 64, seed=0, split="train", load=1.2, duration=100, reward={"jct": 0.01}
 )
 settings = {"n_steps": 128, "batch_size": 1024, "n_epochs": 4, "learning_rate": 1e-3, "seed": 0}
-model = MaskablePPO(MaskableCandidatePolicy, train, **settings).learn(120_000, progress_bar=True)
+model = PPO(CandidatePolicy, train, **settings).learn(120_000, progress_bar=True)
 ppo, fcfs = mean_jct(model), mean_jct(None)
 print(f"mean JCT: PPO {ppo.mean():.2f} s, FCFS {fcfs.mean():.2f} s")
 print(f"PPO is faster in {np.sum(ppo < fcfs)} of {len(fcfs)} episodes of the same requests")

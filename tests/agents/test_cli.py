@@ -65,11 +65,13 @@ def test_settings_and_loads(dataset: Path, tmp_path: Path) -> None:
         dataset,
         tmp_path,
         *("--env", "EdgeCloud-Static-v0", "--env", "EdgeCloud-Continuous-v0"),
-        *("--load", 0.5, "--load", 0.8, "--agents", "fcfs"),
+        *("--load", 0.5, "--load", 0.8, "--agents", "fcfs,historical-lrt:memory=7"),
         *("--set", "edge_batch_capacity=2", "--set", "arrivals=poisson", "--set", "drain=False"),
     )
     assert result.exit_code == 0, result.output
+    assert (tmp_path / "load_sweep.png").read_bytes()[1:4] == b"PNG"
     record = json.loads((tmp_path / "run.json").read_text())
+    assert [item["settings"] for item in record["agents"]] == [{}, {"memory": 7}]
     settings = {item["label"]: item["settings"] for item in record["scenarios"]}
     assert list(settings) == [
         f"EdgeCloud-{name}-v0 load {load}"
@@ -93,6 +95,8 @@ def test_settings_and_loads(dataset: Path, tmp_path: Path) -> None:
         (["--load", "0.5", "--arrival-rate", "2"], "at most one"),
         (["--agents", "c2ucb"], "edgecloud embed"),
         (["--baseline", "nobody"], "unknown agent 'nobody'"),
+        (["--agents", "historical-lrt:memory=0"], "memory=0"),
+        (["--agents", "historical-lrt:memry=3"], "memry"),
     ],
 )
 def test_bad_input(dataset: Path, tmp_path: Path, arguments: list[str], message: str) -> None:

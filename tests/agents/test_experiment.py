@@ -20,8 +20,11 @@ from agents.runs import describe
 from edgecloud_gym import RequestDataset
 from edgecloud_gym.arrivals import Trace
 
-DATA = RequestDataset.from_arrays(latency=np.random.default_rng(0).lognormal(0.0, 0.7, 100))
-SETTINGS: dict[str, Any] = {"dataset": DATA, "observe": "id", "duration": 30.0}
+RNG = np.random.default_rng(0)
+DATA = RequestDataset.from_arrays(
+    latency=RNG.lognormal(0.0, 0.7, 100), embeddings=RNG.normal(size=(100, 8))
+)
+SETTINGS: dict[str, Any] = {"dataset": DATA, "duration": 30.0}
 STATIC, CONTINUOUS = "EdgeCloud-Static-v0", "EdgeCloud-Continuous-v0"
 CSVS = ("summary.csv", "timeseries.csv", "requests.csv")
 
@@ -50,7 +53,7 @@ def contents(folder: Path) -> list[bytes]:
 
 def test_same_bytes_with_one_and_two_workers(tmp_path: Path) -> None:
     scenarios = [STATIC, Scenario(CONTINUOUS, {"edge_slowdown": None})]
-    agents = ["fcfs", "random", "sjf-oracle"]
+    agents = ["fcfs", "random", "sjf-oracle", "c2ucb", "cn-ts"]
     for workers in (1, 2):
         folder = tmp_path / str(workers)
         run_experiment(scenarios, agents, [3, 0], SETTINGS, folder, workers=workers)

@@ -1,0 +1,172 @@
+"""What the bandits share: who learns what when, and how scores become decisions."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar, Final
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.base import Info, Observation
+from agents.heuristics import Scheduler
+from agents.plan import Plan
+from edgecloud_gym.config import Priority
+
+Contexts = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+FIRST_RANKING: Final = 16  # completions before the queue is first ranked by what was learnt
+
+
+class Bandit(Scheduler):
+    """A contextual combinatorial bandit: it learns how long requests take and sends short ones.
+
+    The waiting queue is ordered by score, lower first: a request is scored at its arrival, and
+    all that wait are scored anew now and then, as the model improves. At every call the candidates
+    are scored by the model as it is; the K lowest go to a free edge, then the next to the cloud.
+
+    Exploration statistics are updated at dispatch, with every request dispatched; the model is
+    updated at completion, with each request's own context and its own single-request time
+    (semi-bandit feedback), whichever node and batch it was served in.
+
+    A score is a prediction less an exploration bonus (optimism: the reward is a short time).
+    Before anything is learnt all predictions are equal; ties go to the request that came first.
+
+    Args:
+        rerank_every: Completions between rankings of the whole queue; early on it is ranked
+            whenever their number has doubled.
+    """
+
+    # Whether the cloud takes the lowest predictions, as the edge takes the lowest scores.
+    cloud_by_mean: ClassVar[bool] = True
+
+    def __init__(self, rerank_every: int = 256) -> None:
+        super().__init__()
+        self.rerank_every = positive("rerank_every", rerank_every)
+        self._width: int | None = None  # of a context, once the model is built
+        self._explore = True
+
+    def reset(self, env: gym.Env[Any, Any], seed: int) -> None:
+        """Prepares for an episode; builds the model at the first one.
+
+        Raises:
+            ValueError: If the dataset has no embeddings, or the model is for another width.
+        """
+        super().reset(env, seed)
+        self._table = self.env.simulator.embeddings
+        width = self._table.shape[1]
+        if self._width is None:
+            self._width = width
+            self.build(width, np.random.default_rng([seed, 1]))
+        elif self._width != width:
+            raise ValueError(
+                f"agent {self.name!r} has learnt from embeddings of width {self._width}: needs "
+                f"embedding_dim to give that width, got {width}"
+            )
+        self._explore = True
+        self._errors: list[NDArray[np.float64]] = []
+        self._completed = 0
+        self._next_ranking = FIRST_RANKING
+
+    def priority(self) -> Priority:
+        """Orders the queue by score."""
+        return self._score
+
+    def _score(self, contexts: Contexts) -> Floats:
+        return self.evaluate(contexts, self._explore)[1]
+
+    def decide(self, plan: Plan, observation: Observation, info: Info, explore: bool) -> None:
+        """Sends the lowest scores to the edge, then the best that are left to the cloud."""
+        del info
+        self._explore = explore
+        waiting = np.array(plan.waiting, np.int64)
+        if not len(waiting):
+            return
+        contexts = self._contexts(observation, waiting)
+        means, scores = self.evaluate(contexts, explore)
+        room = plan.batch_room
+        if room:
+            plan.to_edge(self.edge_picks(scores, room, explore))
+        if plan.cloud_room:
+            order = np.argsort(means if self.cloud_by_mean else scores, kind="stable")
+            rest = order[plan.action[order] == 0]
+            plan.to_cloud(rest[: plan.cloud_room].tolist())
+        self.dispatched(contexts[plan.action[waiting] > 0])
+
+    def edge_picks(self, scores: Floats, room: int, explore: bool) -> list[int]:
+        """Returns which candidates go to the edge: those of the lowest scores."""
+        del explore
+        picks: list[int] = np.argsort(scores, kind="stable")[:room].tolist()
+        return picks
+
+    def observe(self, completions: NDArray[np.void]) -> bool:
+        """Learns from what finished; asks for a new ranking when one is due."""
+        super().observe(completions)
+        if not len(completions):
+            return False
+        contexts = self._table[completions["row"]]
+        times = completions["base_time"]
+        predicted = self.predict(contexts)
+        if predicted is not None:
+            self._errors.append(np.abs(predicted - times))
+        self.learn(contexts, times)
+        self._completed += len(completions)
+        if self._completed < self._next_ranking:
+            return False
+        self._next_ranking = min(2 * self._completed, self._completed + self.rerank_every)
+        return True
+
+    def _contexts(self, observation: Observation, waiting: NDArray[np.int64]) -> Contexts:
+        if "embeddings" in observation:
+            return np.asarray(observation["embeddings"][waiting])
+        return self._table[observation["prompt_ids"][waiting]]
+
+    def diagnostics(self) -> dict[str, float]:
+        """Returns statistics of |predicted - true| time (s), predicted just before learning."""
+        if not self._errors:
+            return {}
+        errors = np.concatenate(self._errors)
+        p95, p99 = np.percentile(errors, [95, 99])
+        return {
+            "prediction_error_mean": float(errors.mean()),
+            "prediction_error_p95": float(p95),
+            "prediction_error_p99": float(p99),
+        }
+
+    @abstractmethod
+    def build(self, width: int, rng: np.random.Generator) -> None:
+        """Makes the model, untrained, for contexts of the given width."""
+
+    @abstractmethod
+    def evaluate(self, contexts: Contexts, explore: bool) -> tuple[Floats, Floats]:
+        """Returns predictions and scores of contexts (n, D), each (n,); lower is sooner."""
+
+    @abstractmethod
+    def predict(self, contexts: Contexts) -> Floats | None:
+        """Returns predicted times (n,), s; ``None`` before there is anything to go by."""
+
+    @abstractmethod
+    def dispatched(self, contexts: Contexts) -> None:
+        """Updates the exploration statistics with what was dispatched (n, D)."""
+
+    @abstractmethod
+    def learn(self, contexts: Contexts, times: Floats) -> None:
+        """Updates the model with completed requests: contexts (n, D) and times (n,), s."""
+
+
+def positive(name: str, value: Any, zero: bool = False) -> Any:
+    """Returns a setting of an agent after checking that it is positive.
+
+    Args:
+        name: The setting.
+        value: Its value.
+        zero: Whether 0 is allowed.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not (value > 0 or (zero and value == 0)) or not np.isfinite(value):
+        raise ValueError(f"{name}={value!r}: must be {'>= 0' if zero else '> 0'} and finite")
+    return value

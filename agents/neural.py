@@ -1,0 +1,268 @@
+"""Neural bandits over one latency estimator; they differ in how they explore."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents.bandit import Bandit, Contexts, Floats, positive
+from agents.estimator import LatencyEstimator, Training
+from agents.linear import with_intercept
+from agents.mlp import DiagonalPrecision
+from agents.ridge import Ridge
+
+
+class NeuralBandit(Bandit):
+    """Base: a network predicts standardised log times; see `LatencyEstimator` for its settings."""
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (256, 256),
+        learning_rate: float = 1e-3,
+        batch_size: int = 32,
+        buffer_size: int = 10_000,
+        train_every: int = 5,
+        discount: float = 1.0,
+        rerank_every: int = 256,
+    ) -> None:
+        super().__init__(rerank_every)
+        self.hidden = list(hidden)
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.buffer_size = buffer_size
+        self.train_every = train_every
+        self.discount = discount
+        self._training = Training(
+            hidden, learning_rate, batch_size, buffer_size, train_every, discount
+        )
+
+    def reset(self, env: gym.Env[Any, Any], seed: int) -> None:
+        """Prepares for an episode; see `Bandit.reset`."""
+        super().reset(env, seed)
+        self._estimator.seed(np.random.default_rng([seed, 2]))
+
+    def build(self, width: int, rng: np.random.Generator) -> None:
+        """Makes an untrained estimator."""
+        self._estimator = LatencyEstimator(width, self._training, rng)
+        self.build_exploration()
+
+    def build_exploration(self) -> None:
+        """Makes the exploration statistics, empty."""
+
+    def evaluate(self, contexts: Contexts, explore: bool) -> tuple[Floats, Floats]:
+        """Returns predicted standardised log times and scores."""
+        if self._estimator.seen < self.train_every:  # nothing learnt: in order of arrival
+            nothing = np.zeros(len(contexts))
+            return nothing, nothing
+        activations = self._estimator.network.activations(torch.from_numpy(contexts))
+        mean = activations[-1].numpy()[:, 0].astype(np.float64)
+        if not explore:
+            return mean, mean
+        return mean, self.explored(mean, activations)
+
+    def explored(self, mean: Floats, activations: list[torch.Tensor]) -> Floats:
+        """Returns scores, from predictions (n,) and the network's activations: the predictions."""
+        del activations
+        return mean
+
+    def predict(self, contexts: Contexts) -> Floats | None:
+        """Returns predicted times (s)."""
+        return self._estimator.seconds(contexts)
+
+    def dispatched(self, contexts: Contexts) -> None:
+        """Updates the exploration statistics."""
+
+    def learn(self, contexts: Contexts, times: Floats) -> None:
+        """Trains the network."""
+        self._estimator.add(contexts, times)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Returns what was learnt."""
+        return self._estimator.state()
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Takes over what was learnt."""
+        self._width = state["contexts"].shape[1]
+        self.build(self._width, np.random.default_rng(0))
+        self._estimator.restore(state)
+
+
+class CNGreedy(NeuralBandit):
+    """Epsilon-greedy: now and then the edge takes a random batch, else the shortest predicted.
+
+    Args:
+        epsilon: Share of the calls that explore.
+        **training: See `NeuralBandit`.
+    """
+
+    name: ClassVar[str] = "cn-greedy"
+
+    def __init__(self, epsilon: float = 0.1, **training: Any) -> None:
+        super().__init__(**training)
+        if not 0.0 <= epsilon <= 1.0:
+            raise ValueError(f"epsilon={epsilon!r}: must be in [0, 1]")
+        self.epsilon = epsilon
+
+    def edge_picks(self, scores: Floats, room: int, explore: bool) -> list[int]:
+        """Returns a random batch with probability epsilon, else the shortest."""
+        if explore and self._rng.random() < self.epsilon:
+            return [int(j) for j in self._rng.choice(len(scores), room, replace=False)]
+        return super().edge_picks(scores, room, explore)
+
+
+class DiagonalBandit(NeuralBandit):
+    """Base of the two that explore by the diagonal width of `DiagonalPrecision`."""
+
+    def __init__(self, ridge: float = 1.0, nu: float = 0.001, **training: Any) -> None:
+        super().__init__(**training)
+        self.ridge = positive("ridge", ridge)
+        self.nu = positive("nu", nu, zero=True)
+
+    def build_exploration(self) -> None:
+        """Starts at U = ridge."""
+        self._precision = DiagonalPrecision(self._estimator.network, self.ridge)
+
+    def scaled_width(self, activations: list[torch.Tensor]) -> Floats:
+        """Returns sqrt(ridge nu sum g^2 / (m U)) (n,)."""
+        width = self._precision.width(activations).numpy().astype(np.float64)
+        scaled: Floats = np.sqrt(self.ridge * self.nu) * width
+        return scaled
+
+    def dispatched(self, contexts: Contexts) -> None:
+        """Adds requests to U."""
+        activations = self._estimator.network.activations(torch.from_numpy(contexts))
+        self._precision.add(activations, self.discount)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Returns what was learnt."""
+        return {**super().state(), "precision": self._precision.values.numpy()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Takes over what was learnt."""
+        super().restore(state)
+        self._precision.restore(state["precision"])
+
+
+class CNDUCB(DiagonalBandit):
+    """The paper's combinatorial neural UCB with a diagonal matrix, its defects repaired.
+
+    score = mu - sqrt(ridge nu sum g^2 / (m U)), with U = ridge + sum g^2 / m over all dispatched
+    requests. The edge takes the lowest scores, the cloud the lowest predictions mu of the rest.
+    Unlike the reference, every request trains with its own single-request time, cloud picks enter
+    U, candidates are scored by the present model, and gradients are scaled by the width m.
+
+    Args:
+        ridge: lambda, the start of U.
+        nu: Weight of the exploration bonus.
+        **training: See `NeuralBandit`.
+    """
+
+    name: ClassVar[str] = "cn-ducb"
+
+    def explored(self, mean: Floats, activations: list[torch.Tensor]) -> Floats:
+        """Returns predictions less the bonus."""
+        return mean - self.scaled_width(activations)
+
+
+class CNTS(DiagonalBandit):
+    """Combinatorial neural Thompson sampling: scores are drawn from N(mu, ridge nu g^2 / (m U)).
+
+    W. Zhang, D. Zhou, L. Li & Q. Gu, Neural Thompson sampling, ICLR 2021, algorithm 1, with the
+    diagonal of their matrix and the sign of a cost.
+
+    Args:
+        ridge: lambda, the start of U.
+        nu: Variance of the draws, in units of the width.
+        **training: See `NeuralBandit`.
+    """
+
+    name: ClassVar[str] = "cn-ts"
+
+    def explored(self, mean: Floats, activations: list[torch.Tensor]) -> Floats:
+        """Returns draws about the predictions."""
+        return mean + self.scaled_width(activations) * self._rng.standard_normal(len(mean))
+
+
+class NeuralLinear(NeuralBandit):
+    """UCB with the full width of the last layer: ridge regression on what the network computes.
+
+    The features are the network's last hidden layer, over the root of its width, and a 1; on
+    them the regression of `Ridge` gives mean and width, score = mean - alpha sqrt(x^T A^-1 x). The
+    network goes on training meanwhile; its features are taken over, and the regression refitted on
+    the buffer, whenever the completed requests have grown by ``refit`` of the buffer (C. Riquelme,
+    G. Tucker & J. Snoek, Deep Bayesian bandits showdown, ICLR 2018, "NeuralLinear").
+
+    Args:
+        alpha: Weight of the exploration bonus, in standard deviations of the log time.
+        ridge: Regularisation.
+        refit: New requests per refit, as a share of those in the buffer.
+        **training: See `NeuralBandit`.
+    """
+
+    name: ClassVar[str] = "neural-linear"
+
+    def __init__(
+        self, alpha: float = 0.1, ridge: float = 1.0, refit: float = 0.1, **training: Any
+    ) -> None:
+        super().__init__(**training)
+        self.alpha = positive("alpha", alpha, zero=True)
+        self.ridge = positive("ridge", ridge)
+        self.refit = positive("refit", refit)
+
+    def build_exploration(self) -> None:
+        """Starts with the untrained network's features."""
+        self._frozen = self._estimator.network.copy()
+        self._model = Ridge(self.hidden[-1] + 1, self.ridge)
+        self._next_refit = 2 * self.batch_size
+
+    def evaluate(self, contexts: Contexts, explore: bool) -> tuple[Floats, Floats]:
+        """Returns predicted standardised log times and scores."""
+        features = self._features(contexts)
+        mean = self._model.mean(features)
+        if not explore:
+            return mean, mean
+        return mean, mean - self.alpha * self._model.width(features)
+
+    def predict(self, contexts: Contexts) -> Floats | None:
+        """Returns predicted times (s)."""
+        return self._model.seconds(self._features(contexts))
+
+    def dispatched(self, contexts: Contexts) -> None:
+        """Adds requests to the design."""
+        self._model.add_design(self._features(contexts))
+
+    def learn(self, contexts: Contexts, times: Floats) -> None:
+        """Trains the network, adds times to the regression, and refits it when due."""
+        super().learn(contexts, times)
+        self._model.add_times(self._features(contexts), times)
+        if self._estimator.seen >= self._next_refit:
+            self._frozen = self._estimator.network.copy()
+            held, known = self._estimator.buffered()
+            self._model.refit(self._features(held), known)
+            grown = max(self.batch_size, int(self.refit * len(held)))
+            self._next_refit = self._estimator.seen + grown
+
+    def _features(self, contexts: Contexts) -> Floats:
+        last = self._frozen.activations(torch.from_numpy(contexts))[-2].numpy()
+        return with_intercept(last / np.sqrt(last.shape[1]))
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Returns what was learnt."""
+        return {
+            **super().state(),
+            **self._model.state(),
+            "frozen": self._frozen.parameters.numpy(),
+            "next_refit": np.array(self._next_refit),
+        }
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Takes over what was learnt."""
+        super().restore(state)
+        self._model.restore(state)
+        self._frozen.parameters.numpy()[...] = state["frozen"]
+        self._next_refit = int(state["next_refit"])

@@ -1,0 +1,132 @@
+"""``edgecloud report``: a results folder as one self-contained HTML page."""
+
+from __future__ import annotations
+
+import base64
+import json
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from agents.files import replacing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PAGE: Final = Template("""\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>$title</title>
+<style>
+  :root { color-scheme: light dark; --line: #8885; --quiet: #777; }
+  body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; }
+  body { padding: 0 1rem; }
+  h1, h2 { line-height: 1.2; }
+  h2 { margin-top: 2.5rem; }
+  .scroll { overflow-x: auto; }
+  table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+  th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: right; }
+  th:nth-child(2), td:nth-child(2) { text-align: left; }
+  tbody tr:first-child { font-weight: 700; }
+  img { width: 100%; height: auto; background: white; border-radius: 4px; }
+  pre { overflow-x: auto; padding: 1rem; border: 1px solid var(--line); border-radius: 4px; }
+  .legend { color: var(--quiet); }
+  .failures { color: #b00; }
+</style>
+</head>
+<body>
+<h1>$title</h1>
+$body
+</body>
+</html>
+""")
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="Results of `edgecloud compare`.")],
+    output: Annotated[
+        Path | None, typer.Option(help="The page; report.html in the folder by default.")
+    ] = None,
+    baseline: Annotated[str, typer.Option(help="Whom the tables compare with.")] = "fcfs",
+) -> None:
+    """Make one self-contained HTML page of a results folder.
+
+    It holds the tables, the pictures and the configuration, and needs no other file.
+    """
+    path = output or folder / "report.html"
+    try:
+        page = render(folder, baseline)
+    except (OSError, ValueError, KeyError) as error:
+        typer.secho(f"error: {folder} is not a finished results folder: {error}", err=True)
+        raise typer.Exit(2) from error
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    typer.echo(f"Wrote {path}")
+
+
+def render(folder: Path, baseline: str) -> str:
+    """Returns the page of a results folder.
+
+    Args:
+        folder: Holds ``summary.csv`` and ``run.json``, and pictures (``*.png``) if any.
+        baseline: The agent whom the tables compare with.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If a file is damaged.
+    """
+    import pandas as pd
+
+    summary = pd.read_csv(folder / "summary.csv")
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    parts = [_failures(record), *_tables(summary, baseline)]
+    parts += [_picture(path) for path in sorted(folder.glob("*.png"))]
+    parts.append(f"<h2>Configuration</h2>\n<pre>{escape(json.dumps(record, indent=2))}</pre>")
+    title = f"Schedulers compared: {escape(folder.resolve().name)}"
+    return _PAGE.substitute(title=title, body="\n".join(filter(None, parts)))
+
+
+def _failures(record: dict[str, Any]) -> str:
+    items = "".join(f"<li>{escape(failure)}</li>" for failure in record["failures"])
+    return f'<h2>Failed runs</h2>\n<ul class="failures">{items}</ul>' if items else ""
+
+
+def _tables(summary: pd.DataFrame, baseline: str) -> list[str]:
+    from agents.tables import CENSORED_LEGEND, LEGEND, ranking
+
+    parts = []
+    for label, rows in summary.groupby("env", sort=False):
+        seeds, requests = rows["seed"].nunique(), rows["arrived"].mean()
+        parts.append(f"<h2>{escape(str(label))}</h2>")
+        parts.append(f"<p>{seeds} seeds, {requests:,.0f} requests each</p>")
+        parts.append(_table(ranking(rows, baseline)))
+    legends = [LEGEND] + ([CENSORED_LEGEND] if summary["unfinished"].any() else [])
+    parts += [f'<p class="legend">{escape(legend)}</p>' for legend in legends]
+    return parts
+
+
+def _table(columns: dict[str, list[str]]) -> str:
+    head = "".join(f"<th>{escape(title)}</th>" for title in columns)
+    rows = zip(*columns.values(), strict=True)
+    body = "\n".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return (
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _picture(path: Path) -> str:
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    name = path.stem.replace("_", " ")
+    return (
+        f"<h2>{escape(name.capitalize())}</h2>\n"
+        f'<img alt="{escape(name)}" src="data:image/png;base64,{data}">'
+    )

@@ -1,0 +1,176 @@
+"""The network's gradients, the estimator and the regression, against independent ones."""
+
+import numpy as np
+import pytest
+import torch
+
+from agents.estimator import LatencyEstimator, Training
+from agents.mlp import MLP, DiagonalPrecision, layers_of
+from agents.moments import RunningMoments
+from agents.ridge import Ridge
+
+SIZES = (5, 8, 6, 1)
+
+
+def make_network() -> MLP:
+    network = MLP(SIZES, np.random.default_rng(0))
+    network.parameters.add_(0.1 * torch.randn(len(network.parameters), generator=_generator()))
+    return network
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def contexts(count: int = 7) -> torch.Tensor:
+    return torch.randn(count, SIZES[0], generator=_generator())
+
+
+def by_autograd(network: MLP, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Outputs (n,) and gradients (n, parameters), one request at a time."""
+    flat = network.parameters.clone().requires_grad_()
+    gradients = []
+    for row in x:
+        hidden = row
+        *layers, (weights, biases) = layers_of(flat, SIZES)
+        for w, b in layers:
+            hidden = torch.relu(w @ hidden + b)
+        output = weights @ hidden + biases
+        (gradient,) = torch.autograd.grad(output.sum(), flat)
+        gradients.append(gradient)
+    with torch.no_grad():
+        outputs = network.activations(x)[-1][:, 0]
+    return outputs, torch.stack(gradients)
+
+
+def test_gradient_against_autograd() -> None:
+    network, x = make_network(), contexts()
+    signal = torch.randn(len(x), 1, generator=_generator())
+    _, gradients = by_autograd(network, x)
+    expected = (signal * gradients).sum(0)
+    torch.testing.assert_close(network.gradient(network.activations(x), signal), expected)
+
+
+def test_diagonal_width_against_autograd() -> None:
+    network, x = make_network(), contexts()
+    precision = DiagonalPrecision(network, initial=0.7)
+    _, gradients = by_autograd(network, x)
+    scaled = gradients.square() / SIZES[-2]
+    for _ in range(3):
+        expected = (scaled / precision.values).sum(1).sqrt()
+        torch.testing.assert_close(precision.width(network.activations(x)), expected)
+        before = precision.values.clone()
+        precision.add(network.activations(x))
+        torch.testing.assert_close(precision.values, before + scaled.sum(0))
+
+
+def test_precision_forgets() -> None:
+    network, x = make_network(), contexts(2)
+    precision = DiagonalPrecision(network, initial=1.0)
+    precision.add(network.activations(x))
+    once = precision.values.clone()
+    precision.add(network.activations(x), discount=0.5)
+    torch.testing.assert_close(precision.values, 1.0 + (once - 1.0) * (0.25 + 1.0))
+
+
+def test_a_training_step_is_adam_on_hubers_loss() -> None:
+    training = Training(hidden=(8, 6), batch_size=4, train_every=4, learning_rate=0.01)
+    estimator = LatencyEstimator(SIZES[0], training, np.random.default_rng(1))
+    twin = estimator.network.copy()
+    parameter = torch.nn.Parameter(twin.parameters.clone())
+    adam = torch.optim.Adam([parameter], lr=0.01)
+    rng = np.random.default_rng(2)
+    chosen = []
+    draw = estimator._draw_batch
+    estimator._draw_batch = lambda: chosen.append(draw()) or chosen[-1]  # type: ignore[func-returns-value, method-assign]
+    x = rng.normal(size=(12, SIZES[0])).astype(np.float32)
+    times = rng.lognormal(0.0, 2.0, 12)
+    for step in range(3):
+        estimator.add(x[4 * step : 4 * step + 4], times[4 * step : 4 * step + 4])
+        seen = np.log(times[: 4 * step + 4])
+        target = torch.tensor((np.log(times[chosen[-1]]) - seen.mean()) / seen.std())
+        hidden = torch.tensor(x[chosen[-1]])
+        *layers, (weights, biases) = layers_of(parameter, SIZES)
+        for w, b in layers:
+            hidden = torch.relu(hidden @ w.t() + b)
+        output = (hidden @ weights.t() + biases)[:, 0]
+        adam.zero_grad()
+        torch.nn.functional.huber_loss(output, target.float()).backward()
+        adam.step()
+        torch.testing.assert_close(
+            estimator.network.parameters, parameter.detach(), rtol=1e-4, atol=1e-6
+        )
+
+
+def test_estimator_learns_a_curved_function() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4000, 4)).astype(np.float32)
+    times = np.exp(np.abs(x[:, 0]) - 0.5 * x[:, 1])
+    estimator = LatencyEstimator(4, Training(hidden=(64, 64)), rng)
+    estimator.add(x[:3000], times[:3000])
+    predicted = estimator.seconds(x[3000:])
+    assert predicted is not None
+    assert np.corrcoef(np.log(predicted), np.log(times[3000:]))[0, 1] > 0.97
+
+
+def test_estimator_is_repeatable_and_restorable() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 4)).astype(np.float32)
+    times = np.exp(x[:, 0].astype(float))
+    training = Training(hidden=(16,), buffer_size=50)
+    first, second = (LatencyEstimator(4, training, np.random.default_rng(3)) for _ in range(2))
+    for start in range(0, 300, 7):
+        for estimator in (first, second):
+            estimator.add(x[start : start + 7], times[start : start + 7])
+    assert np.array_equal(first.predict(x), second.predict(x))
+    third = LatencyEstimator(4, training, np.random.default_rng(9))
+    third.restore({name: array.copy() for name, array in first.state().items()})
+    assert np.array_equal(first.predict(x), third.predict(x))
+
+
+def test_discounted_batches_prefer_recent_samples() -> None:
+    training = Training(hidden=(4,), discount=0.9, batch_size=2000, buffer_size=100)
+    estimator = LatencyEstimator(1, training, np.random.default_rng(0))
+    estimator.seen = 250  # the latest sample is at 49
+    ages = (49 - estimator._draw_batch()) % 100
+    assert ages.mean() == pytest.approx(9.0, rel=0.1)  # a geometric age of mean 0.9 / 0.1
+
+
+@pytest.mark.parametrize("discount", [1.0, 0.95])
+def test_moments(discount: float) -> None:
+    values = np.random.default_rng(0).normal(3.0, 2.0, 200)
+    moments = RunningMoments(discount)
+    moments.update(values)
+    weights = discount ** np.arange(199, -1, -1)
+    mean = np.average(values, weights=weights)
+    assert moments.mean == pytest.approx(mean)
+    assert moments.std**2 == pytest.approx(np.average((values - mean) ** 2, weights=weights))
+
+
+def test_ridge_against_the_normal_equations() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3000, 4))
+    times = np.exp(x @ [0.5, -0.2, 0.0, 0.1] + 1.0 + 0.1 * rng.normal(size=3000))
+    model = Ridge(4, ridge=2.0)
+    for start in range(0, 3000, 3):
+        model.add_design(x[start : start + 3])
+        model.add_times(x[start : start + 3], times[start : start + 3])
+    design = 2.0 * np.eye(4) + x.T @ x
+    logs = np.log(times)
+    target = (logs - logs.mean()) / logs.std()
+    assert model.theta == pytest.approx(np.linalg.solve(design, x.T @ target), rel=1e-6)
+    width = np.sqrt(np.diag(x[:5] @ np.linalg.inv(design) @ x[:5].T))
+    assert model.width(x[:5]) == pytest.approx(width)
+    refitted = Ridge(4, ridge=2.0)
+    refitted.moments.update(logs)
+    refitted.refit(x, times)
+    assert refitted.theta == pytest.approx(model.theta, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"hidden": ()}, {"learning_rate": 0.0}, {"discount": 1.5}, {"buffer_size": -1}],
+)
+def test_bad_training_settings(settings: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        Training(**settings)  # type: ignore[arg-type]
