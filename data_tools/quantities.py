@@ -1,0 +1,126 @@
+"""Sequences of measured numbers and what is usually asked about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FEWEST_WINDOWS = 10  # below that a variance of counts says little
+
+
+@dataclass(frozen=True, eq=False)
+class Quantity:
+    """Something measured for each request.
+
+    Attributes:
+        label: What it is.
+        unit: "s" or "tokens".
+        values: (n,) float64.
+    """
+
+    label: str
+    unit: str
+    values: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, label: str, unit: str, values: ArrayLike) -> Self:
+        """Makes one of anything array-like."""
+        return cls(label, unit, np.asarray(values, dtype=np.float64))
+
+    @property
+    def title(self) -> str:
+        """Label and unit."""
+        return f"{self.label}, {self.unit}"
+
+    @property
+    def variation(self) -> float:
+        """Coefficient of variation: standard deviation over mean; NaN where the mean is 0."""
+        return _variation(self.values)
+
+
+@dataclass(frozen=True, eq=False)
+class Arrivals:
+    """Arrival times of a workload.
+
+    Attributes:
+        times: (n,) float64, s, ascending from 0.
+    """
+
+    times: NDArray[np.float64]
+
+    @property
+    def duration(self) -> float:
+        """From the first arrival to the last, s."""
+        return float(self.times[-1])
+
+    @property
+    def rate(self) -> float:
+        """Mean arrival rate, requests/s; NaN where there is no time between the arrivals."""
+        return (len(self.times) - 1) / self.duration if self.duration > 0 else np.nan
+
+    @property
+    def gaps(self) -> NDArray[np.float64]:
+        """(n - 1,) times between arrivals, s."""
+        return np.diff(self.times)
+
+    @property
+    def variation(self) -> float:
+        """Coefficient of variation of the gaps: 1 for a Poisson process, more for bursts."""
+        return _variation(self.gaps)
+
+    def counts(self, window: float) -> NDArray[np.int64]:
+        """Arrivals in consecutive windows of that many s; an unfinished last one is left out."""
+        whole = int(self.duration // window)
+        index = (self.times // window).astype(np.int64)
+        return np.bincount(index[index < whole], minlength=whole)
+
+    def dispersion(self, window: float) -> float:
+        """Index of dispersion: variance over mean of the counts in windows of that many s.
+
+        It is 1 for a Poisson process at every window. Where it grows with the window, bursts last
+        longer than the shorter windows (Cox and Lewis, The Statistical Analysis of Series of
+        Events, 1966). NaN with fewer than 10 windows.
+        """
+        counts = self.counts(window)
+        if len(counts) < FEWEST_WINDOWS:
+            return np.nan
+        return float(counts.var(ddof=1) / counts.mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Slowdown:
+    """A batch slowdown curve.
+
+    Attributes:
+        curve: (L,) float64, s(1) ... s(L).
+        sizes: (k,) batch sizes at which it was measured; empty if the file does not say.
+        measured: (k,) what was measured there.
+        quartiles: (k, 2) spread of the measurements; empty if the file does not say.
+    """
+
+    curve: NDArray[np.float64]
+    sizes: NDArray[np.float64]
+    measured: NDArray[np.float64]
+    quartiles: NDArray[np.float64]
+
+
+def shown(value: float) -> str:
+    """A number with three significant digits, or all the digits before the point.
+
+    >>> [shown(value) for value in (0.01234, 1.5, 37.26, 12345.6, 0.0, float("nan"))]
+    ['0.0123', '1.50', '37.3', '12,346', '0', '–']
+    """
+    if np.isnan(value):
+        return "–"
+    if value == 0:
+        return "0"
+    digits = 2 - int(np.floor(np.log10(abs(value))))
+    return f"{value:,.{max(0, digits)}f}"
+
+
+def _variation(values: NDArray[np.float64]) -> float:
+    mean = float(values.mean()) if values.size else 0.0
+    return float(values.std()) / mean if mean > 0 else np.nan
