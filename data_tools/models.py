@@ -63,11 +63,16 @@ def resolve_device(name: str) -> torch.device:
     """Returns the device for a name; "auto" is the first GPU if there is one, else the CPU.
 
     Raises:
-        ValueError: If a GPU is asked for and none is usable.
+        ValueError: If torch knows no such device, or a GPU is asked for and none is usable.
     """
     if name == "auto":
         name = "cuda:0" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(
+            f"device={name!r}: must be 'auto', 'cpu', 'cuda', 'cuda:1', ..."
+        ) from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device={name!r}, but torch sees no GPU; use 'cpu' or 'auto'")
     return device

@@ -127,7 +127,8 @@ class RunFile:
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Writes one row as one line and hands it to the operating system at once."""
-        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        # In ASCII: half a surrogate pair, which a JSON prompt may hold, cannot be written as UTF-8.
+        self._file.write(json.dumps(row) + "\n")
         self._file.flush()
         self.done[row["request_text"]] += 1
 

@@ -114,3 +114,8 @@ def test_on_a_gpu_both_clocks_agree(tiny_model):
     backend.warm_up()
     measured = backend.measure(PROMPT)
     assert measured.device_time == pytest.approx(measured.inference_time, rel=0.2, abs=2e-3)
+
+
+def test_an_unknown_device_is_named(tiny_model):
+    with pytest.raises(ValueError, match="device='abacus': must be"):
+        load_model(str(tiny_model), device="abacus")

@@ -107,3 +107,8 @@ def test_json_is_replaced_as_a_whole(tmp_path):
         write_json(target, {"a": object()})
     assert json.loads(target.read_text()) == {"a": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_prompt_with_half_a_surrogate_pair_is_kept(path):
+    add(path, "broken \ud83d emoji")
+    assert read_rows(path) == [{"request_text": "broken \ud83d emoji"}]
