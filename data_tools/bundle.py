@@ -167,9 +167,15 @@ def run_figures(
         noise=_median(np.array(spread)),
         noise_p95=float(np.quantile(spread, 0.95)) if spread else float("nan"),
         same_answer=float(np.mean(same)) if same else float("nan"),
-        load=tuple(np.quantile(load, [0.05, 0.5, 0.95])) if load else (float("nan"),) * 3,
+        load=_percentiles(load),
         explained=explained,
     )
+
+
+def _percentiles(values: list[float]) -> tuple[float, float, float]:
+    """Returns the 5th, 50th and 95th percentile; NaN of nothing."""
+    low, middle, high = np.quantile(values or [float("nan")], [0.05, 0.5, 0.95]).tolist()
+    return low, middle, high
 
 
 def explained_variance(dataset: RequestDataset) -> float:

@@ -129,8 +129,8 @@ def profile(
         backend = LocalBackend(name, loaded, max_new_tokens=max_new_tokens, chat=chat)
         path = profile_backend(backend, prompts, Path(output_dir), show_progress=show_progress)
         if sizes:
-            curve = measure_slowdown(loaded, sizes, show_progress=show_progress)
             about = {"configuration": backend.configuration, "conditions": session_conditions()}
+            curve = measure_slowdown(loaded, sizes, show_progress=show_progress)
             write_slowdown(path.with_suffix(".slowdown.json"), curve, about)
         return path
 
