@@ -25,19 +25,22 @@ _PAGE: Final = Template("""\
 <title>$title</title>
 <style>
   :root { color-scheme: light dark; --line: #8885; --quiet: #777; }
-  body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; }
+  body { font: 16px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto; }
   body { padding: 0 1rem; }
+  p, ul { max-width: 48rem; }
   h1, h2 { line-height: 1.2; }
   h2 { margin-top: 2.5rem; }
   .scroll { overflow-x: auto; }
   table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-  th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: right; }
-  th:nth-child(2), td:nth-child(2) { text-align: left; }
-  tbody tr:first-child { font-weight: 700; }
-  img { width: 100%; height: auto; background: white; border-radius: 4px; }
+  th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: left; }
+  .ranking { white-space: nowrap; }
+  .ranking :is(th, td):not(:nth-child(2)) { text-align: right; }
+  .ranking tbody tr:first-child { font-weight: 700; }
+  img { max-width: 100%; height: auto; background: white; border-radius: 4px; }
   pre { overflow-x: auto; padding: 1rem; border: 1px solid var(--line); border-radius: 4px; }
+  summary { cursor: pointer; margin-top: 1rem; }
   .legend { color: var(--quiet); }
-  .failures { color: #b00; }
+  .failures { color: light-dark(#b00, #f88); }
 </style>
 </head>
 <body>
@@ -87,7 +90,7 @@ def render(folder: Path, baseline: str) -> str:
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     parts = [_failures(record), *_tables(summary, baseline)]
     parts += [_picture(path) for path in sorted(folder.glob("*.png"))]
-    parts.append(f"<h2>Configuration</h2>\n<pre>{escape(json.dumps(record, indent=2))}</pre>")
+    parts.append(_configuration(record))
     title = f"Schedulers compared: {escape(folder.resolve().name)}"
     return _PAGE.substitute(title=title, body="\n".join(filter(None, parts)))
 
@@ -105,20 +108,20 @@ def _tables(summary: pd.DataFrame, baseline: str) -> list[str]:
         seeds, requests = rows["seed"].nunique(), rows["arrived"].mean()
         parts.append(f"<h2>{escape(str(label))}</h2>")
         parts.append(f"<p>{seeds} seeds, {requests:,.0f} requests each</p>")
-        parts.append(_table(ranking(rows, baseline)))
+        parts.append(_table(ranking(rows, baseline), "ranking"))
     legends = [LEGEND] + ([CENSORED_LEGEND] if summary["unfinished"].any() else [])
     parts += [f'<p class="legend">{escape(legend)}</p>' for legend in legends]
     return parts
 
 
-def _table(columns: dict[str, list[str]]) -> str:
+def _table(columns: dict[str, list[str]], style: str = "") -> str:
     head = "".join(f"<th>{escape(title)}</th>" for title in columns)
     rows = zip(*columns.values(), strict=True)
     body = "\n".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
     )
     return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n'
+        f'<div class="scroll"><table class="{style}"><thead><tr>{head}</tr></thead>\n'
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -130,3 +133,25 @@ def _picture(path: Path) -> str:
         f"<h2>{escape(name.capitalize())}</h2>\n"
         f'<img alt="{escape(name)}" src="data:image/png;base64,{data}">'
     )
+
+
+def _configuration(record: dict[str, Any]) -> str:
+    """Returns what was run, for people, and the whole record, folded away."""
+    named = [(item["label"], item["settings"]) for item in record["scenarios"]]
+    named += [(item["label"], item["settings"]) for item in record["agents"] if item["settings"]]
+    settings = {
+        "": [label for label, _ in named],
+        "settings (others: the defaults)": [_assignments(values) for _, values in named],
+    }
+    seeds = ", ".join(map(str, record["seeds"]))
+    versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+    return (
+        f"<h2>Configuration</h2>\n{_table(settings)}\n"
+        f"<p>Seeds {seeds}.</p>\n<p>{escape(versions)}; {escape(record['machine'])}.</p>\n"
+        f"<details><summary>run.json</summary>\n"
+        f"<pre>{escape(json.dumps(record, indent=2))}</pre></details>"
+    )
+
+
+def _assignments(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name} = {json.dumps(value)}" for name, value in values.items())
