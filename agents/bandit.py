@@ -33,6 +33,7 @@ class Bandit(Scheduler):
 
     A score is a prediction less an exploration bonus (optimism: the reward is a short time).
     Before anything is learnt all predictions are equal; ties go to the request that came first.
+    With ``explore=False`` there is no bonus, and model and statistics stay as they are.
 
     Args:
         rerank_every: Completions between rankings of the whole queue; early on it is ranked
@@ -93,7 +94,8 @@ class Bandit(Scheduler):
             order = np.argsort(means if self.cloud_by_mean else scores, kind="stable")
             rest = order[plan.action[order] == 0]
             plan.to_cloud(rest[: plan.cloud_room].tolist())
-        self.dispatched(contexts[plan.action[waiting] > 0])
+        if explore:
+            self.dispatched(contexts[plan.action[waiting] > 0])
 
     def edge_picks(self, scores: Floats, room: int, explore: bool) -> list[int]:
         """Returns which candidates go to the edge: those of the lowest scores."""
@@ -111,6 +113,8 @@ class Bandit(Scheduler):
         predicted = self.predict(contexts)
         if predicted is not None:
             self._errors.append(np.abs(predicted - times))
+        if not self._explore:
+            return False
         self.learn(contexts, times)
         self._completed += len(completions)
         if self._completed < self._next_ranking:

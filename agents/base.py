@@ -84,7 +84,7 @@ class Agent(ABC):
         Args:
             observation: What the environment shows.
             info: What it tells besides.
-            explore: Whether the agent may try things out; ``False`` for evaluation.
+            explore: Whether the agent may try things out and learn; ``False`` for evaluation.
 
         Returns:
             0 (wait), 1 (edge) or 2 (cloud) per candidate, int64 (M,).

@@ -18,7 +18,11 @@ _HEADER: Final = "header"
 
 
 def write_checkpoint(
-    path: Path, agent: str, settings: Mapping[str, Any], state: Mapping[str, NDArray[Any]]
+    path: Path,
+    agent: str,
+    settings: Mapping[str, Any],
+    state: Mapping[str, NDArray[Any]],
+    training: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes a checkpoint, complete or not at all.
 
@@ -27,11 +31,23 @@ def write_checkpoint(
         agent: The agent's name.
         settings: JSON values.
         state: Arrays by name.
+        training: How the agent was trained, JSON values, if that is to be kept.
     """
-    header = json.dumps({"format": FORMAT, "agent": agent, "settings": settings}, sort_keys=True)
+    facts = {"format": FORMAT, "agent": agent, "settings": settings, "training": training}
+    header = json.dumps(facts, sort_keys=True)
     arrays: dict[str, Any] = {_HEADER: np.array(header), **state}
     with replacing(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Returns what a checkpoint says of itself: ``format``, ``agent``, ``settings``, ``training``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no checkpoint, or damaged.
+    """
+    return _read(path)[0]
 
 
 def read_checkpoint(path: Path, agent: str, settings: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
@@ -46,6 +62,16 @@ def read_checkpoint(path: Path, agent: str, settings: Mapping[str, Any]) -> dict
         FileNotFoundError: If there is no such file.
         ValueError: If it is no checkpoint, damaged, or of another agent or other settings.
     """
+    found, arrays = _read(path)
+    wanted = {"format": FORMAT, "agent": agent, "settings": json.loads(json.dumps(settings))}
+    for name, value in wanted.items():
+        if found[name] != value:
+            raise ValueError(f"{path}: checkpoint has {name} {found[name]!r}, not {value!r}")
+    return arrays
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Returns header and arrays."""
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -53,8 +79,4 @@ def read_checkpoint(path: Path, agent: str, settings: Mapping[str, Any]) -> dict
         found = {name: header[name] for name in ("format", "agent", "settings")}
     except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not an agent's checkpoint, or damaged ({error})") from error
-    wanted = {"format": FORMAT, "agent": agent, "settings": json.loads(json.dumps(settings))}
-    for name, value in wanted.items():
-        if found[name] != value:
-            raise ValueError(f"{path}: checkpoint has {name} {found[name]!r}, not {value!r}")
-    return arrays
+    return {**found, "training": header.get("training")}, arrays

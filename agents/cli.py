@@ -14,13 +14,16 @@ def make_app() -> typer.Typer:
     import typer
 
     from agents.compare import compare
+    from agents.evaluate import evaluate
     from agents.report import report
+    from agents.train import train
 
     app = typer.Typer(
         help="Schedule LLM requests between an edge and a cloud.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_show_locals=False,
+        rich_markup_mode="markdown",  # it fills the lines of paragraphs
     )
 
     @app.callback()
@@ -28,6 +31,8 @@ def make_app() -> typer.Typer:
         """Schedule LLM requests between an edge and a cloud."""
 
     app.command()(compare)
+    app.command()(train)
+    app.command()(evaluate)
     app.command()(report)
     _mount_data_commands(app)
     return app

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-import ast
-import os
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import gymnasium as gym
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
 from agents.experiment import ExperimentError, ExperimentResult, Progress, run_experiment
-from agents.registry import AGENT_NAMES, BANDITS, check_agent_names
+from agents.options import (
+    PROCESSORS,
+    ArrivalRate,
+    Baseline,
+    Dataset,
+    Duration,
+    Loads,
+    Settings,
+    Workers,
+    check_embeddings,
+    dataset_notes,
+    make_scenarios,
+    read_agents,
+    read_settings,
+    refusing_bad_input,
+)
+from agents.registry import AGENT_NAMES, check_agent_names
 from agents.runs import AgentSpec, Scenario
 from edgecloud_gym import ENV_IDS
-from edgecloud_gym.config import SystemConfig, settable
-from edgecloud_gym.dataset import RequestDataset, load_dataset
+from edgecloud_gym.config import SystemConfig
+from edgecloud_gym.dataset import load_dataset
 
 HEURISTICS: Final = "fcfs,random,round-robin,least-connections,historical-lrt,sjf-oracle"
 LEARNERS: Final = "c2ucb,cn-ducb"
@@ -39,24 +52,14 @@ def compare(
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Episodes per agent: seeds 0, 1, ...")] = 5,
-    load: Annotated[
-        list[float] | None,
-        typer.Option(help="Arrival rate as a fraction of capacity; repeat for a sweep."),
-    ] = None,
-    arrival_rate: Annotated[
-        float | None, typer.Option(help="Arrival rate in requests/s, instead of a load.")
-    ] = None,
-    duration: Annotated[float, typer.Option(help="How long requests arrive (s).")] = 300.0,
-    dataset: Annotated[str, typer.Option(help="Bundled name, or path to JSONL or Parquet.")] = str(
-        SystemConfig.dataset
-    ),
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any other environment setting."),
-    ] = None,
-    baseline: Annotated[str, typer.Option(help="Whom the table compares with.")] = "fcfs",
+    load: Loads = None,
+    arrival_rate: ArrivalRate = None,
+    duration: Duration = 300.0,
+    dataset: Dataset = str(SystemConfig.dataset),
+    settings: Settings = None,
+    baseline: Baseline = "fcfs",
     output: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/compare"),
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
+    workers: Workers = PROCESSORS,
 ) -> None:
     """Compare agents on the same request streams.
 
@@ -64,109 +67,27 @@ def compare(
     and comparison.png. A second call with the same output folder repeats no finished run.
     """
     console = Console()
-    try:
+    with refusing_bad_input(console):
         data = load_dataset(dataset)
-        specs = _agents(agents, data)
+        learnable = data.embeddings is not None
+        specs = read_agents(agents or (f"{HEURISTICS},{LEARNERS}" if learnable else HEURISTICS))
+        check_embeddings(specs, data)
         check_agent_names([baseline])
         common: dict[str, Any] = {"dataset": dataset, "duration": duration}
         if arrival_rate is not None:
             common["arrival_rate"] = arrival_rate
-        extra = dict(_parsed(item) for item in settings or [])
-        scenarios = _scenarios(
-            env or list(ENV_IDS), [*load] if load else [None], {**common, **extra}, data
+        scenarios = make_scenarios(
+            env or ENV_IDS, load, {**common, **read_settings(settings)}, data
         )
-        for scenario in scenarios:
-            scenario.make().close()
-    except (gym.error.Error, OSError, TypeError, ValueError) as error:
-        console.print(f"[bold red]error:[/] {error}", highlight=False)
-        raise typer.Exit(2) from error
-    for note in _notes(scenarios, data):
+    for note in dataset_notes(scenarios, data):
         console.print(note, style="dim")
-    result = _run(console, scenarios, specs, seeds, output, workers)
-    _show(console, result, baseline)
+    result = play_all(console, scenarios, specs, seeds, output, workers)
+    show_results(console, result, baseline)
     if result.failures:
         raise typer.Exit(1)
 
 
-def _agents(given: str | None, data: RequestDataset) -> list[AgentSpec]:
-    """Returns the agents asked for, or those default ones that the dataset has the data for."""
-    learnable = data.embeddings is not None
-    default = f"{HEURISTICS},{LEARNERS}" if learnable else HEURISTICS
-    specs = [_agent(item.strip()) for item in (given or default).split(",") if item.strip()]
-    bandits = [str(spec.agent) for spec in specs if spec.agent in BANDITS]
-    if bandits and not learnable:
-        raise ValueError(
-            f"{', '.join(bandits)}: learn from embeddings, and dataset {data.name!r} has none; "
-            "make them with `edgecloud embed`"
-        )
-    return specs
-
-
-def _agent(text: str) -> AgentSpec:
-    """Reads ``name`` or ``name:key=value:key=value``."""
-    name, *settings = text.split(":")
-    spec = AgentSpec(name, dict(_parsed(item) for item in settings), label=text)
-    if settings:
-        spec.make()  # so that a wrong setting is refused now
-    return spec
-
-
-def _parsed(item: str) -> tuple[str, Any]:
-    """Reads ``key=value``; a value that is no Python literal is text."""
-    key, separator, text = item.partition("=")
-    if not separator or not key:
-        raise ValueError(f"{item!r}: must be KEY=VALUE")
-    try:
-        return key, ast.literal_eval(text)
-    except (SyntaxError, ValueError):
-        return key, text
-
-
-def _scenarios(
-    env_ids: list[str], loads: list[float | None], settings: dict[str, Any], data: RequestDataset
-) -> list[Scenario]:
-    """Returns a scenario per environment and load, each with the settings that it has."""
-    scenarios = []
-    used: set[str] = set()
-    for env_id in env_ids:
-        known = _settable(env_id)
-        mine = {name: value for name, value in settings.items() if name in known}
-        used |= mine.keys()
-        if data.embeddings is None:
-            mine.setdefault("observe", "id")
-        if data.slowdown is None and "edge_batch_capacity" not in known:
-            mine.setdefault("edge_slowdown", None)
-        for load in loads:
-            chosen = mine if load is None else {**mine, "load": load}
-            label = env_id if len(loads) == 1 else f"{env_id} load {load:g}"
-            scenarios.append(Scenario(env_id, chosen, label))
-    for name in settings.keys() - used:
-        # No environment has it: let the first one say so, and name what it has.
-        gym.make(env_ids[0], **{"dataset": data, "observe": "id", name: settings[name]})
-    return scenarios
-
-
-def _settable(env_id: str) -> set[str]:
-    entry_point = gym.spec(env_id).entry_point
-    if not isinstance(entry_point, str) or not entry_point.startswith("edgecloud_gym"):
-        raise ValueError(f"--env {env_id!r}: must be one of {', '.join(ENV_IDS)}")
-    environment: Any = gym.envs.registration.load_env_creator(entry_point)
-    return set(settable(environment.defaults))
-
-
-def _notes(scenarios: list[Scenario], data: RequestDataset) -> list[str]:
-    notes = []
-    if data.embeddings is None:
-        notes.append(f"Dataset {data.name!r} has no embeddings: agents that learn need them.")
-    if any("edge_slowdown" in s.settings for s in scenarios) and data.slowdown is None:
-        notes.append(
-            f"Dataset {data.name!r} has no measured slowdown curve: "
-            "in continuous batching, requests do not slow each other down."
-        )
-    return notes
-
-
-def _run(
+def play_all(
     console: Console,
     scenarios: list[Scenario],
     specs: list[AgentSpec],
@@ -174,6 +95,11 @@ def _run(
     output: Path,
     workers: int,
 ) -> ExperimentResult:
+    """Runs an experiment under a progress bar; prints what failed.
+
+    Raises:
+        typer.Exit: With 2 if an agent or a scenario repeats, with 130 after Ctrl-C.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -199,6 +125,9 @@ def _run(
         except ExperimentError as error:
             console.print(f"[bold red]error:[/] {error}", highlight=False)
             return error.result
+        except (OSError, ValueError) as error:  # of no run: a name repeats, the disk is full
+            console.print(f"[bold red]error:[/] {error}", highlight=False)
+            raise typer.Exit(2) from error
         except KeyboardInterrupt:
             console.print(
                 f"Interrupted. {done.done} of {done.total} runs are kept in {output}; "
@@ -208,7 +137,8 @@ def _run(
             raise typer.Exit(130) from None
 
 
-def _show(console: Console, result: ExperimentResult, baseline: str) -> None:
+def show_results(console: Console, result: ExperimentResult, baseline: str) -> None:
+    """Prints a table per scenario, and draws the pictures."""
     from agents.plots import draw_experiment, draw_load_sweep
     from agents.tables import CENSORED_LEGEND, LEGEND, ranking_table
 

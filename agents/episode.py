@@ -19,7 +19,7 @@ def run_episode(
         agent: Who decides.
         seed: Seeds the environment: the same requests arrive at the same times for every agent.
         agent_seed: Seeds what the agent draws.
-        explore: Whether the agent may try things out.
+        explore: Whether the agent may try things out and learn.
 
     Returns:
         The sum of the rewards.

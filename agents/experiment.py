@@ -122,7 +122,13 @@ class ExperimentResult:
                 for label, s in scenarios.items()
             ],
             "agents": [
-                {"label": label, "agent": describe(s.agent), "settings": describe(s.settings)}
+                {
+                    "label": label,
+                    "agent": describe(s.agent),
+                    "settings": describe(s.settings),
+                    "checkpoint": s.checkpoint,
+                    "explore": s.explore,
+                }
                 for label, s in specs.items()
             ],
             "seeds": sorted({run.seed for run in self.runs}),

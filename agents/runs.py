@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Sources that do not bear on what a run yields: a change in them keeps finished runs.
-_PRESENTATION: Final = {"cli.py", "plots.py", "report.py", "tables.py", "statistics.py"}
+_PRESENTATION: Final = {
+    *("cli.py", "compare.py", "evaluate.py", "learners.py", "options.py", "train.py"),
+    *("plots.py", "report.py", "statistics.py", "tables.py"),
+}
 
 
 @dataclass(frozen=True)
@@ -74,12 +77,14 @@ class AgentSpec:
         settings: Its keyword arguments.
         checkpoint: A file that it loads first.
         label: What the ``agent`` column of the results says; the agent's name by default.
+        explore: Whether it may try things out and learn; ``False`` to evaluate it as it is.
     """
 
     agent: str | type[Agent]
     settings: Mapping[str, Any] = field(default_factory=dict)
     checkpoint: str | None = None
     label: str = ""
+    explore: bool = True
 
     def __post_init__(self) -> None:
         if isinstance(self.agent, str):
@@ -128,6 +133,7 @@ class Run:
             "agent": describe(self.spec.agent),
             "agent_settings": describe(self.spec.settings),
             "files": self.spec.files(),
+            "explore": self.spec.explore,
             "seed": self.seed,
             "code": _source_digest(),
         }
@@ -141,8 +147,10 @@ class Run:
         """Plays the run and keeps its results: a folder that is complete or absent."""
         agent = self.spec.make()
         env = self.scenario.make()
-        with _one_torch_thread():
-            reward = run_episode(env, agent, self.seed, agent_seed(self.seed))
+        with one_torch_thread():
+            reward = run_episode(
+                env, agent, self.seed, agent_seed(self.seed), explore=self.spec.explore
+            )
         names = {
             "env": self.scenario.label,
             "agent": self.spec.label,
@@ -232,7 +240,7 @@ def _source_digest() -> str:
 
 
 @contextmanager
-def _one_torch_thread() -> Iterator[None]:
+def one_torch_thread() -> Iterator[None]:
     """Keeps torch, where it is loaded, to one thread: quicker for small nets, and repeatable."""
     if "torch" not in sys.modules:
         yield

@@ -104,8 +104,9 @@ class SB3Agent(Agent):
             raise ValueError(
                 f"model {self.path!r} was trained on other observations or actions than this "
                 "environment's: check candidate_pool_size, observe, embedding_dim, the dataset "
-                f"and which sides are there; it has {self._model.observation_space} and "
-                f"{self._model.action_space}"
+                "and which sides are there; it has "
+                f"{_shapes(self._model.observation_space)} and {self._model.action_space}, "
+                f"the environment {_shapes(observed)}"
             )
 
     def act(self, observation: Observation, info: Info, explore: bool = True) -> NDArray[np.int64]:
@@ -142,3 +143,10 @@ class SB3Agent(Agent):
         options: dict[str, Any] = {"action_masks": masks} if self.algorithm == "MaskablePPO" else {}
         action, _ = self._model.predict(lane, deterministic=True, **options)
         return np.asarray(action)
+
+
+def _shapes(space: spaces.Space[Any]) -> str:
+    """Returns the shapes of a space's parts; bounds would fill pages."""
+    if not isinstance(space, spaces.Dict):
+        return f"{type(space).__name__} {space.shape}"
+    return ", ".join(f"{name} {part.shape}" for name, part in space.items())

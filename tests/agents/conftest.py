@@ -1,6 +1,8 @@
 """What the tests of the agents share."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -16,6 +18,28 @@ from edgecloud_gym.arrivals import Trace
 
 HORIZON = 600.0
 TOLERANCE = 1e-9  # s
+
+
+@pytest.fixture(scope="session")
+def learnable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset's file, of the reference's keys, with embeddings beside it."""
+    path = tmp_path_factory.mktemp("data") / "toy.jsonl"
+    rng = np.random.default_rng(0)
+    lines = [
+        {
+            "request_text": f"prompt {i}",
+            "model_name": "toy",
+            "response_text": "answer",
+            "device": "cpu",
+            "inference_time": float(time),
+            "input_token_count": 10,
+            "output_token_count": 20,
+        }
+        for i, time in enumerate(rng.lognormal(0.0, 0.6, 60))
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    np.savez(path.with_suffix(".npz"), embeddings=rng.normal(size=(60, 6)))
+    return path
 
 
 @pytest.fixture(scope="session")

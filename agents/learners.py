@@ -1,0 +1,154 @@
+"""Agents in training: each learns a while, and can be saved and taken up again in between."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import numpy as np
+
+from agents.checkpoint import write_checkpoint
+from agents.episode import run_episode
+from agents.model_file import write_sb3_model
+from agents.registry import make_agent
+from agents.runs import Scenario, one_torch_thread
+
+PPO: Final = "ppo"
+PPO_LANES: Final = 64
+PPO_SETTINGS: Final[Mapping[str, Any]] = {
+    "n_steps": 128,
+    "batch_size": 1024,
+    "n_epochs": 4,
+    "learning_rate": 1e-3,
+}
+
+
+class Learner(ABC):
+    """An agent in training.
+
+    Attributes:
+        unit: What `done` counts.
+        done: How much it has learnt from, in earlier sessions too.
+    """
+
+    unit: ClassVar[str]
+    done: int
+
+    @abstractmethod
+    def advance(self) -> float:
+        """Learns until it can be saved again.
+
+        Returns:
+            The sum of rewards per episode, of late (NaN before the first episode has ended).
+        """
+
+    @abstractmethod
+    def save(self, path: Path, training: Mapping[str, Any]) -> None:
+        """Writes a file that `agents.model_file` reads; complete or not at all.
+
+        Args:
+            path: The file.
+            training: How it was trained; ``done`` is added.
+        """
+
+
+class BanditLearner(Learner):
+    """A bandit learns from one episode after the other, as it does in an experiment.
+
+    Each episode has its own seed, so that the model does not depend on interruptions.
+
+    Args:
+        name: Of the bandit.
+        options: Its settings.
+        scenario: Where it learns.
+        seed: Seeds the episodes and the bandit's draws.
+        resume: What it goes on from, and after how many episodes.
+    """
+
+    unit = "episodes"
+
+    def __init__(
+        self,
+        name: str,
+        options: Mapping[str, Any],
+        scenario: Scenario,
+        seed: int,
+        resume: tuple[Path, int] | None,
+    ) -> None:
+        self._agent = make_agent(name, **options)
+        self.done = 0
+        if resume is not None:
+            path, self.done = resume
+            self._agent.load(path)
+        self._env = scenario.make()
+        self._seed = seed
+        self._agent.reset(self._env, seed)  # so that what does not fit is refused now
+
+    def advance(self) -> float:
+        """Learns from an episode; returns the sum of its rewards."""
+        seeds = np.random.SeedSequence([self._seed, self.done]).generate_state(2)
+        with one_torch_thread():
+            total = run_episode(self._env, self._agent, int(seeds[0]), int(seeds[1]))
+        self.done += 1
+        return total
+
+    def save(self, path: Path, training: Mapping[str, Any]) -> None:
+        """Writes a checkpoint; see `Learner.save`."""
+        agent = self._agent
+        record = {**training, "done": self.done}
+        write_checkpoint(path, agent.name, agent.settings(), agent.state(), record)
+
+
+class PPOLearner(Learner):
+    """SB3's PPO with `CandidatePolicy` learns over a `SequentialAssignment`.
+
+    Taken up again, it goes on in new episodes: only uninterrupted training is repeatable.
+
+    Args:
+        options: Of SB3's ``PPO``, besides `PPO_SETTINGS`.
+        scenario: Where it learns; slots never stay idle there.
+        seed: Seeds the episodes, the first weights and the choices.
+        resume: What it goes on from, and after how many steps.
+    """
+
+    unit = "steps"
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        scenario: Scenario,
+        seed: int,
+        resume: tuple[Path, int] | None,
+    ) -> None:
+        import stable_baselines3
+
+        from agents.policies import CandidatePolicy
+        from edgecloud_gym.sb3 import make_vec_env
+
+        settings = {**scenario.settings, "dataset": scenario.dataset}
+        envs = make_vec_env(scenario.env_id, PPO_LANES, **settings)
+        path, self.done = resume or (None, 0)
+        own_seed = int(np.random.SeedSequence([seed, self.done]).generate_state(1)[0])
+        if path is None:
+            chosen = {**PPO_SETTINGS, **options}
+            self._model = stable_baselines3.PPO(
+                CandidatePolicy, envs, seed=own_seed, device="cpu", **chosen
+            )
+        else:
+            with path.open("rb") as stream:
+                self._model = stable_baselines3.PPO.load(stream, envs, device="cpu")
+            self._model.set_random_seed(own_seed)  # as it learnt before: not the same again
+
+    def advance(self) -> float:
+        """Learns from a rollout; returns the mean return of the last hundred episodes."""
+        model = self._model
+        model.learn(model.n_steps * PPO_LANES, reset_num_timesteps=False)
+        self.done = model.num_timesteps
+        latest = [episode["r"] for episode in model.ep_info_buffer or ()]
+        return float(np.mean(latest)) if latest else float("nan")
+
+    def save(self, path: Path, training: Mapping[str, Any]) -> None:
+        """Writes what SB3 writes, and the record; see `Learner.save`."""
+        write_sb3_model(path, self._model, {**training, "done": self.done})

@@ -1,0 +1,146 @@
+"""``edgecloud train``: what it writes, how it goes on, and what it refuses."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stable_baselines3 import PPO
+from typer.testing import CliRunner, Result
+
+from agents import learners
+from agents.cli import make_app
+from agents.learners import PPO_LANES
+from agents.model_file import read_model_file
+
+QUICK_PPO = "ppo:n_steps=4:batch_size=64:n_epochs=1"
+ROLLOUT = 4 * PPO_LANES
+
+
+def train(agent: str, learnable: Path, output: Path, *arguments: object) -> Result:
+    settings = ("--dataset", learnable, "--duration", 10, "--set", "candidate_pool_size=4")
+    fixed = ("train", agent, "--env", "EdgeCloud-Static-v0", "--output", output)
+    given = [str(a) for a in (*fixed, *settings, *arguments)]
+    return CliRunner().invoke(make_app(), given, env={"COLUMNS": "80"})
+
+
+def parameters(path: Path) -> np.ndarray:
+    tensors = PPO.load(path, device="cpu").policy.state_dict().values()
+    return np.concatenate([tensor.numpy().ravel() for tensor in tensors])
+
+
+@pytest.mark.parametrize("agent", ["c2ucb", "cn-ts:hidden=(8,)"])
+def test_bandit_is_repeatable_and_resumes_to_the_same_bits(
+    agent: str, learnable: Path, tmp_path: Path
+) -> None:
+    whole, parts = tmp_path / "whole.npz", tmp_path / "parts.npz"
+    result = train(agent, learnable, whole, "--episodes", 3)
+    assert result.exit_code == 0, result.output
+    assert "learnt from 3 episodes" in result.output
+    for episodes in (1, 3):
+        assert train(agent, learnable, parts, "--episodes", episodes).exit_code == 0
+    assert whole.read_bytes() == parts.read_bytes()
+    other = tmp_path / "other.npz"
+    train(agent, learnable, other, "--episodes", 3, "--seed", 1)
+    assert other.read_bytes() != whole.read_bytes()
+    assert "already" in train(agent, learnable, whole, "--episodes", 3).output
+    training = read_model_file(whole).training
+    assert training is not None
+    assert training["settings"]["split"] == "train"
+    assert training["settings"]["load"] == 1.2
+
+
+def test_interrupted_bandit_keeps_whole_episodes(
+    learnable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "model.npz"
+    interrupt_after(2, monkeypatch)
+    result = train("c2ucb", learnable, output, "--episodes", 3)
+    assert result.exit_code == 130
+    assert "2 of 3 episodes is kept" in result.output
+    monkeypatch.undo()
+    assert "learnt from 1 episodes" in train("c2ucb", learnable, output, "--episodes", 3).output
+    assert [path.name for path in tmp_path.iterdir()] == ["model.npz"]
+
+
+def test_interrupted_at_once_it_keeps_nothing(
+    learnable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt_after(0, monkeypatch)
+    result = train("c2ucb", learnable, tmp_path / "model.npz")
+    assert result.exit_code == 130
+    assert "nothing is kept" in result.output
+    assert not list(tmp_path.iterdir())
+
+
+def interrupt_after(episodes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    play, played = learners.run_episode, []
+
+    def interrupted(*arguments: object) -> float:
+        if len(played) == episodes:
+            raise KeyboardInterrupt
+        played.append(1)
+        return play(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(learners, "run_episode", interrupted)
+
+
+def test_ppo_is_repeatable_and_goes_on(learnable: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.zip", tmp_path / "second.zip"
+    for path in (first, second):
+        result = train(QUICK_PPO, learnable, path, "--steps", 2 * ROLLOUT)
+        assert result.exit_code == 0, result.output
+    np.testing.assert_array_equal(parameters(first), parameters(second))
+    before = parameters(first)
+    result = train(QUICK_PPO, learnable, first, "--steps", 3 * ROLLOUT)
+    assert f"learnt from {ROLLOUT} steps" in result.output
+    assert not np.array_equal(before, parameters(first))
+    training = read_model_file(first).training
+    assert training is not None
+    assert training["done"] == 3 * ROLLOUT
+
+
+@pytest.mark.parametrize(
+    ("agent", "arguments", "message"),
+    [
+        ("fcfs", [], "cannot train 'fcfs': must be one of ppo"),
+        ("c2ucb:alhpa=1", [], "alhpa"),
+        ("c2ucb:alpha=-1", [], "alpha=-1"),
+        ("ppo:n_setps=1", [], "n_setps"),
+        ("c2ucb", ["--env", "CartPole-v1"], "EdgeCloud-Static-v0"),
+        ("c2ucb", ["--set", "durration=3"], "did you mean 'duration'"),
+        ("c2ucb", ["--load", 1, "--arrival-rate", 2], "at most one"),
+        ("ppo", ["--set", "priority=[1.0]"], "priority"),
+    ],
+)
+def test_bad_input(
+    learnable: Path, tmp_path: Path, agent: str, arguments: list[object], message: str
+) -> None:
+    result = train(agent, learnable, tmp_path / "model", *arguments)
+    assert result.exit_code == 2, result.output
+    assert message in " ".join(result.output.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_model_is_not_overwritten(learnable: Path, tmp_path: Path) -> None:
+    output = tmp_path / "model.npz"
+    train("c2ucb", learnable, output, "--episodes", 1)
+    before = output.read_bytes()
+    result = train("c2ucb", learnable, output, "--episodes", 1, "--seed", 5)
+    assert result.exit_code == 2
+    assert "trained with seed 0, not 5" in " ".join(result.output.split())
+    result = train("c2ucb", learnable, output, "--episodes", 1, "--load", 0.5)
+    assert "trained with load 1.2, not 0.5" in " ".join(result.output.split())
+    assert output.read_bytes() == before
+    foreign = tmp_path / "notes.txt"
+    foreign.write_text("mine")
+    assert train("c2ucb", learnable, foreign).exit_code == 2
+    assert foreign.read_text() == "mine"
+
+
+def test_a_dataset_without_embeddings_is_refused(learnable: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare.jsonl"
+    bare.write_bytes(learnable.read_bytes())
+    for agent in ("ppo", "clinucb"):
+        result = train(agent, bare, tmp_path / "model")
+        assert result.exit_code == 2
+        assert "edgecloud embed" in " ".join(result.output.split())
