@@ -41,8 +41,10 @@ def completions(simulator: Simulator, lane: int) -> NDArray[np.void]:
     """
     record = simulator.state.lanes[lane]
     done = simulator.state.finished[lane, record["done_before"] : record["done"]]
-    requests = simulator.state.requests[lane][done]
     table = np.empty(len(done), COMPLETION_DTYPE)
+    if len(done) == 0:  # as after most steps: agents ask each time
+        return table
+    requests = simulator.state.requests[lane][done]
     table["request"] = done
     for name in ("row", "arrival", "dispatch", "finish"):
         table[name] = requests[name]
