@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from data_tools.console import progress_bar, quieten_transformers, reporting
+from data_tools.console import counting_bar, quieten_transformers, reporting
 from data_tools.profile_command import profile
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def embed(
             max_tokens=max_tokens,
             batch_tokens=batch_tokens,
         )
-        with progress_bar("Embedding") as (start, advance):
+        with counting_bar("Embedding") as (start, advance):
             written = embed_file(
                 dataset,
                 embedder,

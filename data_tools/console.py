@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import typer
 
+from data_tools.progress import progress_bar
+
 FAILURE, USAGE_ERROR, INTERRUPTED = 1, 2, 130
 
 
@@ -47,29 +49,13 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 
 @contextmanager
-def progress_bar(title: str) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
+def counting_bar(title: str) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
     """Draws a bar with rate and time left on the error stream.
 
     Yields:
         What sets the total, and what adds to the part that is done.
     """
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with progress_bar() as progress:
         task = progress.add_task(title, total=None, rate="")
 
         def start(total: int) -> None:

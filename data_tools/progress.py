@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 Item = TypeVar("Item")
 
@@ -21,6 +24,18 @@ def track(
         done_before: How much earlier sessions have done; the bar starts there.
         visible: Whether to draw at all.
     """
+    with progress_bar(visible) as progress:
+        total = done_before + len(items)
+        task = progress.add_task(title, total=total, completed=done_before, rate="")
+        for item in items:
+            yield item
+            progress.advance(task)
+            speed = progress.tasks[0].speed
+            progress.update(task, rate=f"{60 * speed:.1f}/min" if speed else "")
+
+
+def progress_bar(visible: bool = True) -> Progress:
+    """Returns a bar whose tasks have a field ``rate``, on the error stream: output can be piped."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -37,12 +52,4 @@ def track(
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    # On the error stream, so that a command's output can be piped.
-    with Progress(*columns, console=Console(stderr=True), disable=not visible) as progress:
-        total = done_before + len(items)
-        task = progress.add_task(title, total=total, completed=done_before, rate="")
-        for item in items:
-            yield item
-            progress.advance(task)
-            speed = progress.tasks[0].speed
-            progress.update(task, rate=f"{60 * speed:.1f}/min" if speed else "")
+    return Progress(*columns, console=Console(stderr=True), disable=not visible)
