@@ -16,8 +16,10 @@ import numba
 import numpy as np
 
 from edgecloud_gym import capacity, features, queueing, state
+from edgecloud_gym import prefetch as prefetch_module
 from edgecloud_gym.capacity import MIN_CLOUD_TIME
 from edgecloud_gym.features import observe_lane, sample_history
+from edgecloud_gym.prefetch import prefetch
 from edgecloud_gym.queueing import admit, oldest_waiting, pop_busy, push_busy, reorder
 from edgecloud_gym.state import ENDED, WAITING
 
@@ -29,6 +31,8 @@ REORDER: Final = 8  # rank the waiting queue anew
 HOLD: Final = 16  # a step in which nothing happens and no time passes
 STEP: Final = APPLY | ADVANCE | OBSERVE
 START: Final = ADVANCE | OBSERVE
+
+AHEAD: Final = 4  # lanes between asking for memory and using it
 
 WAIT: Final = 0
 EDGE: Final = 1
@@ -316,6 +320,18 @@ def _end_step(stage, p, lane, step):
     )
 
 
+@numba.njit
+def _prefetch_requests(i, lanes, requests, finished, window):
+    """Asks for what the next step of lane ``i`` reads and writes of its requests."""
+    lane = lanes[i]
+    if lane.arrived < requests.shape[1]:
+        prefetch(requests, i, lane.arrived)
+    if lane.done < finished.shape[1]:
+        prefetch(finished, i, lane.done)
+    if lane.window_size > 0:
+        prefetch(requests, i, window[i, 0])
+
+
 def _source_digest() -> str:
     """Identifies the compiled sources, all of them.
 
@@ -323,7 +339,7 @@ def _source_digest() -> str:
     machine code after a change in the modules that this one calls.
     """
     digest = hashlib.blake2b(digest_size=8)
-    for module in (capacity, state, queueing, features):
+    for module in (capacity, state, prefetch_module, queueing, features):
         digest.update(inspect.getsource(module).encode())
     return digest.hexdigest()
 
@@ -358,6 +374,8 @@ def _compile(sources: str) -> Callable[..., Any]:
         sources  # noqa: B018 - captured, so that it is part of the cache key
         p = parameters[0]
         for i in range(first, last):
+            if i + AHEAD < last:
+                _prefetch_requests(i + AHEAD, lanes, requests, finished, window)
             if not active[i]:
                 continue
             lane = lanes[i]
