@@ -119,7 +119,7 @@ def telemetry(
     every = config.telemetry_interval if interval is None else interval
     times = moments if per_dispatch else _multiples(every, now)
     rows = np.searchsorted(times, moments, side="left")
-    reward = -np.bincount(rows, weights=longest, minlength=len(times) + 1)[: len(times)]
+    reward = 0.0 - np.bincount(rows, weights=longest, minlength=len(times) + 1)[: len(times)]
     on_edge = started["slot"] < config.edge_concurrency
     edge, cloud = started[on_edge], started[~on_edge]
     # A batch is one busy slot: count its start and finish once.
