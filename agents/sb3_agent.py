@@ -17,6 +17,7 @@ from agents.base import Agent, Info, Observation
 from agents.files import replacing
 from edgecloud_gym.assignment import Draft, assign_lowest, extended_space
 from edgecloud_gym.config import Priority
+from edgecloud_gym.observation import observation_space
 
 _ALGORITHMS: Final[dict[str, type[BaseAlgorithm]]] = {
     "MaskablePPO": sb3_contrib.MaskablePPO,
@@ -94,7 +95,7 @@ class SB3Agent(Agent):
         config = self.env.config
         self._draft = Draft(config, lanes=1, allow_stop=self.allow_stop)
         m = config.candidate_pool_size
-        observed = self.env.simulator.layout.space()
+        observed = observation_space(self.env.simulator.layout)
         forms: tuple[tuple[spaces.Space[Any], spaces.Dict], ...] = (
             (spaces.Discrete(2 * m + 1), extended_space(observed, config)),
             (spaces.Box(-1.0, 1.0, (m,), np.float32), observed),

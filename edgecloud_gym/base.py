@@ -15,6 +15,7 @@ from edgecloud_gym import records
 from edgecloud_gym.config import Priority, SystemConfig
 from edgecloud_gym.dataset import RequestDataset
 from edgecloud_gym.events import ADVANCE, APPLY, HOLD, OBSERVE, REORDER, START, STEP
+from edgecloud_gym.observation import observation_space
 from edgecloud_gym.simulator import Output, Simulator
 from edgecloud_gym.state import STEP_DTYPE
 
@@ -87,7 +88,7 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         self._info_keys = info_keys(self.config)
         self._action_shape = (self.config.candidate_pool_size,)
         self.action_space = spaces.MultiDiscrete([3] * self.config.candidate_pool_size)
-        space: spaces.Space[Any] = self._simulator.layout.space()
+        space: spaces.Space[Any] = observation_space(self._simulator.layout)
         self.observation_space = space
         self._step = self._simulator.state.steps[0]
         self._running = False

@@ -1,7 +1,7 @@
 """Compiled feature writers: a lane's state as numbers of fixed scale.
 
 All float observations of all lanes share one flat float32 buffer, one block per key, in the order
-of `edgecloud_gym.observation.Layout`; a block holds the lanes one after the other.
+of `edgecloud_gym.layout.Layout`; a block holds the lanes one after the other.
 
 Unbounded quantities x >= 0 are shown as x / (x + scale), which lies in [0, 1) and is one half at
 the scale. Nothing here reads the base time of a request that is waiting or running.

@@ -18,12 +18,11 @@ from edgecloud_gym import events
 from edgecloud_gym.capacity import Workload
 from edgecloud_gym.config import Priority, SystemConfig
 from edgecloud_gym.dataset import RequestDataset, load_dataset
-from edgecloud_gym.observation import Layout
+from edgecloud_gym.layout import Layout
 from edgecloud_gym.state import (
     BY_ARRIVAL,
     BY_CALLABLE,
     BY_TABLE,
-    NOT_RESET,
     WAITING,
     State,
     make_parameters,
@@ -129,7 +128,6 @@ class Simulator:
             shown = scores[self.workload.rows]
             self._parameters["score_mean"] = shown.mean()
             self._parameters["score_std"] = shown.std()
-        self.state.lanes["phase"] = NOT_RESET
 
     def begin_episode(self, lane: int, rng: np.random.Generator) -> None:
         """Draws a lane's requests and puts it at time 0.

@@ -22,11 +22,6 @@ BY_ARRIVAL: Final = 0
 BY_TABLE: Final = 1  # one score per dataset row
 BY_CALLABLE: Final = 2  # scores come from outside the compiled code
 
-# Phases of a lane.
-NOT_RESET: Final = 0
-RUNNING: Final = 1
-ENDED: Final = 2
-
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 WAITING: Final = -1  # `slot` of a request that has not been dispatched
@@ -67,7 +62,6 @@ PARAMETERS_DTYPE: Final = np.dtype(
 
 LANE_DTYPE: Final = np.dtype(
     [
-        ("phase", "i8"),
         ("now", "f8"),
         ("epoch_time", "f8"),  # time of the previous decision epoch
         ("requests", "i8"),  # how many arrive in the episode
@@ -262,7 +256,6 @@ class State:
         n = len(arrivals)
         self.lanes[lane] = np.zeros((), LANE_DTYPE)
         record = self.lanes[lane]
-        record["phase"] = RUNNING
         record["requests"] = n
         record["next_edge"] = np.inf
         record["next_sample"] = interval

@@ -28,6 +28,7 @@ from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import RequestDataset
 from edgecloud_gym.envs import ContinuousBatchingEnv, StaticBatchingEnv, TimeSeriesEnv
 from edgecloud_gym.events import HOLD, OBSERVE, START, STEP
+from edgecloud_gym.observation import observation_space
 from edgecloud_gym.simulator import Output, Simulator
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         self.num_threads = _thread_count(num_threads, num_envs)
         self._simulator = Simulator(self.config, lanes=num_envs)
         self._info_keys = info_keys(self.config)
-        self.single_observation_space = self._simulator.layout.space()
+        self.single_observation_space = observation_space(self._simulator.layout)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.single_action_space = spaces.MultiDiscrete([3] * self.config.candidate_pool_size)
         self.action_space = batch_space(self.single_action_space, num_envs)

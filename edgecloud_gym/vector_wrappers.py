@@ -23,6 +23,7 @@ from edgecloud_gym.assignment import (
     extended_space,
 )
 from edgecloud_gym.base import Observation
+from edgecloud_gym.observation import observation_space
 from edgecloud_gym.vector import Arrays, EdgeCloudVectorEnv
 
 
@@ -58,7 +59,9 @@ class SequentialAssignment(VectorWrapper[Any, Any, Any, Any, Any]):
         self._over = np.zeros(env.num_envs, np.bool_)
         self.single_action_space = spaces.Discrete(2 * env.config.candidate_pool_size + 1)
         self.action_space = batch_space(self.single_action_space, env.num_envs)
-        self.single_observation_space = extended_space(env.simulator.layout.space(), env.config)
+        self.single_observation_space = extended_space(
+            observation_space(env.simulator.layout), env.config
+        )
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
 
     def reset(

@@ -19,6 +19,7 @@ from edgecloud_gym.assignment import (
     extended_space,
 )
 from edgecloud_gym.base import EdgeCloudEnv, Observation
+from edgecloud_gym.observation import observation_space
 
 BaseEnv: TypeAlias = gym.Env[Any, Any]
 
@@ -96,7 +97,8 @@ class SequentialAssignment(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArg
         config = self._system.config
         self._draft = Draft(config, lanes=1, allow_stop=allow_stop)
         self.action_space = spaces.Discrete(2 * config.candidate_pool_size + 1)
-        self.observation_space = extended_space(self._system.simulator.layout.space(), config)
+        space = observation_space(self._system.simulator.layout)
+        self.observation_space = extended_space(space, config)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

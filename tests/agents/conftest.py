@@ -20,11 +20,8 @@ HORIZON = 600.0
 TOLERANCE = 1e-9  # s
 
 
-@pytest.fixture(scope="session")
-def learnable(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset's file, of the reference's keys, with embeddings beside it."""
-    path = tmp_path_factory.mktemp("data") / "toy.jsonl"
-    rng = np.random.default_rng(0)
+def write_requests(path: Path, rng: np.random.Generator, count: int) -> None:
+    """Writes a file of the reference's seven keys."""
     lines = [
         {
             "request_text": f"prompt {i}",
@@ -35,9 +32,17 @@ def learnable(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "input_token_count": 10,
             "output_token_count": 20,
         }
-        for i, time in enumerate(rng.lognormal(0.0, 0.6, 60))
+        for i, time in enumerate(rng.lognormal(0.0, 0.6, count))
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.fixture(scope="session")
+def learnable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset's file, of the reference's keys, with embeddings beside it."""
+    path = tmp_path_factory.mktemp("data") / "toy.jsonl"
+    rng = np.random.default_rng(0)
+    write_requests(path, rng, 60)
     np.savez(path.with_suffix(".npz"), embeddings=rng.normal(size=(60, 6)))
     return path
 

@@ -13,26 +13,14 @@ from typer.testing import CliRunner, Result
 from agents.cli import make_app
 from agents.statistics import ORACLE
 from agents.tables import ranking_table
+from tests.agents.conftest import write_requests
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of the reference's keys, without embeddings or slowdown curve."""
     path = tmp_path_factory.mktemp("data") / "toy.jsonl"
-    rng = np.random.default_rng(0)
-    lines = [
-        {
-            "request_text": f"prompt {i}",
-            "model_name": "toy",
-            "response_text": "answer",
-            "device": "cpu",
-            "inference_time": float(time),
-            "input_token_count": 10,
-            "output_token_count": 20,
-        }
-        for i, time in enumerate(rng.lognormal(0.0, 0.6, 100))
-    ]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_requests(path, np.random.default_rng(0), 100)
     return path
 
 
