@@ -10,6 +10,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _RIDGE_PENALTIES = tuple(10.0**exponent for exponent in range(-3, 4))
 _FOLDS = 5
+_FEWEST_ROWS = 50
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class RunFigures:
         noise_p95: The 95th percentile of the same.
         same_answer: Share of the repeated prompts with the same answer every time.
         load: 5th, 50th and 95th percentile of the machine's load average.
-        explained: R² of log latency from the embedding, on the test rows; NaN before it is known.
+        explained: R² of log latency from the embedding, on the test rows; NaN where unknown.
     """
 
     requests: int
@@ -77,39 +79,53 @@ def build_dataset(
     Args:
         rows: ``inference_data_<MODEL_NAME>.jsonl`` with its metadata beside it, and its
             ``.slowdown.json`` if that was measured.
-        output: The folder; created if absent, its files replaced.
+        output: The folder; created if absent, its files replaced once all are made.
         embedder: The BERT for the prompts.
         licence: Under which the model's answers are given, for the card.
         notes: What else a reader of the card should know about the measurement.
 
     Raises:
+        FileNotFoundError: If the rows or their metadata are missing.
         ValueError: If no request was answered.
     """
-    from data_tools.embed import embed_file
-    from edgecloud_gym.dataset import load_dataset
-
     measured = read_rows(rows)
+    metadata = json.loads(metadata_path(rows).read_text(encoding="utf-8"))
     answered = [row for row in measured if row["error"] is None]
     if not answered:
         raise ValueError(f"{rows} holds no answered request")
     repeats = _by_prompt(answered)
-    output.mkdir(parents=True, exist_ok=True)
-    _write_requests(output / "requests.parquet", repeats)
-    slowdown_file = rows.with_suffix(".slowdown.json")
-    slowdown: dict[str, Any] | None = None
-    if slowdown_file.exists():
-        shutil.copyfile(slowdown_file, output / "slowdown.json")
-        slowdown = json.loads(slowdown_file.read_text(encoding="utf-8"))
-    requests = output / "requests.parquet"
-    embed_file(requests, embedder, output=output / "embeddings.npz", precision="float16")
-    explained = explained_variance(load_dataset(output))
-    figures = run_figures(repeats, failed=len(measured) - len(answered), explained=explained)
-    metadata = json.loads(metadata_path(rows).read_text(encoding="utf-8"))
-    card = dataset_card(
-        output.name, figures, metadata, slowdown, embedder.name, licence=licence, notes=notes
-    )
-    (output / "README.md").write_text(card, encoding="utf-8")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as scratch:
+        folder = Path(scratch)
+        slowdown, explained = _write_files(folder, rows, repeats, embedder)
+        figures = run_figures(repeats, failed=len(measured) - len(answered), explained=explained)
+        card = dataset_card(
+            output.name, figures, metadata, slowdown, embedder.name, licence=licence, notes=notes
+        )
+        (folder / "README.md").write_text(card, encoding="utf-8")
+        output.mkdir(exist_ok=True)
+        (output / "slowdown.json").unlink(missing_ok=True)  # of an earlier run, perhaps
+        for file in folder.iterdir():
+            file.replace(output / file.name)
     return figures
+
+
+def _write_files(
+    folder: Path, rows: Path, repeats: dict[str, list[dict[str, Any]]], embedder: Embedder
+) -> tuple[dict[str, Any] | None, float]:
+    """Writes all but the card; returns the slowdown curve, if any, and `explained_variance`."""
+    from data_tools.embed import embed_file
+    from edgecloud_gym.dataset import load_dataset
+
+    requests = folder / "requests.parquet"
+    _write_requests(requests, repeats)
+    measured_curve = rows.with_suffix(".slowdown.json")
+    slowdown = None
+    if measured_curve.exists():
+        shutil.copyfile(measured_curve, folder / "slowdown.json")
+        slowdown = json.loads(measured_curve.read_text(encoding="utf-8"))
+    embed_file(requests, embedder, output=folder / "embeddings.npz", precision="float16")
+    return slowdown, explained_variance(load_dataset(folder))
 
 
 def _by_prompt(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -133,9 +149,7 @@ def _write_requests(path: Path, repeats: dict[str, list[dict[str, Any]]]) -> Non
     )
     # What says nothing about any request: no errors are left, and a CPU has no clock of its own.
     empty = [name for name in table.column_names if table[name].null_count == len(table)]
-    temporary = path.with_name(path.name + ".tmp")
-    pq.write_table(table.drop_columns(empty), temporary, compression="zstd", compression_level=19)
-    temporary.replace(path)
+    pq.write_table(table.drop_columns(empty), path, compression="zstd", compression_level=19)
 
 
 def run_figures(
@@ -160,7 +174,7 @@ def run_figures(
         longest=float(times.max()),
         variation=float(times.std() / times.mean()),
         mean_tokens=float(tokens.mean()),
-        first_token=float(np.median(to_first)),
+        first_token=_median(to_first),
         token_time=_median((times - to_first)[further] / (tokens[further] - 1)),
         cut_off=float(np.mean([row["finish_reason"] == "length" for row in first])),
         repeated=len(groups),
@@ -185,7 +199,12 @@ def explained_variance(dataset: RequestDataset) -> float:
 
     Args:
         dataset: With embeddings.
+
+    Returns:
+        R²; NaN for a dataset of fewer than 50 rows, about which it would say nothing.
     """
+    if len(dataset) < _FEWEST_ROWS:
+        return float("nan")
     x = np.asarray(dataset.embedding_table(None), dtype=np.float64)
     y = np.log(dataset.latency)
     train, test = dataset.rows("train"), dataset.rows("test")
@@ -220,4 +239,5 @@ def _column(rows: list[dict[str, Any]], key: str) -> NDArray[np.float64]:
 
 
 def _median(values: NDArray[np.float64]) -> float:
-    return float(np.median(values)) if len(values) else float("nan")
+    known = values[np.isfinite(values)]  # a server may answer without a single token of text
+    return float(np.median(known)) if len(known) else float("nan")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -46,25 +47,45 @@ def dataset_card(
 
 def _model_section(settings: Mapping[str, Any], sessions: list[dict[str, Any]]) -> str:
     last = sessions[-1]
+    served = "endpoint" in settings
     rows = {
+        **(_server_rows(settings) if served else _local_rows(settings)),
+        "Cores": f"{last['cores_of_machine']} in the machine, {last['cores_usable']} usable",
+        "Memory": f"{last['memory_gib']} GiB",
+        "GPU driver": last["gpu_driver"],
+        "System": f"{last['system']}, Python {last['python']}",
+        "Measured": f"from {sessions[0]['started']}" + _resumptions(sessions),
+    }
+    lines = [f"| {key} | {value} |" for key, value in rows.items() if value is not None]
+    note = "\n\nWhat is said of the machine is true of the client." if served else ""
+    return "## Model and machine\n\n| | |\n|---|---|\n" + "\n".join(lines) + note
+
+
+def _local_rows(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
         "Model": f"{settings['model']} ({settings['source']}, {settings['revision']})",
         "Weights computed in": settings["dtype"],
         "Attention": settings["attention"],
         "Hardware": f"{settings['hardware']} ({settings['device']})",
         "Threads": settings["threads"],
-        "Cores": f"{last['cores_of_machine']} in the machine, {last['cores_usable']} usable",
-        "Memory": f"{last['memory_gib']} GiB",
-        "GPU driver": last["gpu_driver"],
-        "System": f"{last['system']}, Python {last['python']}",
         "Libraries": ", ".join(
             f"{library} {settings[library]}"
             for library in ("torch", "transformers", "tokenizers", "numpy")
         ),
-        "Measured": f"{sessions[0]['started']} to after {last['started']}, "
-        f"{len(sessions)} session(s)",
     }
-    lines = [f"| {key} | {value} |" for key, value in rows.items() if value is not None]
-    return "## Model and machine\n\n| | |\n|---|---|\n" + "\n".join(lines)
+
+
+def _server_rows(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "Model": f"{settings['model']} (served as {settings['served_model']})",
+        "Server": settings["endpoint"],
+    }
+
+
+def _resumptions(sessions: list[dict[str, Any]]) -> str:
+    if len(sessions) == 1:
+        return " without interruption"
+    return f", interrupted {len(sessions) - 1} time(s), resumed last at {sessions[-1]['started']}"
 
 
 def _files_section(has_slowdown: bool, embedding_model: str) -> str:
@@ -86,15 +107,31 @@ def _files_section(has_slowdown: bool, embedding_model: str) -> str:
 
 
 def _measurement_section(figures: RunFigures, settings: Mapping[str, Any]) -> str:
+    how = _by_server(settings) if "endpoint" in settings else _by_profiler(settings)
+    return (
+        f"## How it was measured\n\n{how} Of a prompt measured several times, the first "
+        "measurement counts." + _noise(figures)
+    )
+
+
+def _by_profiler(settings: Mapping[str, Any]) -> str:
     chat = "in the model's chat template" if settings["chat_template"] else "as plain text"
     return (
-        "## How it was measured\n\n"
         f"Prompts go to the model {chat}, one after the other, after a warm-up. `inference_time` "
         "is the wall time of prefill and greedy decoding, tokenisation excluded, until a stop "
         f"token or {settings['max_new_tokens']} new tokens; on a GPU the clock waits for the "
         "device. `output_token_count` includes the stop token. `time_to_first_token` is the part "
-        "until the first token has reached the host. Of a prompt measured several times, the "
-        "first measurement counts." + _noise(figures)
+        "until the first token has reached the host."
+    )
+
+
+def _by_server(settings: Mapping[str, Any]) -> str:
+    return (
+        "Prompts go to the server as chat messages at temperature 0, one after the other over one "
+        "connection, after a warm-up; the answer, of at most "
+        f"{settings['max_new_tokens']} tokens, is streamed. `inference_time` is what the client "
+        "sees: from sending the request to the last chunk of the answer, the network included. "
+        "`time_to_first_token` is the part until the first chunk with text."
     )
 
 
@@ -122,9 +159,12 @@ def _figures_section(figures: RunFigures) -> str:
         "Time per further token, median": f"{figures.token_time * 1e3:.2f} ms",
         "Answers cut off by the cap": f"{figures.cut_off:.1%}",
         "Load average, p5 / p50 / p95": f"{low:.2f} / {middle:.2f} / {high:.2f}",
-        "R² of log latency from the embedding": f"{figures.explained:.2f} (ridge regression, "
-        "fitted on the train rows, scored on the test rows)",
     }
+    if not math.isnan(figures.explained):
+        rows["R² of log latency from the embedding"] = (
+            f"{figures.explained:.2f} (ridge regression, fitted on the train rows, scored on the "
+            "test rows)"
+        )
     lines = [f"| {key} | {value} |" for key, value in rows.items()]
     return "## Figures\n\n| | |\n|---|---|\n" + "\n".join(lines)
 

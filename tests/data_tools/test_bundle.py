@@ -101,6 +101,8 @@ def test_figures_tell_noise_cut_offs_and_failures(run_file, tmp_path):
     assert figures.cut_off == pytest.approx(1 / 31)
     assert figures.same_answer == 1
     assert figures.load == (1, 1, 1)
+    assert np.isnan(figures.explained)  # too few requests to say
+    assert "R²" not in (tmp_path / "tiny" / "README.md").read_text()
 
 
 def test_the_card_says_how_it_was_measured(run_file, tmp_path):
@@ -124,6 +126,59 @@ def test_the_card_says_how_it_was_measured(run_file, tmp_path):
         assert said in card
     assert "| 2 | 150.00 | 140.00 - 160.00 | 1.50 | 1.50 |" in card
     assert str(tmp_path) not in card
+
+
+def test_a_run_against_a_server(tmp_path):
+    settings = {
+        "backend": "endpoint",
+        "model": "Tiny",
+        "served_model": "tiny/model",
+        "endpoint": "http://127.0.0.1:8000/v1/chat/completions",
+        "max_new_tokens": 10,
+        "temperature": 0,
+    }
+    path = tmp_path / "inference_data_Tiny.jsonl"
+    with RunFile(path, settings, CONDITIONS) as run:
+        run.append(row("one", 1.0))
+        run.append({**row("silent", 0.5, tokens=0), "time_to_first_token": None})
+    figures = build_dataset(path, tmp_path / "tiny", FixedVectors(), licence="CC0")
+    assert figures.first_token == 0.1
+    card = (tmp_path / "tiny" / "README.md").read_text()
+    for said in ("served as tiny/model", "http://127.0.0.1:8000", "true of the client"):
+        assert said in card
+
+
+def test_a_second_bundle_replaces_the_first(run_file, tmp_path):
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    (folder / "slowdown.json").write_text("of another run")
+    build(run_file, tmp_path)
+    assert {file.name for file in folder.iterdir()} == {
+        "README.md",
+        "embeddings.npz",
+        "requests.parquet",
+    }
+    assert not list(tmp_path.glob(".tiny*"))
+
+
+def test_an_interrupted_bundle_leaves_the_folder_as_it_was(run_file, tmp_path):
+    class Interrupted(FixedVectors):
+        def encode(self, prompts, on_progress=None):  # noqa: ARG002
+            raise KeyboardInterrupt
+
+    build(run_file, tmp_path)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "tiny").iterdir()}
+    with pytest.raises(KeyboardInterrupt):
+        build_dataset(run_file, tmp_path / "tiny", Interrupted(), licence="CC0")
+    assert {file.name: file.read_bytes() for file in (tmp_path / "tiny").iterdir()} == before
+    assert not list(tmp_path.glob(".tiny*"))
+
+
+def test_missing_metadata_is_named(run_file, tmp_path):
+    run_file.with_suffix(".meta.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"inference_data_Tiny\.meta\.json"):
+        build(run_file, tmp_path)
+    assert not (tmp_path / "tiny").exists()
 
 
 def test_a_run_without_answers_is_refused(tmp_path):

@@ -81,6 +81,31 @@ def test_profile_embed_describe_and_load(
     assert dataset.slowdown is not None
 
 
+def test_bundle(
+    run, tiny_model: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    bert = make_bert(tmp_path_factory.mktemp("bert"))
+    arguments = ("-m", f"tiny={tiny_model}", "--max-new-tokens", 4, "--device", "cpu")
+    curve = ("--batch-sizes", "1,2")
+    assert run("profile", "builtin", "--limit", 20, *arguments, *curve).exit_code == 0
+    rows = tmp_path / "inference_results" / "inference_data_tiny.jsonl"
+    (tmp_path / "notes.txt").write_text("Measured in a test.\n")
+    options = ("--licence", "CC0", "--notes", "notes.txt", "-m", bert, "--device", "cpu")
+    result = run("bundle", rows, "folder", *options)
+    assert result.exit_code == 0, result.output
+    assert "folder: 20 requests" in result.output
+    dataset = load_dataset(tmp_path / "folder")
+    assert dataset.embeddings.shape == (20, 16)
+    assert dataset.slowdown is not None
+    assert "Measured in a test." in (tmp_path / "folder" / "README.md").read_text()
+
+
+def test_bundle_needs_a_measurement(run) -> None:
+    result = run("bundle", "absent.jsonl", "folder", "--licence", "CC0")
+    assert result.exit_code == 2
+    assert "absent.jsonl does not exist" in result.output
+
+
 def test_profile_a_server(run, prompts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
     replies = [*WARM_UP, *[answer("Yes", usage=(9, 2))] * 4, status(400, f"no {KEY}")]
