@@ -212,6 +212,8 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
     def reprioritize(self) -> tuple[Observation, dict[str, Any]]:
         """Scores the waiting requests anew with the ``priority`` callable and ranks them again.
 
+        The callable is given each distinct prompt once, however often it waits.
+
         Returns:
             Observation and ``info`` with the candidates in their new order: they replace those
             that `step` returned.
@@ -224,6 +226,10 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         self._simulator.rescore_waiting(0)
         output = self._run(REORDER | OBSERVE)
         return self._observation(output), self._info(output, self._step.item())
+
+    def candidate_requests(self) -> NDArray[np.int64]:
+        """Returns which requests the candidates are, by id, in the observation's order (n,)."""
+        return records.candidate_requests(self._simulator, 0)
 
     def completions(self) -> NDArray[np.void]:
         """Returns what finished since the last step; see `records.completions`."""

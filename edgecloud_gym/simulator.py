@@ -205,24 +205,30 @@ class Simulator:
     def score_arrivals(self, lane: int) -> None:
         """Scores, with the priority callable, the requests that arrived since the last time."""
         record = self.state.lanes[lane]
-        self._score(lane, np.arange(record["admitted"], record["arrived"]))
+        arrived = self.state.requests[lane, record["admitted"] : record["arrived"]]
+        arrived["score"] = self._scores(arrived["row"])
 
     def rescore_waiting(self, lane: int) -> None:
-        """Scores all waiting requests anew; `REORDER` then ranks them."""
-        requests = self.state.requests[lane, : self.state.lanes[lane]["admitted"]]
-        self._score(lane, np.flatnonzero(requests["slot"] == WAITING))
+        """Scores all waiting requests anew, each distinct prompt once; `REORDER` then ranks them.
 
-    def _score(self, lane: int, requests: NDArray[np.int64]) -> None:
-        if self._scorer is None or len(requests) == 0:
-            return
-        rows = self.state.requests[lane]["row"][requests]
+        In overload the same prompts wait many times.
+        """
+        requests = self.state.requests[lane, : self.state.lanes[lane]["admitted"]]
+        waiting = np.flatnonzero(requests["slot"] == WAITING)
+        rows, places = np.unique(requests["row"][waiting], return_inverse=True)
+        requests["score"][waiting] = self._scores(rows)[places]
+
+    def _scores(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Returns what the priority callable makes of dataset rows (n,)."""
+        if self._scorer is None or len(rows) == 0:
+            return np.zeros(len(rows))
         scores = np.asarray(self._scorer(self.embeddings[rows]), np.float64)
-        if scores.shape != requests.shape or not np.all(np.isfinite(scores)):
+        if scores.shape != rows.shape or not np.all(np.isfinite(scores)):
             raise ValueError(
-                f"priority callable returned {scores!r} for {len(requests)} requests: must "
-                f"return one finite score each, shape ({len(requests)},)"
+                f"priority callable returned {scores!r} for {len(rows)} prompts: must "
+                f"return one finite score each, shape ({len(rows)},)"
             )
-        self.state.requests[lane]["score"][requests] = scores
+        return scores
 
     def free_capacity(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Returns how many requests edge and cloud can take now, each (lanes,)."""

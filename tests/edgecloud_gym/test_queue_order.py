@@ -135,6 +135,25 @@ def test_callable_score_is_standardised_by_what_was_scored_so_far() -> None:
         observation, *_, info = env.step(at_random(0)(observation, info))
 
 
+def test_a_prompt_that_waits_many_times_is_scored_anew_once() -> None:
+    rng = np.random.default_rng(0)
+    data = RequestDataset.from_arrays(
+        latency=rng.lognormal(size=7), embeddings=np.arange(7.0)[:, None]
+    )
+    scorer = Scorer()
+    env = make(STATIC, dataset=data, load=5.0, priority=scorer, observe="id", embedding_dim=None)
+    observation, info = env.reset(seed=0)
+    while info["queue_length"] < 50:
+        observation, *_, info = env.step(at_random(0)(observation, info))
+    scorer.scored, scorer.weight = 0, -1.0
+    observation, info = env.reprioritize()
+    assert scorer.scored == 7
+    log = env.request_log()
+    waiting = log[log.start_time.isna()]
+    order = np.lexsort((waiting.request_id, -waiting.prompt_row))
+    assert shown(observation) == waiting.prompt_row.to_numpy()[order][:32].tolist()
+
+
 def test_reprioritize_needs_a_callable() -> None:
     env = make(STATIC, priority=np.zeros(60))
     env.reset(seed=0)
