@@ -67,7 +67,7 @@ class Bandit(Scheduler):
                 f"embedding_dim to give that width, got {width}"
             )
         self._explore = True
-        self._errors: list[NDArray[np.float64]] = []
+        self._predictions: list[tuple[NDArray[np.int64], Floats]] = []
         self._completed = 0
         self._next_ranking = FIRST_RANKING
 
@@ -94,8 +94,12 @@ class Bandit(Scheduler):
             order = np.argsort(means if self.cloud_by_mean else scores, kind="stable")
             rest = order[plan.action[order] == 0]
             plan.to_cloud(rest[: plan.cloud_room].tolist())
-        if explore:
-            self.dispatched(contexts[plan.action[waiting] > 0])
+        picked = np.flatnonzero(plan.action[waiting])
+        if len(picked):
+            requests = self.env.candidate_requests()[waiting[picked]]
+            self._predictions.append((requests, self.seconds(means[picked])))
+            if explore:
+                self.dispatched(contexts[picked])
 
     def edge_picks(self, scores: Floats, room: int, explore: bool) -> list[int]:
         """Returns which candidates go to the edge: those of the lowest scores."""
@@ -106,16 +110,9 @@ class Bandit(Scheduler):
     def observe(self, completions: NDArray[np.void]) -> bool:
         """Learns from what finished; asks for a new ranking when one is due."""
         super().observe(completions)
-        if not len(completions):
+        if not len(completions) or not self._explore:
             return False
-        contexts = self._table[completions["row"]]
-        times = completions["base_time"]
-        predicted = self.predict(contexts)
-        if predicted is not None:
-            self._errors.append(np.abs(predicted - times))
-        if not self._explore:
-            return False
-        self.learn(contexts, times)
+        self.learn(self._table[completions["row"]], completions["base_time"])
         self._completed += len(completions)
         if self._completed < self._next_ranking:
             return False
@@ -127,17 +124,12 @@ class Bandit(Scheduler):
             return np.asarray(observation["embeddings"][waiting])
         return self._table[observation["prompt_ids"][waiting]]
 
-    def diagnostics(self) -> dict[str, float]:
-        """Returns statistics of |predicted - true| time (s), predicted just before learning."""
-        if not self._errors:
-            return {}
-        errors = np.concatenate(self._errors)
-        p95, p99 = np.percentile(errors, [95, 99])
-        return {
-            "prediction_error_mean": float(errors.mean()),
-            "prediction_error_p95": float(p95),
-            "prediction_error_p99": float(p99),
-        }
+    def predicted_times(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Returns what was predicted for the requests dispatched; see `Agent.predicted_times`."""
+        if not self._predictions:
+            return super().predicted_times()
+        requests, times = zip(*self._predictions, strict=True)
+        return np.concatenate(requests), np.concatenate(times)
 
     @abstractmethod
     def build(self, width: int, rng: np.random.Generator) -> None:
@@ -148,8 +140,8 @@ class Bandit(Scheduler):
         """Returns predictions and scores of contexts (n, D), each (n,); lower is sooner."""
 
     @abstractmethod
-    def predict(self, contexts: Contexts) -> Floats | None:
-        """Returns predicted times (n,), s; ``None`` before there is anything to go by."""
+    def seconds(self, predictions: Floats) -> Floats:
+        """Returns what `evaluate` predicts (n,) in s; NaN before there is anything to go by."""
 
     @abstractmethod
     def dispatched(self, contexts: Contexts) -> None:

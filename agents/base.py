@@ -103,9 +103,14 @@ class Agent(ABC):
         del completions
         return False
 
-    def diagnostics(self) -> dict[str, float]:
-        """Returns what else is worth a column in the results, such as prediction errors."""
-        return {}
+    def predicted_times(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Returns which requests were dispatched on which predictions in this episode.
+
+        Returns:
+            Request ids and the single-request times predicted for them when they were dispatched
+            (s), both (n,); empty for an agent that predicts none.
+        """
+        return np.empty(0, np.int64), np.empty(0)
 
     def settings(self) -> dict[str, Any]:
         """Returns the constructor's arguments, which are attributes of the same names."""

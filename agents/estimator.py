@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from agents.bandit import Contexts, Floats, positive
 from agents.mlp import MLP
 from agents.moments import RunningMoments
-
-_ADAM: Final = (0.9, 0.999, 1e-8)  # decay of the two moments, and epsilon
 
 
 @dataclass(frozen=True)
@@ -71,24 +69,19 @@ class LatencyEstimator:
         self.seen = 0
         self._contexts = np.zeros((training.buffer_size, width), np.float32)
         self._logs = np.zeros(training.buffer_size)
-        self._mean = torch.zeros_like(self.network.parameters)
-        self._square = torch.zeros_like(self.network.parameters)
-        self._steps = 0
+        parameters = self.network.parameters
+        self._adam = torch.optim.Adam([parameters], lr=training.learning_rate, fused=True)
+        # As it would make it at its first step; made here, there is something to save before.
+        self._adam_state: dict[str, torch.Tensor] = {
+            "step": torch.tensor(0.0),
+            "exp_avg": torch.zeros_like(parameters),
+            "exp_avg_sq": torch.zeros_like(parameters),
+        }
+        self._adam.state[parameters] = self._adam_state
 
     def seed(self, rng: np.random.Generator) -> None:
         """Draws batches from ``rng`` from now on."""
         self._rng = rng
-
-    def predict(self, contexts: Contexts) -> Floats:
-        """Returns standardised log times (n,) of contexts (n, D)."""
-        output = self.network.activations(torch.from_numpy(contexts))[-1]
-        return output.numpy()[:, 0].astype(np.float64)
-
-    def seconds(self, contexts: Contexts) -> Floats | None:
-        """Returns predicted times (n,), s; ``None`` before the first time was seen."""
-        if self.seen == 0:
-            return None
-        return np.exp(self.moments.mean + self.moments.std * self.predict(contexts))
 
     def add(self, contexts: Contexts, times: Floats) -> None:
         """Takes in completed requests, contexts (n, D) and times (n,), s, and trains when due."""
@@ -114,7 +107,8 @@ class LatencyEstimator:
         error = activations[-1] - torch.from_numpy(target.astype(np.float32))[:, None]
         # The derivative of Huber's loss is the error, cut off at its threshold.
         output = error.clamp_(-1.0, 1.0) / len(batch)
-        self._adam_step(self.network.gradient(activations, output))
+        self.network.parameters.grad = self.network.gradient(activations, output)
+        self._adam.step()
 
     def _draw_batch(self) -> NDArray[np.int64]:
         """Draws samples of the buffer, with replacement, the recent ones more often if discounting.
@@ -128,23 +122,13 @@ class LatencyEstimator:
         ages = self._rng.geometric(1.0 - self.training.discount, size) - 1
         return (self.seen - 1 - ages % held) % self.training.buffer_size
 
-    def _adam_step(self, gradient: torch.Tensor) -> None:
-        first, second, epsilon = _ADAM
-        self._steps += 1
-        self._mean.lerp_(gradient, 1.0 - first)
-        self._square.mul_(second).addcmul_(gradient, gradient, value=1.0 - second)
-        step = self.training.learning_rate / (1.0 - first**self._steps)
-        root = (self._square / (1.0 - second**self._steps)).sqrt_().add_(epsilon)
-        self.network.parameters.addcdiv_(self._mean, root, value=-step)
-
     def state(self) -> dict[str, NDArray[Any]]:
         """Returns all but the random state, as arrays; training goes on from there."""
         count = min(self.seen, self.training.buffer_size)
         return {
             "parameters": self.network.parameters.numpy(),
-            "adam_mean": self._mean.numpy(),
-            "adam_square": self._square.numpy(),
-            "counts": np.array([self.seen, self._steps]),
+            **{f"adam_{name}": tensor.numpy() for name, tensor in self._adam_state.items()},
+            "seen": np.array(self.seen),
             "moments": self.moments.state(),
             "contexts": self._contexts[:count],
             "logs": self._logs[:count],
@@ -152,13 +136,10 @@ class LatencyEstimator:
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Takes over what `state` returned."""
-        for tensor, name in (
-            (self.network.parameters, "parameters"),
-            (self._mean, "adam_mean"),
-            (self._square, "adam_square"),
-        ):
-            tensor.numpy()[...] = state[name]
-        self.seen, self._steps = (int(count) for count in state["counts"])
+        self.network.parameters.numpy()[...] = state["parameters"]
+        for name, tensor in self._adam_state.items():
+            tensor.numpy()[...] = state[f"adam_{name}"]
+        self.seen = int(state["seen"])
         self.moments.restore(state["moments"])
         count = len(state["logs"])
         self._contexts[:count] = state["contexts"]

@@ -48,9 +48,9 @@ class CLinUCB(Bandit):
             return mean, mean
         return mean, mean - self.alpha * np.sqrt(x**2 @ (1.0 / self._design))
 
-    def predict(self, contexts: Contexts) -> Floats | None:
-        """Returns predicted times (s)."""
-        return self.evaluate(contexts, explore=False)[0]
+    def seconds(self, predictions: Floats) -> Floats:
+        """Returns predicted times (s), which the predictions are."""
+        return predictions
 
     def dispatched(self, contexts: Contexts) -> None:
         """Adds requests to A."""
@@ -103,9 +103,9 @@ class C2UCB(Bandit):
             return mean, mean
         return mean, mean - self.alpha * self._model.width(x)
 
-    def predict(self, contexts: Contexts) -> Floats | None:
+    def seconds(self, predictions: Floats) -> Floats:
         """Returns predicted times (s)."""
-        return self._model.seconds(with_intercept(contexts))
+        return self._model.moments.times(predictions)
 
     def dispatched(self, contexts: Contexts) -> None:
         """Adds requests to the design."""

@@ -39,6 +39,13 @@ class RunningMoments:
             return 1.0
         return float(np.sqrt(self._deviations / self.weight))
 
+    def times(self, standardised: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns exp(mean + std x), for a stream of logarithms; NaN before the first value."""
+        if self.weight == 0.0:
+            return np.full(len(standardised), np.nan)
+        times: NDArray[np.float64] = np.exp(self.mean + self.std * standardised)
+        return times
+
     def state(self) -> NDArray[np.float64]:
         """Returns all there is to keep (3,)."""
         return np.array([self.weight, self.mean, self._deviations])

@@ -70,9 +70,9 @@ class NeuralBandit(Bandit):
         del activations
         return mean
 
-    def predict(self, contexts: Contexts) -> Floats | None:
+    def seconds(self, predictions: Floats) -> Floats:
         """Returns predicted times (s)."""
-        return self._estimator.seconds(contexts)
+        return self._estimator.moments.times(predictions)
 
     def dispatched(self, contexts: Contexts) -> None:
         """Updates the exploration statistics."""
@@ -228,9 +228,9 @@ class NeuralLinear(NeuralBandit):
             return mean, mean
         return mean, mean - self.alpha * self._model.width(features)
 
-    def predict(self, contexts: Contexts) -> Floats | None:
+    def seconds(self, predictions: Floats) -> Floats:
         """Returns predicted times (s)."""
-        return self._model.seconds(self._features(contexts))
+        return self._model.moments.times(predictions)
 
     def dispatched(self, contexts: Contexts) -> None:
         """Adds requests to the design."""

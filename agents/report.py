@@ -1,9 +1,11 @@
-"""``edgecloud report``: a results folder as one self-contained HTML page."""
+"""``edgecloud report``: a results folder as one self-contained page."""
 
 from __future__ import annotations
 
 import base64
 import json
+import math
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from string import Template
@@ -12,6 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from agents.files import replacing
+from agents.markdown import render_markdown
+from agents.statistics import ORACLE
+from agents.tables import (
+    CENSORED_LEGEND,
+    LEARNING_LEGEND,
+    LEGEND,
+    WIDE_LEGEND,
+    learning,
+    ranking,
+    sweep,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +46,8 @@ _PAGE: Final = Template("""\
   .scroll { overflow-x: auto; }
   table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
   th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: left; }
-  .ranking { white-space: nowrap; }
+  .ranking, .learning, .sweep { white-space: nowrap; }
+  :is(.learning, .sweep) :is(th, td):not(:first-child) { text-align: right; }
   .ranking :is(th, td):not(:nth-child(2)) { text-align: right; }
   .ranking tbody tr:first-child { font-weight: 700; }
   img { max-width: 100%; height: auto; background: white; border-radius: 4px; }
@@ -54,17 +68,27 @@ $body
 def report(
     folder: Annotated[Path, typer.Argument(help="Results of `edgecloud compare`.")],
     output: Annotated[
-        Path | None, typer.Option(help="The page; report.html in the folder by default.")
+        Path | None,
+        typer.Option(help="The page, .html or .md; report.html in the folder by default."),
     ] = None,
     baseline: Annotated[str, typer.Option(help="Whom the tables compare with.")] = "fcfs",
 ) -> None:
-    """Make one self-contained HTML page of a results folder.
+    """Make one self-contained page of a results folder.
 
-    It holds the tables, the pictures and the configuration, and needs no other file.
+    In HTML it holds the tables, the pictures and the configuration, and needs no other file; in
+    Markdown, the tables alone.
     """
     path = output or folder / "report.html"
+    if path.suffix not in (".html", ".md"):
+        typer.secho(f"error: --output {path}: must end in .html or .md", err=True)
+        raise typer.Exit(2)
     try:
-        page = render(folder, baseline)
+        results = read_results(folder)
+        page = (
+            render(results, baseline)
+            if path.suffix == ".html"
+            else render_markdown(results.summary, results.loads, results.requests, baseline)
+        )
     except (OSError, ValueError, KeyError) as error:
         typer.secho(f"error: {folder} is not a finished results folder: {error}", err=True)
         raise typer.Exit(2) from error
@@ -73,12 +97,34 @@ def report(
     typer.echo(f"Wrote {path}")
 
 
-def render(folder: Path, baseline: str) -> str:
-    """Returns the page of a results folder.
+@dataclass(frozen=True)
+class Results:
+    """What a results folder holds.
 
-    Args:
-        folder: Holds ``summary.csv`` and ``run.json``, and pictures (``*.png``) if any.
-        baseline: The agent whom the tables compare with.
+    Attributes:
+        folder: The folder.
+        summary: One row per run.
+        requests: What regret takes of the request log; ``None`` where there is no regret.
+        record: ``run.json``.
+    """
+
+    folder: Path
+    summary: pd.DataFrame
+    requests: pd.DataFrame | None
+    record: dict[str, Any]
+
+    @property
+    def loads(self) -> dict[str, dict[str, float]]:
+        """Per environment id its scenarios' labels with their loads; NaN for none."""
+        loads: dict[str, dict[str, float]] = {}
+        for item in self.record["scenarios"]:
+            load = float(item["settings"].get("load", math.nan))
+            loads.setdefault(item["env"], {})[item["label"]] = load
+        return loads
+
+
+def read_results(folder: Path) -> Results:
+    """Reads a results folder.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -88,10 +134,27 @@ def render(folder: Path, baseline: str) -> str:
 
     summary = pd.read_csv(folder / "summary.csv")
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    parts = [_failures(record), *_tables(summary, baseline)]
-    parts += [_picture(path) for path in sorted(folder.glob("*.png"))]
+    requests = None
+    if ORACLE in set(summary["agent"]) and summary["agent"].nunique() > 1:
+        columns = ["env", "agent", "seed", "request_id", "jct"]
+        requests = pd.read_csv(folder / "requests.csv", usecols=columns, engine="pyarrow")
+    return Results(folder, summary, requests, record)
+
+
+def render(results: Results, baseline: str) -> str:
+    """Returns the HTML page of a results folder.
+
+    Args:
+        results: What it holds, and pictures (``*.png``) if any.
+        baseline: The agent whom the tables compare with.
+    """
+    record = results.record
+    parts = [_failures(record), *_sweeps(results, baseline), *_tables(results.summary, baseline)]
+    if results.requests is not None:
+        parts += _learning(results.requests, baseline)
+    parts += [_picture(path) for path in sorted(results.folder.glob("*.png"))]
     parts.append(_configuration(record))
-    title = f"Schedulers compared: {escape(folder.resolve().name)}"
+    title = f"Schedulers compared: {escape(results.folder.resolve().name)}"
     return _PAGE.substitute(title=title, body="\n".join(filter(None, parts)))
 
 
@@ -101,16 +164,35 @@ def _failures(record: dict[str, Any]) -> str:
 
 
 def _tables(summary: pd.DataFrame, baseline: str) -> list[str]:
-    from agents.tables import CENSORED_LEGEND, LEGEND, ranking
-
     parts = []
     for label, rows in summary.groupby("env", sort=False):
         seeds, requests = rows["seed"].nunique(), rows["arrived"].mean()
         parts.append(f"<h2>{escape(str(label))}</h2>")
         parts.append(f"<p>{seeds} seeds, {requests:,.0f} requests each</p>")
-        parts.append(_table(ranking(rows, baseline), "ranking"))
-    legends = [LEGEND] + ([CENSORED_LEGEND] if summary["unfinished"].any() else [])
+        parts.append(_table(ranking(rows, baseline, wide=True), "ranking"))
+    legends = [LEGEND, WIDE_LEGEND] + ([CENSORED_LEGEND] if summary["unfinished"].any() else [])
     parts += [f'<p class="legend">{escape(legend)}</p>' for legend in legends]
+    return parts
+
+
+def _sweeps(results: Results, baseline: str) -> list[str]:
+    """Returns a table over the loads for each environment that has several."""
+    parts = []
+    for env_id, loads in results.loads.items():
+        if len(loads) > 1:
+            rows = results.summary[results.summary["env"].isin(loads)]
+            columns, _ = sweep(rows, loads, baseline)
+            parts.append(f"<h2>{escape(env_id)}: mean JCT (s) by load</h2>")
+            parts.append(_table(columns, "sweep"))
+    return parts
+
+
+def _learning(requests: pd.DataFrame, baseline: str) -> list[str]:
+    """Returns tables of regret over time."""
+    parts = ["<h2>Learning</h2>", f'<p class="legend">{escape(LEARNING_LEGEND)}</p>']
+    for label, rows in requests.groupby("env", sort=False):
+        parts.append(f"<h3>{escape(str(label))}</h3>")
+        parts.append(_table(learning(rows, baseline), "learning"))
     return parts
 
 

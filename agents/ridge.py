@@ -76,13 +76,6 @@ class Ridge:
         width: Floats = np.sqrt(np.maximum(square, 0.0))
         return width
 
-    def seconds(self, features: Floats) -> Floats | None:
-        """Returns predicted times (n,), s; ``None`` before the first time was seen."""
-        if self.moments.weight == 0.0:
-            return None
-        times: Floats = np.exp(self.moments.mean + self.moments.std * self.mean(features))
-        return times
-
     def refit(self, features: Floats, times: Floats) -> None:
         """Replaces design and targets by those of requests whose features have changed."""
         logs = np.log(times)

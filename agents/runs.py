@@ -26,6 +26,7 @@ from agents.files import replacing_folder
 from agents.registry import check_agent_names, make_agent
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import RequestDataset, load_dataset
+from edgecloud_gym.metrics import prediction_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 # Sources that do not bear on what a run yields: a change in them keeps finished runs.
 _PRESENTATION: Final = {
     *("cli.py", "compare.py", "evaluate.py", "learners.py", "options.py", "train.py"),
-    *("plots.py", "report.py", "statistics.py", "tables.py"),
+    *("markdown.py", "plots.py", "report.py", "statistics.py", "tables.py"),
 }
 
 
@@ -157,10 +158,11 @@ class Run:
             "seed": self.seed,
         }
         base: Any = env.unwrapped
-        summary = {**names, **base.summary(), "reward": reward, **agent.diagnostics()}
+        requests = _labelled(_with_predictions(base.request_log(), agent), names)
+        errors = prediction_errors(requests["predicted_time"], requests["base_latency"])
+        summary = {**names, **base.summary(), "reward": reward, **errors}
         with replacing_folder(self.folder(output)) as folder:
-            requests = _labelled(base.request_log(), names).astype({"node": "string"})
-            requests.to_parquet(folder / "requests.parquet")
+            requests.astype({"node": "string"}).to_parquet(folder / "requests.parquet")
             _labelled(base.telemetry(), names).to_parquet(folder / "timeseries.parquet")
             (folder / "summary.json").write_text(json.dumps(summary))
         env.close()
@@ -214,6 +216,15 @@ def _described_dataset(dataset: RequestDataset) -> dict[str, Any]:
     prompts = "" if dataset.prompts is None else "\0".join(dataset.prompts)
     text = json.dumps([content, _hash(prompts.encode())])
     return {"dataset": dataset.name, "rows": len(dataset), "digest": _hash(text.encode())}
+
+
+def _with_predictions(log: pd.DataFrame, agent: Agent) -> pd.DataFrame:
+    """Adds ``predicted_time`` (s) after ``base_latency``; NaN where the agent predicted none."""
+    predicted = np.full(len(log), np.nan)
+    requests, times = agent.predicted_times()
+    predicted[requests] = times
+    log.insert(list(log.columns).index("base_latency") + 1, "predicted_time", predicted)
+    return log
 
 
 def _labelled(table: pd.DataFrame, names: Mapping[str, Any]) -> pd.DataFrame:

@@ -133,6 +133,31 @@ def regret(requests: pd.DataFrame, oracle: str = ORACLE) -> pd.DataFrame:
     return merged[["env", "agent", "seed", "request_id", "regret"]]
 
 
+def regret_over_time(
+    requests: pd.DataFrame, windows: int = 4, oracle: str = ORACLE
+) -> pd.DataFrame:
+    """Returns how regret per request develops over an episode.
+
+    Args:
+        requests: See `regret`.
+        windows: Into how many windows a run's requests, in order of arrival, are cut.
+        oracle: The agent to compare with.
+
+    Returns:
+        One row per ``env``, ``agent`` and ``window`` (0, 1, ...): ``regret``, the mean over seeds
+        of the mean regret per request (s), with its interval ``low`` and ``high``.
+    """
+    import pandas as pd
+
+    each = regret(requests, oracle)
+    runs = each.groupby(["env", "agent", "seed"], sort=False)["request_id"]
+    each["window"] = each["request_id"] * windows // (runs.transform("max") + 1)
+    keys = ["env", "agent", "window"]
+    by_run = each.groupby([*keys, "seed"], sort=False)["regret"].mean()
+    rows = [(*key, *bootstrap_mean(means)) for key, means in by_run.groupby(keys, sort=False)]
+    return pd.DataFrame(rows, columns=[*keys, "regret", "low", "high"])
+
+
 def regret_per_request(requests: pd.DataFrame, oracle: str = ORACLE) -> pd.DataFrame:
     """Returns each run's mean regret per request (s): ``env``, ``agent``, ``seed``, ``regret``."""
     each = regret(requests, oracle)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from rich import box
 from rich.table import Table
 
-from agents.statistics import bootstrap_mean, paired_difference
+from agents.statistics import (
+    ORACLE,
+    bootstrap_mean,
+    interquartile_mean,
+    paired_difference,
+    regret_over_time,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,16 +24,26 @@ LEGEND: Final = """\
 JCT: mean job completion time over the seeds, with its 95 % bootstrap interval.
 vs: difference paired seed by seed. beats: the agents whom this one is faster
 than by a paired interval that excludes 0."""
+WIDE_LEGEND: Final = """\
+IQM: interquartile mean of the seeds' mean JCTs. error: mean |predicted - true| time."""
 CENSORED_LEGEND: Final = "Unfinished requests count with their age: JCT and p95 are lower bounds."
+LEARNING_LEGEND: Final = """\
+Regret per request (s): JCT less the JCT of the same request under sjf-oracle, in each quarter of
+the requests in order of arrival, with its 95 % bootstrap interval over the seeds and its share of
+the baseline's. An episode begins with an empty queue, where nobody has regrets: what is learnt
+shows in the share before it shows in the seconds."""
+QUARTERS: Final = ("1st quarter", "2nd", "3rd", "4th")
 CENSORED: Final = "jct_mean_censored"  # equal to the plain mean where every request was finished
 
 
-def ranking(summary: pd.DataFrame, baseline: str) -> dict[str, list[str]]:
+def ranking(summary: pd.DataFrame, baseline: str, wide: bool = False) -> dict[str, list[str]]:
     """Returns one scenario's agents, best first, as columns of text.
 
     Args:
         summary: The rows of one scenario.
         baseline: The agent whom the others are compared with; left out if it did not run.
+        wide: Whether there is room for more: the interquartile mean over seeds, and the mean
+            absolute error of the predicted times.
 
     Returns:
         Mean JCT with its interval, the 95th percentile of JCT, the paired difference from the
@@ -43,6 +60,9 @@ def ranking(summary: pd.DataFrame, baseline: str) -> dict[str, list[str]]:
         "JCT s": [_interval(by_seed[agent]) for agent in agents],
         "p95 s": [_short(value) for value in means["jct_p95_censored"]],
     }
+    if wide:
+        columns["IQM s"] = [_short(interquartile_mean(by_seed[agent])) for agent in agents]
+        columns["error s"] = [_short(value) for value in means["prediction_error_mean"]]
     if baseline in by_seed:
         columns[f"vs {baseline}"] = [_difference(by_seed, agent, baseline) for agent in agents]
     if means["unfinished"].any():
@@ -64,8 +84,74 @@ def ranking_table(summary: pd.DataFrame, baseline: str) -> Table:
     return table
 
 
+def sweep(
+    summary: pd.DataFrame, loads: Mapping[str, float], baseline: str
+) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Returns one environment's mean JCTs at several loads, as columns of text.
+
+    Args:
+        summary: The rows of its scenarios.
+        loads: The load of each scenario, by label.
+        baseline: The agent whom the others are compared with.
+
+    Returns:
+        The agents, best over all loads first, and for each load the mean JCT (s) with the paired
+        difference from the baseline in parentheses; and the best agent at each load, by the title
+        of the column, the oracle left out of account.
+    """
+    means = summary.pivot_table(index="agent", columns="env", values=CENSORED, sort=False)
+    # Geometric, so that no load outweighs the others.
+    agents = [str(agent) for agent in np.log(means).mean(axis=1).sort_values().index]
+    columns = {"agent": agents}
+    best = {}
+    for label, load in sorted(loads.items(), key=lambda item: item[1]):
+        rows = summary[summary["env"] == label]
+        by_seed = rows.pivot_table(index="seed", columns="agent", values=CENSORED, dropna=False)
+        title = f"load {load:g}"
+        columns[title] = [_compared(by_seed, agent, baseline) for agent in agents]
+        best[title] = str(means[label].drop(index=ORACLE, errors="ignore").idxmin())
+    return columns, best
+
+
+def _compared(by_seed: pd.DataFrame, agent: str, baseline: str) -> str:
+    if agent not in by_seed:
+        return "–"
+    mean = _short(by_seed[agent].mean())
+    if baseline not in by_seed or agent == baseline:
+        return mean
+    return f"{mean} ({_difference(by_seed, agent, baseline)})"
+
+
+def learning(requests: pd.DataFrame, baseline: str) -> dict[str, list[str]]:
+    """Returns one scenario's regret per request by quarters of the episode, as columns of text.
+
+    Args:
+        requests: The scenario's rows of the request log.
+        baseline: The agent of whose regret each cell gives the share as well, if it ran.
+
+    Returns:
+        The agents but the oracle, least regret in the last quarter first; no row without it.
+    """
+    table = regret_over_time(requests, len(QUARTERS)).set_index("agent")
+    table = table.drop(index=ORACLE, errors="ignore")
+    agents = table[table["window"] == len(QUARTERS) - 1].sort_values("regret").index
+    columns = {"agent": [str(agent) for agent in agents]}
+    for window, title in enumerate(QUARTERS):
+        # An episode of fewer requests than quarters leaves some of them empty.
+        rows = table[table["window"] == window].reindex(agents)[["regret", "low", "high"]]
+        cells = [_estimate(*row) for row in rows.to_numpy()]
+        if baseline in agents:
+            shares = rows["regret"] / rows["regret"][baseline]
+            cells = [f"{c}, {100 * s:.0f}%" for c, s in zip(cells, shares, strict=True)]
+        columns[title] = cells
+    return columns
+
+
 def _interval(values: pd.Series[float]) -> str:
-    mean, low, high = bootstrap_mean(values)
+    return _estimate(*bootstrap_mean(values))
+
+
+def _estimate(mean: float, low: float, high: float) -> str:
     return f"{_short(mean)} [{_short(low)}, {_short(high)}]"
 
 

@@ -176,6 +176,21 @@ def summarize_requests(
     }
 
 
+def prediction_errors(predicted: ArrayLike, base: ArrayLike) -> dict[str, float]:
+    """Returns statistics of how far predicted times were from true ones.
+
+    Args:
+        predicted: Predicted single-request times (n,), s; NaN where nothing was predicted.
+        base: The true ones (n,), s; NaN where a request is not done.
+
+    Returns:
+        ``prediction_error_{mean,p95,p99}``: |predicted - base| (s), over the requests that have
+        both; NaN if none has.
+    """
+    errors = np.abs(np.asarray(predicted, np.float64) - np.asarray(base, np.float64))
+    return _statistics("prediction_error", errors[np.isfinite(errors)], (95, 99))
+
+
 def _ratio(numerator: float, denominator: float) -> float:
     return numerator / denominator if denominator else NAN
 

@@ -33,6 +33,12 @@ COMPLETION_DTYPE: Final = np.dtype(
 )
 
 
+def candidate_requests(simulator: Simulator, lane: int) -> NDArray[np.int64]:
+    """Returns the ids of the requests that are candidates, in order, int64 (n,), n <= M."""
+    size = int(simulator.state.lanes[lane]["window_size"])
+    return simulator.state.window[lane, :size].astype(np.int64)
+
+
 def completions(simulator: Simulator, lane: int) -> NDArray[np.void]:
     """Returns what finished since the last step, in order of completion, `COMPLETION_DTYPE`.
 

@@ -78,7 +78,7 @@ def test_evaluated_bandits_stay_as_they_are(models: Path, learnable: Path) -> No
     agent.load(models / "cn-ts.npz")
     before = {name: value.copy() for name, value in agent.state().items()}
     run_episode(env, agent, seed=0, agent_seed=0, explore=False)
-    assert agent.diagnostics()["prediction_error_mean"] > 0.0
+    assert np.isfinite(agent.predicted_times()[1]).all()
     for name, value in agent.state().items():
         np.testing.assert_array_equal(value, before[name])
 

@@ -80,6 +80,17 @@ def test_results(tmp_path: Path) -> None:
     assert record["versions"]["numpy"] == np.__version__
 
 
+def test_predicted_times(tmp_path: Path) -> None:
+    result = play(tmp_path, ["fcfs", "c2ucb"])
+    log = result.requests
+    errors = (log["predicted_time"] - log["base_latency"]).abs()
+    assert errors[log["agent"] == "fcfs"].isna().all()
+    by_run = errors.groupby([log["agent"], log["seed"]]).mean()
+    found = result.summary.set_index(["agent", "seed"])["prediction_error_mean"]
+    pd.testing.assert_series_equal(by_run, found.sort_index(), check_names=False)
+    assert found["c2ucb"].gt(0.0).all()
+
+
 def test_common_random_numbers(tmp_path: Path) -> None:
     requests = play(tmp_path, ["fcfs", "random", "sjf-oracle"]).requests
     streams = requests.groupby("agent")[["arrival_time", "prompt_row"]]

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from agents import ExperimentError, run_experiment
+from agents import ExperimentError, ExperimentResult, run_experiment
 from agents.cli import make_app
+from agents.runs import Scenario
 from edgecloud_gym import RequestDataset
 
+ENV_ID = "EdgeCloud-Static-v0"
 VOID = {"meta", "img"}
 
 
@@ -44,7 +46,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = RequestDataset.from_arrays(latency=np.ones(9), name="<data>")
     settings = {"dataset": data, "observe": "id", "duration": 20.0, "cloud_concurrency": 0}
     with pytest.raises(ExperimentError):
-        run_experiment("EdgeCloud-Static-v0", ["fcfs", "random", "cloud-only"], 2, settings, folder)
+        run_experiment(ENV_ID, ["fcfs", "random", "cloud-only"], 2, settings, folder)
     (folder / "comparison.png").write_bytes(b"\x89PNG...")
     return folder
 
@@ -62,6 +64,55 @@ def test_one_page_with_everything(results: Path) -> None:
     assert "&lt;data&gt;" in text
     assert "<data>" not in text
     assert json.loads((results / "run.json").read_text())["versions"]["numpy"] in text
+
+
+LOADS = (0.6, 1.5)
+
+
+@pytest.fixture(scope="module")
+def load_sweep(tmp_path_factory: pytest.TempPathFactory) -> ExperimentResult:
+    data = RequestDataset.from_arrays(np.random.default_rng(0).exponential(1.0, 99))
+    settings = {"dataset": data, "observe": "id", "duration": 60.0}
+    scenarios = [Scenario(ENV_ID, {"load": load}, f"{ENV_ID} load {load}") for load in LOADS]
+    agents = ["fcfs", "sjf-oracle", "random"]
+    return run_experiment(scenarios, agents, 3, settings, tmp_path_factory.mktemp("sweep"))
+
+
+def test_learning_is_shown_where_the_oracle_ran(load_sweep: ExperimentResult) -> None:
+    assert CliRunner().invoke(make_app(), ["report", str(load_sweep.output)]).exit_code == 0
+    cells = Page((load_sweep.output / "report.html").read_text(encoding="utf-8")).cells
+    at = max(i for i, cell in enumerate(cells) if cell == "random")  # the table of the last load
+    quarters = [float(cell.split()[0]) for cell in cells[at + 1 : at + 5]]
+    overload = load_sweep.summary[load_sweep.summary["env"] == f"{ENV_ID} load {LOADS[1]}"]
+    means = overload.groupby("agent")["jct_mean"].mean()
+    assert np.mean(quarters) == pytest.approx(means["random"] - means["sjf-oracle"], rel=0.05)
+
+
+def test_markdown(load_sweep: ExperimentResult, tmp_path: Path) -> None:
+    path = tmp_path / "results.md"
+    done = CliRunner().invoke(make_app(), ["report", str(load_sweep.output), "--output", str(path)])
+    assert done.exit_code == 0, done.output
+    lines = [line for line in path.read_text().splitlines() if line.startswith("|")]
+    head, rule, *rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in lines[:5]
+    ]
+    assert head == ["agent", "load 0.6", "load 1.5"]
+    assert set(rule) == {"---"}
+    assert rows[0][0] == "sjf-oracle"
+    means = load_sweep.summary.groupby(["agent", "env"])["jct_mean"].mean()
+    for agent, *cells in rows:
+        for load, cell in zip(LOADS, cells, strict=True):
+            bold = cell.startswith("**")
+            at_load = means[:, f"{ENV_ID} load {load}"]
+            assert float(cell.strip("*").split()[0]) == pytest.approx(at_load[agent], abs=0.006)
+            assert bold == (agent == at_load.drop("sjf-oracle").idxmin())
+            assert ("%" in cell) == (agent != "fcfs")
+
+
+def test_a_page_of_another_kind(load_sweep: ExperimentResult) -> None:
+    done = CliRunner().invoke(make_app(), ["report", str(load_sweep.output), "--output", "a.pdf"])
+    assert done.exit_code == 2
+    assert ".html or .md" in done.output
 
 
 def test_not_a_results_folder(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from matplotlib.image import imread
 
 from agents import run_experiment
 from agents.plots import draw_experiment
-from agents.report import render
+from agents.report import read_results, render
 from edgecloud_gym import RequestDataset
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -61,7 +61,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     agents = ["fcfs", "random", "sjf-oracle"]
     result = run_experiment("EdgeCloud-Static-v0", agents, 2, settings, folder)
     draw_experiment(result, folder / "comparison.png")
-    return render(folder, "fcfs")
+    return render(read_results(folder), "fcfs")
 
 
 def visit(browser: str, page: str, folder: Path, *flags: str) -> str:

@@ -10,6 +10,7 @@ from agents.statistics import (
     interquartile_mean,
     paired_difference,
     regret,
+    regret_over_time,
     regret_per_request,
 )
 
@@ -96,3 +97,18 @@ def test_regret() -> None:
     by_agent = regret_per_request(requests).set_index("agent")["regret"]
     assert by_agent.to_dict() == {"fcfs": 1.5, "sjf-oracle": 0.0}
     assert regret(requests[requests["agent"] == "fcfs"]).empty
+
+
+def test_regret_over_time() -> None:
+    """Regret 3 s in the first half of each run and 1 s in the second, plus the seed."""
+    runs = []
+    for seed, count in ((0, 10), (1, 30)):
+        ids = np.arange(count)
+        for agent in ("sjf-oracle", "c2ucb"):
+            excess = 0.0 if agent == "sjf-oracle" else np.where(2 * ids < count, 3.0, 1.0) + seed
+            columns = {"request_id": ids, "jct": ids % 7 + excess}
+            runs.append(pd.DataFrame({"env": "E", "agent": agent, "seed": seed, **columns}))
+    table = regret_over_time(pd.concat(runs), windows=2).set_index(["agent", "window"])
+    assert table.loc["c2ucb", "regret"].tolist() == [3.5, 1.5]
+    assert table.loc[("c2ucb", 1), ["low", "high"]].tolist() == [1.0, 2.0]
+    assert table.loc["sjf-oracle", "regret"].tolist() == [0.0, 0.0]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from edgecloud_gym import RequestDataset
-from edgecloud_gym.metrics import RequestTimes, summarize, summarize_requests
+from edgecloud_gym.metrics import RequestTimes, prediction_errors, summarize, summarize_requests
 
 NAN = float("nan")
 
@@ -56,6 +56,13 @@ def test_hand_made_episode() -> None:
         assert metrics[name] == pytest.approx(value), name
     assert np.isnan(metrics["slo_attainment"])
     assert np.isnan(metrics["goodput"])
+
+
+def test_prediction_errors_count_what_is_known_and_predicted() -> None:
+    errors = prediction_errors([1.0, NAN, 3.0, 4.0], [2.0, 5.0, 0.0, NAN])
+    assert errors["prediction_error_mean"] == 2.0
+    assert errors["prediction_error_p95"] == pytest.approx(1.0 + 0.95 * 2.0)
+    assert np.isnan(list(prediction_errors([NAN], [1.0]).values())).all()
 
 
 def test_slo_judges_only_what_is_known() -> None:

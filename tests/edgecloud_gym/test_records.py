@@ -65,6 +65,26 @@ def test_completions_add_up_to_the_request_log(env_id: str) -> None:
     assert_array_equal(log.base_latency, env.dataset.latency[log.prompt_row])
 
 
+@pytest.mark.parametrize("priority", [None, "latency"])
+def test_candidates_are_requests_that_wait(priority: str | None) -> None:
+    env = make(STATIC, load=1.5, candidate_pool_size=5)
+    if priority:
+        env.set_priority(env.dataset.latency)
+    observation, info = env.reset(seed=0)
+    policy, done = at_random(0), False
+    while not done:
+        log = env.request_log()
+        waiting = log[log.start_time.isna()]
+        if priority:
+            waiting = waiting.iloc[
+                np.argsort(env.dataset.latency[waiting.prompt_row], kind="stable")
+            ]
+        assert_array_equal(env.candidate_requests(), waiting.request_id[:5])
+        observation, _, terminated, truncated, info = env.step(policy(observation, info))
+        done = terminated or truncated
+    assert len(env.candidate_requests()) == 0
+
+
 def test_each_of_a_batch_has_its_own_base_time() -> None:
     """The reference labelled all of a batch with its first one's."""
     env = make(STATIC, cloud_concurrency=0)

@@ -1,0 +1,57 @@
+"""A results folder as Markdown, to paste into a paper's notes or a README."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from agents.tables import LEARNING_LEGEND, LEGEND, learning, ranking, sweep
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def render_markdown(
+    summary: pd.DataFrame,
+    scenarios: Mapping[str, Mapping[str, float]],
+    requests: pd.DataFrame | None,
+    baseline: str,
+) -> str:
+    """Returns a table per environment, over its loads if there are several.
+
+    Args:
+        summary: See `ranking`.
+        scenarios: Per environment id its scenarios' labels with their loads (NaN for none).
+        requests: The request log for the tables of regret over time, or ``None`` for none.
+        baseline: The agent whom the tables compare with.
+    """
+    parts = []
+    for env_id, loads in scenarios.items():
+        rows = summary[summary["env"].isin(loads)]
+        parts.append(f"### {env_id}")
+        if len(loads) > 1:
+            columns, best = sweep(rows, loads, baseline)
+            parts.append(_table(columns, best))
+        else:
+            parts.append(_table(ranking(rows, baseline, wide=True)))
+    parts.append(LEGEND)
+    if requests is not None:
+        parts.append("### Learning")
+        for label, log in requests.groupby("env", sort=False):
+            parts.append(f"{label}\n\n{_table(learning(log, baseline))}")
+        parts.append(LEARNING_LEGEND)
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(columns: Mapping[str, list[str]], best: Mapping[str, str] | None = None) -> str:
+    """Returns a table; in a column that has a best agent, that agent's cell in bold."""
+    agents = columns["agent"]
+    rows: list[list[Any]] = []
+    for number, agent in enumerate(agents):
+        cells = [
+            f"**{cells[number]}**" if (best or {}).get(title) == agent else cells[number]
+            for title, cells in columns.items()
+        ]
+        rows.append(cells)
+    lines = [list(columns), ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
