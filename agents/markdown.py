@@ -38,7 +38,7 @@ def render_markdown(
     if requests is not None:
         parts.append("### Learning")
         for label, log in requests.groupby("env", sort=False):
-            parts.append(f"{label}\n\n{_table(learning(log, baseline))}")
+            parts.append(f"#### {label}\n\n{_table(learning(log, baseline))}")
         parts.append(LEARNING_LEGEND)
     return "\n\n".join(parts) + "\n"
 

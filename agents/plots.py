@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -34,6 +34,7 @@ _COLOURS = (
     "#999933",
     "#777777",
 )
+_LINES = ("-", "--", ":")  # one after the other, once all colours are taken
 _LOW, _HIGH = 5, 95  # percentiles at the ends of a box's whiskers
 
 
@@ -46,21 +47,21 @@ def draw_experiment(result: ExperimentResult, path: Path) -> None:
     """
     requests, timeseries = result.requests, result.timeseries
     scenarios = list(dict.fromkeys(requests["env"]))
-    colours = _colours(requests["agent"])
-    with_regret = ORACLE in colours and len(colours) > 1
+    styles = _styles(requests["agent"])
+    with_regret = ORACLE in styles and len(styles) > 1
     columns = 3 if with_regret else 2
     figure = Figure(figsize=(5.2 * columns, 0.9 + 3.3 * len(scenarios)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(scenarios), columns, squeeze=False)
     for row, scenario in zip(axes, scenarios, strict=True):
         mine = requests[requests["env"] == scenario]
-        draw_jct(row[0], mine, colours)
+        draw_jct(row[0], mine, styles)
         row[0].set_title(scenario, loc="left", fontweight="bold")
-        draw_queue(row[1], timeseries[timeseries["env"] == scenario], colours)
+        draw_queue(row[1], timeseries[timeseries["env"] == scenario], styles)
         if with_regret:
-            draw_regret(row[2], mine, colours)
+            draw_regret(row[2], mine, styles)
     handles = axes[0, 1].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside upper center", ncols=min(len(colours), 6), frameon=False)
+    figure.legend(*handles, loc="outside upper center", ncols=min(len(styles), 6), frameon=False)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=130)
 
@@ -75,7 +76,7 @@ def draw_load_sweep(result: ExperimentResult, path: Path) -> None:
     summary = result.summary
     scenarios = {run.scenario.label: run.scenario for run in result.runs}
     env_ids = list(dict.fromkeys(scenario.env_id for scenario in scenarios.values()))
-    colours = _colours(summary["agent"])
+    styles = _styles(summary["agent"])
     figure = Figure(figsize=(5.2 * len(env_ids), 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(env_ids), squeeze=False)[0]
@@ -85,14 +86,14 @@ def draw_load_sweep(result: ExperimentResult, path: Path) -> None:
             for label, scenario in scenarios.items()
             if scenario.env_id == env_id
         }
-        for agent, colour in colours.items():
+        for agent, style in styles.items():
             mine = summary[summary["agent"] == agent].groupby("env")["jct_mean_censored"]
             points = [
                 (load, *bootstrap_mean(mine.get_group(label))) for label, load in loads.items()
             ]
             x, mean, low, high = np.array(sorted(points)).T
-            axis.plot(x, mean, color=colour, marker="o", markersize=4, label=agent)
-            axis.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+            axis.plot(x, mean, marker="o", markersize=4, label=agent, **style._asdict())
+            axis.fill_between(x, low, high, color=style.color, alpha=0.15, linewidth=0)
         axis.set_yscale("log")
         _plain_ticks(axis.yaxis)
         axis.set_title(env_id, loc="left", fontweight="bold")
@@ -100,17 +101,29 @@ def draw_load_sweep(result: ExperimentResult, path: Path) -> None:
         axis.grid(alpha=0.3, which="both")
     axes[0].set_ylabel("mean job completion time (s)")
     handles = axes[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside upper center", ncols=min(len(colours), 6), frameon=False)
+    figure.legend(*handles, loc="outside upper center", ncols=min(len(styles), 6), frameon=False)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=130)
 
 
-def _colours(agents: pd.Series[str]) -> dict[str, str]:
-    """Returns a colour per agent, in order of appearance."""
-    return {agent: _COLOURS[i % len(_COLOURS)] for i, agent in enumerate(dict.fromkeys(agents))}
+class Style(NamedTuple):
+    """How an agent's curve is drawn."""
+
+    color: str
+    linestyle: str
 
 
-def draw_jct(axes: Axes, requests: pd.DataFrame, colours: Mapping[str, str]) -> None:
+def _styles(agents: pd.Series[str]) -> dict[str, Style]:
+    """Returns a style per agent, in order of appearance; the oracle's is black."""
+    names = dict.fromkeys(str(agent) for agent in agents)
+    drawn = (Style(colour, line) for line in _LINES for colour in _COLOURS)
+    return {
+        name: Style("black", "-.") if name == ORACLE else next(drawn, Style("#777777", "-"))
+        for name in names
+    }
+
+
+def draw_jct(axes: Axes, requests: pd.DataFrame, styles: Mapping[str, Style]) -> None:
     """Draws each agent's JCTs over all seeds: box, 5th to 95th percentile, mean; fastest on top."""
     groups = {
         str(name): part["jct"].dropna().to_numpy() for name, part in requests.groupby("agent")
@@ -128,7 +141,7 @@ def draw_jct(axes: Axes, requests: pd.DataFrame, colours: Mapping[str, str]) -> 
         patch_artist=True,
     )
     for box, name in zip(boxes["boxes"], order, strict=True):
-        box.set(facecolor=colours[name], alpha=0.75)
+        box.set(facecolor=styles[name].color, alpha=0.75)
     axes.set_yticks(range(1, len(order) + 1), order)
     axes.set_xscale("log")
     _plain_ticks(axes.xaxis)
@@ -136,16 +149,16 @@ def draw_jct(axes: Axes, requests: pd.DataFrame, colours: Mapping[str, str]) -> 
     axes.grid(axis="x", alpha=0.3)
 
 
-def draw_queue(axes: Axes, timeseries: pd.DataFrame, colours: Mapping[str, str]) -> None:
+def draw_queue(axes: Axes, timeseries: pd.DataFrame, styles: Mapping[str, Style]) -> None:
     """Draws the queue length over time, the mean over seeds."""
     means = timeseries.groupby(["agent", "timestamp"], sort=False)["queue_length"].mean()
-    for agent, colour in colours.items():
+    for agent, style in styles.items():
         if agent in means.index.get_level_values(0):
             series = means[agent].sort_index()
             # A running mean over a fortieth of the episode: single arrivals are noise here.
             width = max(1, len(series) // 40)
             smooth = series.rolling(width, center=True, min_periods=1).mean()
-            axes.plot(smooth.index, smooth, color=colour, label=agent, linewidth=1.3)
+            axes.plot(smooth.index, smooth, label=agent, linewidth=1.3, **style._asdict())
     _scale(axes, linear_below=10.0)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter("{x:,g}")
@@ -154,16 +167,16 @@ def draw_queue(axes: Axes, timeseries: pd.DataFrame, colours: Mapping[str, str])
     axes.grid(alpha=0.3)
 
 
-def draw_regret(axes: Axes, requests: pd.DataFrame, colours: Mapping[str, str]) -> None:
+def draw_regret(axes: Axes, requests: pd.DataFrame, styles: Mapping[str, Style]) -> None:
     """Draws regret against sjf-oracle, summed over the requests so far, the mean over seeds."""
     each = regret(requests).fillna({"regret": 0.0})
-    for agent, colour in colours.items():
+    for agent, style in styles.items():
         mine = each[each["agent"] == agent]
         if agent == ORACLE or mine.empty:
             continue
         by_seed = mine.pivot_table(index="request_id", columns="seed", values="regret")
         total = by_seed.cumsum().mean(axis=1, skipna=False).dropna()
-        axes.plot(total.index, total, color=colour, linewidth=1.3)
+        axes.plot(total.index, total, linewidth=1.3, **style._asdict())
     _scale(axes, linear_below=100.0)
     axes.axhline(0.0, color="black", linewidth=0.8)
     axes.set_xlabel("requests so far")

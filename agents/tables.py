@@ -46,10 +46,10 @@ def ranking(summary: pd.DataFrame, baseline: str, wide: bool = False) -> dict[st
             absolute error of the predicted times.
 
     Returns:
-        Mean JCT with its interval, the 95th percentile of JCT, the paired difference from the
-        baseline as a share of its JCT, the share of requests served by the cloud (or, where there
-        are any, the number of unfinished requests), and by number the agents whom each beats: the
-        paired interval of the difference lies below 0.
+        Mean JCT with its interval, the 95th percentile of JCT, what ``wide`` adds, the paired
+        difference from the baseline as a share of its JCT, the share of requests served by the
+        cloud (or, where there are any, the number of unfinished requests), and by number the agents
+        whom each beats: the paired interval of the difference lies below 0.
     """
     by_seed = summary.pivot_table(index="seed", columns="agent", values=CENSORED, dropna=False)
     means = summary.groupby("agent").mean(numeric_only=True).sort_values(CENSORED)
@@ -142,7 +142,7 @@ def learning(requests: pd.DataFrame, baseline: str) -> dict[str, list[str]]:
         cells = [_estimate(*row) for row in rows.to_numpy()]
         if baseline in agents:
             shares = rows["regret"] / rows["regret"][baseline]
-            cells = [f"{c}, {100 * s:.0f}%" for c, s in zip(cells, shares, strict=True)]
+            cells = [f"{c}, {100 * s:z.0f}%" for c, s in zip(cells, shares, strict=True)]
         columns[title] = cells
     return columns
 
@@ -180,7 +180,7 @@ def _beaten(by_seed: pd.DataFrame, agent: str, agents: list[str]) -> str:
 def _short(value: float) -> str:
     if not np.isfinite(value):
         return "–"
-    return f"{value:.2f}" if value < 99.995 else f"{value:.0f}"
+    return f"{value:z.2f}" if value < 99.995 else f"{value:.0f}"
 
 
 def _signed(value: float) -> str:
