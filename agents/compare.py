@@ -140,7 +140,7 @@ def play_all(
 def show_results(console: Console, result: ExperimentResult, baseline: str) -> None:
     """Prints a table per scenario, and draws the pictures."""
     from agents.plots import draw_experiment, draw_load_sweep
-    from agents.tables import CENSORED_LEGEND, LEGEND, ranking_table
+    from agents.tables import legend, ranking_table
 
     if not result.runs:
         return
@@ -154,9 +154,7 @@ def show_results(console: Console, result: ExperimentResult, baseline: str) -> N
     if len({run.scenario.settings.get("load") for run in result.runs}) > 1:
         draw_load_sweep(result, result.output / SWEEP_PLOT)
         pictures += f" {SWEEP_PLOT}"
-    console.print(LEGEND, style="dim", highlight=False)
-    if result.summary["unfinished"].any():
-        console.print(CENSORED_LEGEND, style="dim", highlight=False)
+    console.print(legend(result.summary), style="dim", highlight=False)
     console.print(
         f"Results in {result.output}: summary.csv timeseries.csv requests.csv run.json {pictures}",
         highlight=False,

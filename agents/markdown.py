@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from agents.tables import LEARNING_LEGEND, LEGEND, learning, ranking, sweep
+from agents.tables import LEARNING_LEGEND, learning, legend, ranking, sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,7 @@ def render_markdown(
             parts.append(_table(columns, best))
         else:
             parts.append(_table(ranking(rows, baseline, wide=True)))
-    parts.append(LEGEND)
+    parts.append(legend(summary, wide=any(len(loads) == 1 for loads in scenarios.values())))
     if requests is not None:
         parts.append("### Learning")
         for label, log in requests.groupby("env", sort=False):

@@ -17,11 +17,9 @@ from agents.files import replacing
 from agents.markdown import render_markdown
 from agents.statistics import ORACLE
 from agents.tables import (
-    CENSORED_LEGEND,
     LEARNING_LEGEND,
-    LEGEND,
-    WIDE_LEGEND,
     learning,
+    legend,
     ranking,
     sweep,
 )
@@ -170,8 +168,7 @@ def _tables(summary: pd.DataFrame, baseline: str) -> list[str]:
         parts.append(f"<h2>{escape(str(label))}</h2>")
         parts.append(f"<p>{seeds} seeds, {requests:,.0f} requests each</p>")
         parts.append(_table(ranking(rows, baseline, wide=True), "ranking"))
-    legends = [LEGEND, WIDE_LEGEND] + ([CENSORED_LEGEND] if summary["unfinished"].any() else [])
-    parts += [f'<p class="legend">{escape(legend)}</p>' for legend in legends]
+    parts.append(f'<p class="legend">{escape(legend(summary, wide=True))}</p>')
     return parts
 
 

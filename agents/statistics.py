@@ -14,6 +14,7 @@ Floats = NDArray[np.float64]
 
 CONFIDENCE: Final = 0.95
 RESAMPLES: Final = 10_000
+FEWEST: Final = 5  # values for an interval: of fewer, not even their whole range covers 90 %
 ORACLE: Final = "sjf-oracle"
 
 
@@ -31,31 +32,43 @@ class Estimate(NamedTuple):
 
 
 def bootstrap_mean(values: ArrayLike, seed: int = 0) -> Estimate:
-    """Returns the mean with its percentile bootstrap interval of 95 %.
+    """Returns the mean with its expanded percentile bootstrap interval of 95 %.
 
-    Resamples the values, one per seed of an experiment, with replacement (Efron & Tibshirani, An
-    Introduction to the Bootstrap, 1993, section 13.3).
+    Resamples the values, one per seed of an experiment, with replacement. The plain percentiles of
+    the resamples' means hold the true mean too seldom when values are few (85 % of the time for 5
+    normal ones): levels are widened by what tells Student's interval from one with the population
+    formula for the variance (T. C. Hesterberg, What Teachers Should Know About the Bootstrap, The
+    American Statistician 69(4), 2015, "expanded percentile interval").
 
     Args:
         values: Independent values (n,); NaN are left out.
         seed: Seeds the resampling, so that a table does not change when it is made again.
 
     Returns:
-        NaN throughout for no values; an interval of NaN for a single one, which says nothing
-        about its spread.
+        NaN throughout for no values; an interval of NaN for fewer than 5, whose range alone says
+        too little about their spread.
     """
     sample = np.asarray(values, np.float64)
     sample = sample[np.isfinite(sample)]
-    if len(sample) == 0:
+    n = len(sample)
+    if n == 0:
         return Estimate(np.nan, np.nan, np.nan)
     mean = float(sample.mean())
-    if len(sample) == 1:
+    if n < FEWEST:
         return Estimate(mean, np.nan, np.nan)
     rng = np.random.default_rng(seed)
-    means = sample[rng.integers(len(sample), size=(RESAMPLES, len(sample)))].mean(axis=1)
-    tail = 50.0 * (1.0 - CONFIDENCE)
-    low, high = np.percentile(means, [tail, 100.0 - tail])
+    means = sample[rng.integers(n, size=(RESAMPLES, n))].mean(axis=1)
+    low, high = np.quantile(means, _expanded_levels(n))
     return Estimate(mean, float(low), float(high))
+
+
+def _expanded_levels(n: int) -> tuple[float, float]:
+    """Returns the quantiles at which the interval of n values ends."""
+    from scipy.special import ndtr, stdtrit
+
+    student = stdtrit(n - 1, 0.5 + 0.5 * CONFIDENCE)
+    tail = float(ndtr(-student * np.sqrt(n / (n - 1))))
+    return tail, 1.0 - tail
 
 
 def paired_difference(values: ArrayLike, baseline: ArrayLike, seed: int = 0) -> Estimate:

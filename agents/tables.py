@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 
 from agents.statistics import (
+    FEWEST,
     ORACLE,
     bootstrap_mean,
     interquartile_mean,
@@ -20,20 +21,35 @@ from agents.statistics import (
 if TYPE_CHECKING:
     import pandas as pd
 
-LEGEND: Final = """\
-JCT: mean job completion time over the seeds, with its 95 % bootstrap interval.
-vs: difference paired seed by seed. beats: the agents whom this one is faster
-than by a paired interval that excludes 0."""
-WIDE_LEGEND: Final = """\
-IQM: interquartile mean of the seeds' mean JCTs. error: mean |predicted - true| time."""
-CENSORED_LEGEND: Final = "Unfinished requests count with their age: JCT and p95 are lower bounds."
+QUARTERS: Final = ("1st quarter", "2nd", "3rd", "4th")
 LEARNING_LEGEND: Final = """\
 Regret per request (s): JCT less the JCT of the same request under sjf-oracle, in each quarter of
 the requests in order of arrival, with its 95 % bootstrap interval over the seeds and its share of
 the baseline's. An episode begins with an empty queue, where nobody has regrets: what is learnt
 shows in the share before it shows in the seconds."""
-QUARTERS: Final = ("1st quarter", "2nd", "3rd", "4th")
 CENSORED: Final = "jct_mean_censored"  # equal to the plain mean where every request was finished
+
+
+def legend(summary: pd.DataFrame, wide: bool = False) -> str:
+    """Returns what readers of `ranking` need to know.
+
+    Args:
+        summary: The rows of all scenarios.
+        wide: As the table is.
+    """
+    lines = [
+        "JCT: mean job completion time over the seeds, with its 95 % bootstrap interval.",
+        "vs: difference paired seed by seed. beats: the agents whom this one is faster",
+        "than by a paired interval that excludes 0.",
+    ]
+    if wide:
+        lines.append("IQM: interquartile mean of the seeds' mean JCTs.")
+        lines.append("error: mean |predicted - true| time.")
+    if summary["seed"].nunique() < FEWEST:
+        lines.append(f"Intervals, and who beats whom, need {FEWEST} seeds.")
+    if summary["unfinished"].any():
+        lines.append("Unfinished requests count with their age: JCT and p95 are lower bounds.")
+    return "\n".join(lines)
 
 
 def ranking(summary: pd.DataFrame, baseline: str, wide: bool = False) -> dict[str, list[str]]:
@@ -152,7 +168,7 @@ def _interval(values: pd.Series[float]) -> str:
 
 
 def _estimate(mean: float, low: float, high: float) -> str:
-    return f"{_short(mean)} [{_short(low)}, {_short(high)}]"
+    return f"{_short(mean)} [{_short(low)}, {_short(high)}]" if np.isfinite(low) else _short(mean)
 
 
 def _difference(by_seed: pd.DataFrame, agent: str, baseline: str) -> str:
@@ -160,7 +176,8 @@ def _difference(by_seed: pd.DataFrame, agent: str, baseline: str) -> str:
         return "–"
     difference = paired_difference(by_seed[agent], by_seed[baseline])
     mean, low, high = (100.0 * x / by_seed[baseline].mean() for x in difference)
-    return f"{_signed(mean)}% [{_signed(low)}, {_signed(high)}]"
+    interval = f" [{_signed(low)}, {_signed(high)}]" if np.isfinite(low) else ""
+    return f"{_signed(mean)}%{interval}"
 
 
 def _beaten(by_seed: pd.DataFrame, agent: str, agents: list[str]) -> str:

@@ -1,6 +1,6 @@
 """Compare schedulers under static batching, changing arrivals and continuous batching.
 
-python examples/compare_schedulers.py                        # 7200 s, three epochs: some minutes
+python examples/compare_schedulers.py                        # 7200 s, five epochs: some minutes
 python examples/compare_schedulers.py --duration 600 --epochs 2
 python examples/compare_schedulers.py --agents fcfs,c2ucb,cn-ducb,sjf-oracle --dataset mine.jsonl
 """
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--agents", default="fcfs,round-robin,least-connections,sjf-oracle")
     parser.add_argument("--dataset", default="smollm2-135m", help="bundled name or file")
     parser.add_argument("--duration", type=float, default=7200.0, help="arrivals stop then (s)")
-    parser.add_argument("--epochs", type=int, default=3, help="episodes per agent, one seed each")
+    parser.add_argument("--epochs", type=int, default=5, help="episodes per agent, one seed each")
     parser.add_argument("--output", type=Path, default=Path("results/compare_schedulers"))
     arguments = parser.parse_args()
 

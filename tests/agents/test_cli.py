@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from agents.cli import make_app
 from agents.statistics import ORACLE
-from agents.tables import ranking_table
+from agents.tables import legend, ranking, ranking_table
 from tests.agents.conftest import write_requests
 
 
@@ -122,9 +122,10 @@ def test_without_typer_the_message_is_clear() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_table_ranks_and_marks_who_beats_whom() -> None:
+def summary_of(seeds: int) -> pd.DataFrame:
+    """Four agents, two of them equal, with what is common to a seed and a little of their own."""
     rng = np.random.default_rng(0)
-    noise = rng.normal(0.0, 1.0, 8)
+    noise = rng.normal(0.0, 1.0, seeds)
     means = {"slow": 9.0, "fcfs": 5.0, "same": 5.0, ORACLE: 3.0}
     rows = [
         {
@@ -132,16 +133,30 @@ def test_table_ranks_and_marks_who_beats_whom() -> None:
             "seed": seed,
             "jct_mean_censored": mean + noise[seed] + 0.01 * rng.normal(),
             "jct_p95_censored": 2 * mean,
+            "prediction_error_mean": np.nan,
             "offload_rate": 0.5,
             "unfinished": 0.0,
         }
         for agent, mean in means.items()
-        for seed in range(8)
+        for seed in range(seeds)
     ]
-    table = ranking_table(pd.DataFrame(rows), "fcfs")
+    return pd.DataFrame(rows)
+
+
+def test_table_ranks_and_marks_who_beats_whom() -> None:
+    table = ranking_table(summary_of(8), "fcfs")
     cells = {str(column.header): list(column.cells) for column in table.columns}
     assert cells["agent"][0] == ORACLE
     assert cells["agent"][-1] == "slow"
     assert cells["beats"][0] == "2–4"
     assert cells["beats"][-1] == "–"
     assert table.rows[0].style == "bold"
+    assert "need 5 seeds" not in legend(summary_of(8))
+
+
+def test_few_seeds_prove_nothing() -> None:
+    columns = ranking(summary_of(4), "fcfs", wide=True)
+    assert set(columns["beats"]) == {"–"}
+    assert not any("[" in cell for column in columns.values() for cell in column)
+    assert columns["vs fcfs"][-1].startswith("+")
+    assert "need 5 seeds" in legend(summary_of(4))

@@ -82,7 +82,7 @@ def test_learning_is_shown_where_the_oracle_ran(load_sweep: ExperimentResult) ->
     assert CliRunner().invoke(make_app(), ["report", str(load_sweep.output)]).exit_code == 0
     cells = Page((load_sweep.output / "report.html").read_text(encoding="utf-8")).cells
     at = max(i for i, cell in enumerate(cells) if cell == "random")  # the table of the last load
-    quarters = [float(cell.split()[0]) for cell in cells[at + 1 : at + 5]]
+    quarters = [float(cell.split()[0].rstrip(",")) for cell in cells[at + 1 : at + 5]]
     overload = load_sweep.summary[load_sweep.summary["env"] == f"{ENV_ID} load {LOADS[1]}"]
     means = overload.groupby("agent")["jct_mean"].mean()
     assert np.mean(quarters) == pytest.approx(means["random"] - means["sjf-oracle"], rel=0.05)
