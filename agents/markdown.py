@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from agents.tables import LEARNING_LEGEND, learning, legend, ranking, sweep
+from agents.tables import LEARNING_LEGEND, SWEEP_LEGEND, learning, legend, ranking, sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,10 +31,9 @@ def render_markdown(
         parts.append(f"### {env_id}")
         if len(loads) > 1:
             columns, best = sweep(rows, loads, baseline)
-            parts.append(_table(columns, best))
+            parts += [_table(columns, best), SWEEP_LEGEND]
         else:
-            parts.append(_table(ranking(rows, baseline, wide=True)))
-    parts.append(legend(summary, wide=any(len(loads) == 1 for loads in scenarios.values())))
+            parts += [_table(ranking(rows, baseline, wide=True)), legend(rows, wide=True)]
     if requests is not None:
         parts.append("### Learning")
         for label, log in requests.groupby("env", sort=False):

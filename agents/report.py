@@ -18,6 +18,7 @@ from agents.markdown import render_markdown
 from agents.statistics import ORACLE
 from agents.tables import (
     LEARNING_LEGEND,
+    SWEEP_LEGEND,
     learning,
     legend,
     ranking,
@@ -181,6 +182,7 @@ def _sweeps(results: Results, baseline: str) -> list[str]:
             columns, _ = sweep(rows, loads, baseline)
             parts.append(f"<h2>{escape(env_id)}: mean JCT (s) by load</h2>")
             parts.append(_table(columns, "sweep"))
+            parts.append(f'<p class="legend">{escape(SWEEP_LEGEND)}</p>')
     return parts
 
 

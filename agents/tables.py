@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 QUARTERS: Final = ("1st quarter", "2nd", "3rd", "4th")
+SWEEP_LEGEND: Final = """\
+Mean job completion time (s) over the seeds; in parentheses the difference from the baseline, paired
+seed by seed, with its 95 % bootstrap interval."""
 LEARNING_LEGEND: Final = """\
 Regret per request (s): JCT less the JCT of the same request under sjf-oracle, in each quarter of
 the requests in order of arrival, with its 95 % bootstrap interval over the seeds and its share of
@@ -203,4 +206,4 @@ def _short(value: float) -> str:
 def _signed(value: float) -> str:
     if not np.isfinite(value):
         return "–"
-    return f"{value:+.1f}" if abs(value) < 9.95 else f"{value:+.0f}"
+    return f"{value:+z.1f}" if abs(value) < 9.95 else f"{value:+.0f}"
