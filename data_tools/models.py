@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from data_tools.hub import require_on_hub
 from data_tools.machine import processor_name
 
 if TYPE_CHECKING:
@@ -100,12 +101,15 @@ def load_model(
 
     Raises:
         ValueError: If ``device`` or ``dtype`` is not available.
-        OSError: If there is no such model, with transformers' explanation.
+        FileNotFoundError: If ``source`` looks like a path and does not exist.
+        ConnectionError: If the hub has no such model, or cannot be reached.
+        OSError: If the model cannot be loaded, with transformers' explanation.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     target = resolve_device(device)
     local = Path(source)
+    _require_model(source, revision)
     where: str = source
     options: dict[str, Any] = {"revision": revision} if revision else {}
     model_options: dict[str, Any] = {"attn_implementation": attention, "dtype": _dtype(dtype)}
@@ -125,6 +129,20 @@ def load_model(
         revision=_local_digest(local) if local.exists() else _hub_commit(model, revision),
         device=target,
     )
+
+
+def _require_model(source: str, revision: str | None) -> None:
+    """Raises what `load_model` does for a model that is neither here nor on the hub."""
+    local = Path(source)
+    if local.exists():
+        return
+    if local.suffix == ".gguf" or local.is_absolute() or source.startswith((".", "~")):
+        raise FileNotFoundError(f"model {source} does not exist")
+    try:
+        require_on_hub(source, "model", revision)
+    except ConnectionError as error:
+        message = f"{error}; give a local directory or a .gguf file instead"
+        raise ConnectionError(message) from error
 
 
 def _dtype(name: str) -> torch.dtype | str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from data_tools.hub import require_on_hub
 from data_tools.prompts import DEFAULT_PROMPT_COUNT, generate_prompts
 
 BUILT_IN = "builtin"
@@ -63,6 +64,8 @@ def _load_records(source: str, split: str) -> Any:
         if not path.is_file():
             raise FileNotFoundError(f"prompt file {source} does not exist")
         return load_dataset(_READERS[path.suffix], data_files=str(path), split=split)
+    if not path.is_dir():
+        require_on_hub(source, "dataset")
     return load_dataset(source, split=split)
 
 
