@@ -25,11 +25,6 @@ class Estimate(NamedTuple):
     low: float
     high: float
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval lies on one side of 0."""
-        return self.low > 0.0 or self.high < 0.0
-
 
 def bootstrap_mean(values: ArrayLike, seed: int = 0) -> Estimate:
     """Returns the mean with its expanded percentile bootstrap interval of 95 %.
@@ -169,9 +164,3 @@ def regret_over_time(
     by_run = each.groupby([*keys, "seed"], sort=False)["regret"].mean()
     rows = [(*key, *bootstrap_mean(means)) for key, means in by_run.groupby(keys, sort=False)]
     return pd.DataFrame(rows, columns=[*keys, "regret", "low", "high"])
-
-
-def regret_per_request(requests: pd.DataFrame, oracle: str = ORACLE) -> pd.DataFrame:
-    """Returns each run's mean regret per request (s): ``env``, ``agent``, ``seed``, ``regret``."""
-    each = regret(requests, oracle)
-    return each.groupby(["env", "agent", "seed"], sort=False)["regret"].mean().reset_index()

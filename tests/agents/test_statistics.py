@@ -11,7 +11,6 @@ from agents.statistics import (
     paired_difference,
     regret,
     regret_over_time,
-    regret_per_request,
 )
 
 
@@ -44,8 +43,9 @@ def test_pairing_cancels_what_is_common() -> None:
     common = np.random.default_rng(2).normal(0.0, 100.0, 20)
     difference = paired_difference(common + 1.0, common)
     assert difference == pytest.approx((1.0, 1.0, 1.0))
-    assert difference.excludes_zero
-    assert not bootstrap_mean(common).excludes_zero
+    assert difference.low > 0.0
+    low, high = bootstrap_mean(common)[1:]
+    assert low < 0.0 < high
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,6 @@ def test_regret() -> None:
     each = regret(requests).query("agent == 'fcfs'")["regret"]
     assert each.tolist()[:2] == [-1.0, 4.0]
     assert np.isnan(each.iloc[2])
-    by_agent = regret_per_request(requests).set_index("agent")["regret"]
-    assert by_agent.to_dict() == {"fcfs": 1.5, "sjf-oracle": 0.0}
     assert regret(requests[requests["agent"] == "fcfs"]).empty
 
 
