@@ -41,7 +41,7 @@ def main() -> None:
         # Three CSVs lie in the folder now; the summary is at hand as a DataFrame, too.
         table = compare(result.summary, metric="jct_mean", baseline="fcfs")
         print(f"\n{title}: mean JCT (s), 95 % interval, paired difference from fcfs")
-        print(table.drop(columns="env").round(2).to_string(index=False))
+        print(table.drop(columns="env").round(2).to_string(index=False, na_rep="–"))
 
 
 if __name__ == "__main__":  # worker processes import this file

@@ -58,4 +58,4 @@ if __name__ == "__main__":
     )
     print("mean JCT (s), 95 % interval, interquartile mean, paired difference from fcfs")
     table = compare(result.summary, metric="jct_mean", baseline="fcfs")
-    print(table.drop(columns="env").round(2).to_string(index=False))
+    print(table.drop(columns="env").round(2).to_string(index=False, na_rep="–"))
