@@ -13,27 +13,28 @@ if TYPE_CHECKING:
 
 def render_markdown(
     summary: pd.DataFrame,
-    scenarios: Mapping[str, Mapping[str, float]],
+    sweeps: Mapping[str, Mapping[str, float]],
     requests: pd.DataFrame | None,
     baseline: str,
 ) -> str:
-    """Returns a table per environment, over its loads if there are several.
+    """Returns a table per environment that was played at several loads, and per other scenario.
 
     Args:
         summary: See `ranking`.
-        scenarios: Per environment id its scenarios' labels with their loads (NaN for none).
+        sweeps: Per environment id that was played at several loads, the load of each label.
         requests: The request log for the tables of regret over time, or ``None`` for none.
         baseline: The agent whom the tables compare with.
     """
     parts = []
-    for env_id, loads in scenarios.items():
-        rows = summary[summary["env"].isin(loads)]
-        parts.append(f"### {env_id}")
-        if len(loads) > 1:
-            columns, best = sweep(rows, loads, baseline)
-            parts += [_table(columns, best), SWEEP_LEGEND]
-        else:
-            parts += [_table(ranking(rows, baseline, wide=True)), legend(rows, wide=True)]
+    swept: set[str] = set()
+    for env_id, loads in sweeps.items():
+        swept |= loads.keys()
+        columns, best = sweep(summary, loads, baseline)
+        parts += [f"### {env_id}", _table(columns, best), SWEEP_LEGEND]
+    for label, rows in summary.groupby("env", sort=False):
+        if label not in swept:
+            parts += [f"### {label}", _table(ranking(rows, baseline, wide=True))]
+            parts.append(legend(rows, wide=True))
     if requests is not None:
         parts.append("### Learning")
         for label, log in requests.groupby("env", sort=False):

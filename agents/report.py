@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -86,7 +85,7 @@ def report(
         page = (
             render(results, baseline)
             if path.suffix == ".html"
-            else render_markdown(results.summary, results.loads, results.requests, baseline)
+            else render_markdown(results.summary, results.sweeps, results.requests, baseline)
         )
     except (OSError, ValueError, KeyError) as error:
         typer.secho(f"error: {folder} is not a finished results folder: {error}", err=True)
@@ -103,7 +102,8 @@ class Results:
     Attributes:
         folder: The folder.
         summary: One row per run.
-        requests: What regret takes of the request log; ``None`` where there is no regret.
+        requests: What regret takes of the request log; ``None`` where the oracle did not run, or
+            requests were left unfinished: the regret of the others would flatter.
         record: ``run.json``.
     """
 
@@ -113,13 +113,19 @@ class Results:
     record: dict[str, Any]
 
     @property
-    def loads(self) -> dict[str, dict[str, float]]:
-        """Per environment id its scenarios' labels with their loads; NaN for none."""
-        loads: dict[str, dict[str, float]] = {}
+    def sweeps(self) -> dict[str, dict[str, float]]:
+        """Per environment id that was played at several loads, the load of each scenario's label.
+
+        Scenarios that differ in something else than their load are no sweep.
+        """
+        loads: dict[str, dict[str, float | None]] = {}
         for item in self.record["scenarios"]:
-            load = float(item["settings"].get("load", math.nan))
-            loads.setdefault(item["env"], {})[item["label"]] = load
-        return loads
+            loads.setdefault(item["env"], {})[item["label"]] = item["settings"].get("load")
+        return {
+            env_id: {label: load for label, load in found.items() if load is not None}
+            for env_id, found in loads.items()
+            if None not in found.values() and len(set(found.values())) == len(found) > 1
+        }
 
 
 def read_results(folder: Path) -> Results:
@@ -134,7 +140,8 @@ def read_results(folder: Path) -> Results:
     summary = pd.read_csv(folder / "summary.csv")
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     requests = None
-    if ORACLE in set(summary["agent"]) and summary["agent"].nunique() > 1:
+    compared = ORACLE in set(summary["agent"]) and summary["agent"].nunique() > 1
+    if compared and not summary["unfinished"].any():
         columns = ["env", "agent", "seed", "request_id", "jct"]
         requests = pd.read_csv(folder / "requests.csv", usecols=columns, engine="pyarrow")
     return Results(folder, summary, requests, record)
@@ -176,13 +183,11 @@ def _tables(summary: pd.DataFrame, baseline: str) -> list[str]:
 def _sweeps(results: Results, baseline: str) -> list[str]:
     """Returns a table over the loads for each environment that has several."""
     parts = []
-    for env_id, loads in results.loads.items():
-        if len(loads) > 1:
-            rows = results.summary[results.summary["env"].isin(loads)]
-            columns, _ = sweep(rows, loads, baseline)
-            parts.append(f"<h2>{escape(env_id)}: mean JCT (s) by load</h2>")
-            parts.append(_table(columns, "sweep"))
-            parts.append(f'<p class="legend">{escape(SWEEP_LEGEND)}</p>')
+    for env_id, loads in results.sweeps.items():
+        columns, _ = sweep(results.summary, loads, baseline)
+        parts.append(f"<h2>{escape(env_id)}: mean JCT (s) by load</h2>")
+        parts.append(_table(columns, "sweep"))
+        parts.append(f'<p class="legend">{escape(SWEEP_LEGEND)}</p>')
     return parts
 
 

@@ -109,8 +109,8 @@ def sweep(
     """Returns one environment's mean JCTs at several loads, as columns of text.
 
     Args:
-        summary: The rows of its scenarios.
-        loads: The load of each scenario, by label.
+        summary: The rows of its scenarios, and perhaps of others.
+        loads: The load of each of its scenarios, by label.
         baseline: The agent whom the others are compared with.
 
     Returns:
@@ -118,13 +118,14 @@ def sweep(
         difference from the baseline in parentheses; and the best agent at each load, by the title
         of the column, the oracle left out of account.
     """
-    means = summary.pivot_table(index="agent", columns="env", values=CENSORED, sort=False)
+    mine = summary[summary["env"].isin(loads)]
+    means = mine.pivot_table(index="agent", columns="env", values=CENSORED, sort=False)
     # Geometric, so that no load outweighs the others.
     agents = [str(agent) for agent in np.log(means).mean(axis=1).sort_values().index]
     columns = {"agent": agents}
     best = {}
     for label, load in sorted(loads.items(), key=lambda item: item[1]):
-        rows = summary[summary["env"] == label]
+        rows = mine[mine["env"] == label]
         by_seed = rows.pivot_table(index="seed", columns="agent", values=CENSORED, dropna=False)
         title = f"load {load:g}"
         columns[title] = [_compared(by_seed, agent, baseline) for agent in agents]
@@ -159,7 +160,7 @@ def learning(requests: pd.DataFrame, baseline: str) -> dict[str, list[str]]:
         # An episode of fewer requests than quarters leaves some of them empty.
         rows = table[table["window"] == window].reindex(agents)[["regret", "low", "high"]]
         cells = [_estimate(*row) for row in rows.to_numpy()]
-        if baseline in agents:
+        if baseline in agents and rows["regret"][baseline] > 0.0:
             shares = rows["regret"] / rows["regret"][baseline]
             cells = [f"{c}, {100 * s:z.0f}%" for c, s in zip(cells, shares, strict=True)]
         columns[title] = cells

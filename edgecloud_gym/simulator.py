@@ -220,8 +220,9 @@ class Simulator:
 
     def _scores(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
         """Returns what the priority callable makes of dataset rows (n,)."""
-        if self._scorer is None or len(rows) == 0:
-            return np.zeros(len(rows))
+        assert self._scorer is not None  # asked for only where the priority is a callable
+        if len(rows) == 0:
+            return np.empty(0)
         scores = np.asarray(self._scorer(self.embeddings[rows]), np.float64)
         if scores.shape != rows.shape or not np.all(np.isfinite(scores)):
             raise ValueError(

@@ -5,12 +5,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from agents import ExperimentError, ExperimentResult, run_experiment
 from agents.cli import make_app
 from agents.runs import Scenario
+from agents.tables import learning
 from edgecloud_gym import RequestDataset
 
 ENV_ID = "EdgeCloud-Static-v0"
@@ -107,6 +109,29 @@ def test_markdown(load_sweep: ExperimentResult, tmp_path: Path) -> None:
             assert float(cell.strip("*").split()[0]) == pytest.approx(at_load[agent], abs=0.006)
             assert bold == (agent == at_load.drop("sjf-oracle").idxmin())
             assert ("%" in cell) == (agent != "fcfs")
+
+
+def test_scenarios_of_one_load_are_no_sweep(tmp_path: Path) -> None:
+    data = RequestDataset.from_arrays(np.random.default_rng(0).exponential(1.0, 99))
+    settings = {"dataset": data, "observe": "id", "duration": 20.0, "drain": False}
+    scenarios = [Scenario(ENV_ID, {"cloud_concurrency": n}, f"cloud {n}") for n in (1, 2)]
+    run_experiment(scenarios, ["fcfs", "sjf-oracle"], 2, settings, tmp_path / "results")
+    for name in ("page.html", "page.md"):
+        arguments = ["report", str(tmp_path / "results"), "--output", str(tmp_path / name)]
+        done = CliRunner().invoke(make_app(), arguments)
+        assert done.exit_code == 0, done.output
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert text.count("cloud 1") == text.count("cloud 2") > 0
+        assert "by load" not in text
+        assert "Unfinished requests count with their age" in text
+        assert "Learning" not in text  # regret of the finished alone would flatter
+
+
+def test_no_share_of_a_baseline_without_regret() -> None:
+    log = pd.DataFrame({"env": "E", "seed": 0, "request_id": range(4), "jct": 1.0})
+    logs = [log.assign(agent=agent) for agent in ("fcfs", "random", "sjf-oracle")]
+    cells = learning(pd.concat(logs), "fcfs")
+    assert cells["4th"] == ["0.00", "0.00"]
 
 
 def test_a_page_of_another_kind(load_sweep: ExperimentResult) -> None:
