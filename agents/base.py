@@ -16,8 +16,8 @@ from agents.checkpoint import read_checkpoint, write_checkpoint
 if TYPE_CHECKING:
     import gymnasium as gym
 
-    from edgecloud_gym.base import EdgeCloudEnv
     from edgecloud_gym.config import Priority
+    from edgecloud_gym.envs.base import EdgeCloudEnv
 
 Observation = Mapping[str, NDArray[Any]]
 Info = Mapping[str, Any]

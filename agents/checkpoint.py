@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.files import replacing
+from edgecloud_gym.files import replacing
 
 FORMAT: Final = "edgecloud-agent/1"
 _HEADER: Final = "header"

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.base import Agent
-from agents.files import replacing
 from agents.runs import (
     AgentSpec,
     Run,
@@ -25,6 +24,7 @@ from agents.runs import (
     discard_unfinished,
     read_summary,
 )
+from edgecloud_gym.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.checkpoint import read_header
-from agents.files import replacing
 from agents.registry import BANDITS
+from edgecloud_gym.files import replacing
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from agents.base import Info, Observation
 from edgecloud_gym.config import CONTINUOUS, SystemConfig
-from edgecloud_gym.records import EDGE_NODE
+from edgecloud_gym.results.records import EDGE_NODE
 
 EDGE = 1
 CLOUD = 2

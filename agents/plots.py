@@ -11,8 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from agents.files import replacing
 from agents.statistics import ORACLE, bootstrap_mean, regret
+from edgecloud_gym.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from agents.files import replacing
 from agents.markdown import render_markdown
 from agents.statistics import ORACLE
 from agents.tables import (
@@ -23,6 +22,7 @@ from agents.tables import (
     ranking,
     sweep,
 )
+from edgecloud_gym.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ from agents.base import Info, Observation
 from agents.heuristics import Scheduler
 from agents.plan import Plan
 from edgecloud_gym.config import CONTINUOUS, SystemConfig
-from edgecloud_gym.records import CLOUD_NODE, EDGE_NODE
+from edgecloud_gym.results.records import CLOUD_NODE, EDGE_NODE
 
 
 class HistoricalLRT(Scheduler):

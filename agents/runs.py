@@ -22,11 +22,11 @@ import numpy as np
 import edgecloud_gym
 from agents.base import Agent
 from agents.episode import run_episode
-from agents.files import replacing_folder
 from agents.registry import check_agent_names, make_agent
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import RequestDataset, load_dataset
-from edgecloud_gym.metrics import prediction_errors
+from edgecloud_gym.files import replacing_folder
+from edgecloud_gym.results.metrics import prediction_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -245,7 +245,7 @@ def _file(path: str | Path) -> str:
 def _source_digest() -> str:
     """Identifies the code of environment and agents, so that no result outlives it."""
     folders = [Path(edgecloud_gym.__file__).parent, Path(__file__).parent]
-    sources = [path for folder in folders for path in sorted(folder.glob("*.py"))]
+    sources = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
     kept = [path.read_bytes() for path in sources if path.name not in _PRESENTATION]
     return _hash(b"".join(kept))
 

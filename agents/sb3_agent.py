@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from agents.base import Agent, Info, Observation
-from agents.files import replacing
-from edgecloud_gym.assignment import Draft, assign_lowest, extended_space
 from edgecloud_gym.config import Priority
-from edgecloud_gym.observation import observation_space
+from edgecloud_gym.envs.spaces import observation_space
+from edgecloud_gym.files import replacing
+from edgecloud_gym.wrappers.assignment import Draft, assign_lowest, extended_space
 
 _ALGORITHMS: Final[dict[str, type[BaseAlgorithm]]] = {
     "MaskablePPO": sb3_contrib.MaskablePPO,

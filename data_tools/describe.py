@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from data_tools.quantities import Arrivals, Quantity, Slowdown, shown
+from edgecloud_gym.arrivals.traces import FORMATS, read_trace
 from edgecloud_gym.dataset import RequestDataset, load_dataset
-from edgecloud_gym.dataset_files import OnError, bundled_datasets, locate
-from edgecloud_gym.traces import FORMATS, read_trace
+from edgecloud_gym.dataset.files import OnError, bundled_datasets, locate
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,7 +52,7 @@ def describe(source: str | os.PathLike[str], *, on_error: OnError = "raise") -> 
     """Describe a dataset or a workload trace.
 
     Args:
-        source: What `edgecloud_gym.load_dataset` or `edgecloud_gym.traces.read_trace` reads.
+        source: What `edgecloud_gym.load_dataset` or `edgecloud_gym.arrivals.read_trace` reads.
         on_error: "raise" at a malformed row of a dataset, or "skip" it.
 
     Raises:

@@ -15,7 +15,7 @@ from transformers import AutoModel, AutoTokenizer
 from data_tools.bert import ModelUnavailableError, Pooling, find_model, own_pooling
 from data_tools.models import resolve_device
 from edgecloud_gym.dataset import prompts_digest
-from edgecloud_gym.dataset_files import OnError, bundled_datasets, locate, read_columns
+from edgecloud_gym.dataset.files import OnError, bundled_datasets, locate, read_columns
 
 __all__ = ["EmbeddedFile", "Embedder", "ModelUnavailableError", "embed_file", "write_embeddings"]
 

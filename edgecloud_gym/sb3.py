@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
-from edgecloud_gym.vector import EdgeCloudVectorEnv
-from edgecloud_gym.vector_wrappers import PriorityAction, SequentialAssignment
+from edgecloud_gym.envs.vector import EdgeCloudVectorEnv
+from edgecloud_gym.wrappers.vector import PriorityAction, SequentialAssignment
 
 Indices: TypeAlias = int | Iterable[int] | None
 LaneEnv: TypeAlias = gym.vector.VectorEnv[Any, Any, Any]

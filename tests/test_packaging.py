@@ -44,7 +44,8 @@ def test_only_the_command_line_joins_agents_and_data_tools(repository: Path) -> 
     for path in (repository / "data_tools").rglob("*.py"):
         assert "agents" not in imports(path), path
     for path in (repository / "agents").rglob("*.py"):
-        assert path.name == "cli.py" or "data_tools" not in imports(path), path
+        in_cli = (repository / "agents" / "cli") in path.parents
+        assert in_cli or "data_tools" not in imports(path), path
 
 
 def test_import_is_light() -> None:
@@ -66,16 +67,6 @@ def test_every_dependency_is_locked(repository: Path, project: dict[str, Any]) -
     names = {re.split(r"[\[<>=]", requirement)[0] for requirement in declared}
     locked = {name.replace("_", "-") for name in pins}
     assert names - {"edgecloud-gym"} <= locked
-    assert pins["torch"] == "2.13.0"
-
-
-def test_every_package_is_listed(repository: Path, project: dict[str, Any]) -> None:
-    found = {
-        path.parent.relative_to(repository).as_posix().replace("/", ".")
-        for package in PACKAGES
-        for path in (repository / package).rglob("__init__.py")
-    }
-    assert found == set(project["tool"]["setuptools"]["packages"])
 
 
 def test_the_wheel_is_complete(repository: Path, tmp_path: Path) -> None:

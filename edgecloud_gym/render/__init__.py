@@ -13,8 +13,8 @@ import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from numpy.typing import NDArray
 
-from edgecloud_gym.records import Snapshot
 from edgecloud_gym.render.text import render_text
+from edgecloud_gym.results.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from edgecloud_gym.render.picture import Picture

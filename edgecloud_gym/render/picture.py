@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from edgecloud_gym.records import SlotView, Snapshot
 from edgecloud_gym.render.canvas import (
     BORDER,
     CARD,
@@ -22,6 +21,7 @@ from edgecloud_gym.render.canvas import (
 from edgecloud_gym.render.chart import paint_chart
 from edgecloud_gym.render.layout import Box, count, grid, nice_ceiling, percent, seconds
 from edgecloud_gym.render.slots import CLOUD_COLOURS, EDGE_COLOURS, paint_slots
+from edgecloud_gym.results.snapshot import SlotView, Snapshot
 
 WIDTH: Final = 960  # both multiples of 16: video codecs want that
 HEIGHT: Final = 640

@@ -7,7 +7,6 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from edgecloud_gym.records import SlotView
 from edgecloud_gym.render.canvas import (
     CLOUD,
     CLOUD_FILL,
@@ -21,6 +20,7 @@ from edgecloud_gym.render.canvas import (
     Colour,
 )
 from edgecloud_gym.render.layout import Box, grid, percent, row, seconds
+from edgecloud_gym.results.snapshot import SlotView
 
 _LEAST_HEIGHT: Final = 6  # of a slot's tile; lower ones are painted in sum
 _WIDTH_OF_BOTH: Final = 84  # where a tile has room for the request and its time

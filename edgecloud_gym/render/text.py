@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from edgecloud_gym.records import SlotView, Snapshot
 from edgecloud_gym.render.layout import count, seconds
+from edgecloud_gym.results.snapshot import SlotView, Snapshot
 
 WIDTH: Final = 80
 _INDENT: Final = 7  # width of the first column

@@ -9,7 +9,7 @@ import pytest
 
 from agents import AGENT_NAMES, make_agent
 from agents.checkpoint import read_checkpoint, write_checkpoint
-from agents.files import replacing
+from edgecloud_gym.files import replacing
 
 
 def test_unknown_agent_lists_the_known_ones() -> None:

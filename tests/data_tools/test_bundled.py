@@ -7,7 +7,7 @@ import pytest
 from data_tools.bundle import explained_variance
 from data_tools.prompts import generate_prompts
 from edgecloud_gym.dataset import bundled_datasets, load_dataset
-from edgecloud_gym.dataset_files import ASSETS
+from edgecloud_gym.dataset.files import ASSETS
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgecloud_gym import ENV_IDS, RequestDataset
-from edgecloud_gym.base import EdgeCloudEnv
-from edgecloud_gym.vector import EdgeCloudVectorEnv
+from edgecloud_gym.envs.base import EdgeCloudEnv
+from edgecloud_gym.envs.vector import EdgeCloudVectorEnv
 
 STATIC, TIME_SERIES, CONTINUOUS = ENV_IDS
 OBSERVE = ("embedding", "id")

@@ -10,7 +10,7 @@ from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
-from edgecloud_gym import ENV_IDS, vector_wrappers, wrappers
+from edgecloud_gym import ENV_IDS, wrappers
 from edgecloud_gym.sb3 import EdgeCloudVecEnv, make_vec_env
 from tests.edgecloud_gym.support import CONTINUOUS, STATIC, toy_dataset
 
@@ -110,7 +110,7 @@ def test_a_wrapper_may_be_given(settings):
     env = make_vec_env(
         STATIC,
         2,
-        wrapper=lambda envs: vector_wrappers.SequentialAssignment(envs, allow_stop=True),
+        wrapper=lambda envs: wrappers.vector.SequentialAssignment(envs, allow_stop=True),
         **settings,
     )
     env.reset()

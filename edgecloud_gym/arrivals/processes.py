@@ -1,0 +1,317 @@
+"""When requests arrive: arrival processes, each drawn in full from the generator it is given.
+
+Every process but `Trace` has the mean rate that it is asked for from the first moment on
+(`Diurnal`: over each of its periods), so no episode needs a warm-up.
+
+>>> rng = np.random.default_rng(0)
+>>> times = Poisson().sample(rng, rate=5.0, duration=600.0)
+>>> round(len(times) / 600.0)
+5
+"""
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import InitVar, dataclass, field
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edgecloud_gym.arrivals.traces import check_times, read_trace
+
+
+@runtime_checkable
+class ArrivalProcess(Protocol):
+    """Anything that can draw arrival times; a process of your own needs only this method."""
+
+    def sample(
+        self, rng: np.random.Generator, rate: float | None, duration: float
+    ) -> NDArray[np.float64]:
+        """Draw the arrivals of one episode.
+
+        Args:
+            rng: The only source of randomness.
+            rate: Wanted mean, requests/s. None is for a `Trace`, which then keeps its own times.
+            duration: Arrivals at or after this time, s, are cut.
+
+        Returns:
+            (n,) float64, s: ascending, in [0, duration).
+
+        Raises:
+            ValueError: If `rate` or `duration` is not finite and above 0.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Poisson:
+    """Arrivals independent of each other, at a constant rate."""
+
+    def sample(
+        self, rng: np.random.Generator, rate: float | None, duration: float
+    ) -> NDArray[np.float64]:
+        """Draw arrivals; see `ArrivalProcess.sample`."""
+        rate = _checked_rate(self, rate, duration)
+        return _before(duration, _unit_poisson(rng, rate * duration) / rate)
+
+
+@dataclass(frozen=True)
+class Gamma:
+    """Independent gaps with a Gamma distribution.
+
+    The first gap is the residual one of the stationary process, a uniform share of a length-biased
+    gap: so the expected number of arrivals is rate x duration exactly, at every duration.
+
+    Attributes:
+        burstiness: Shape of the distribution, as in vLLM's `--burstiness`: 1 is Poisson, lower is
+            burstier, higher more regular. The gaps' coefficient of variation is 1/√burstiness.
+    """
+
+    burstiness: float = 0.5
+
+    def __post_init__(self) -> None:
+        _require(self, "burstiness", self.burstiness, self.burstiness >= 1e-3, "at least 0.001")
+
+    def sample(
+        self, rng: np.random.Generator, rate: float | None, duration: float
+    ) -> NDArray[np.float64]:
+        """Draw arrivals; see `ArrivalProcess.sample`."""
+        rate = _checked_rate(self, rate, duration)
+        shape = self.burstiness
+        scale = 1.0 / (rate * shape)  # s, makes the mean gap 1 / rate
+        times = [np.array([rng.random() * rng.standard_gamma(shape + 1.0) * scale])]
+        while (now := times[-1][-1]) < duration:
+            gaps = rng.standard_gamma(shape, _enough((duration - now) * rate))
+            times.append(now + np.cumsum(gaps * scale))
+        return _before(duration, np.concatenate(times))
+
+
+@dataclass(frozen=True)
+class MMPP:
+    """Markov-modulated Poisson process: calm and busy spells.
+
+    The rate holds for an exponentially distributed spell, then another one, drawn uniformly, takes
+    over. Spells start in equilibrium.
+
+    Attributes:
+        rates: Rate of each state, relative to each other; scaled so that their long-run mean is the
+            wanted rate.
+        dwell: Mean length of a spell in each state, s.
+    """
+
+    rates: tuple[float, ...] = (0.5, 2.5)
+    dwell: tuple[float, ...] = (45.0, 15.0)
+
+    def __post_init__(self) -> None:
+        if len(self.rates) < 2 or len(self.rates) != len(self.dwell):
+            raise ValueError(
+                "MMPP: rates and dwell must have one entry per state, for two states or more; "
+                f"got {len(self.rates)} and {len(self.dwell)}"
+            )
+        for rate in self.rates:
+            _require(self, "rates", rate, rate >= 0.0, "at least 0")
+        for dwell in self.dwell:
+            _require(self, "dwell", dwell, dwell > 0.0, "above 0 s")
+        if not any(self.rates):
+            raise ValueError("MMPP: rates must not all be 0")
+
+    def sample(
+        self, rng: np.random.Generator, rate: float | None, duration: float
+    ) -> NDArray[np.float64]:
+        """Draw arrivals; see `ArrivalProcess.sample`."""
+        rate = _checked_rate(self, rate, duration)
+        ends, states = self._spells(rng, duration)
+        mean = np.average(self.rates, weights=self.dwell)
+        intensity = np.asarray(self.rates)[states] * (rate / mean)
+        # A unit-rate process on the scale of expected arrivals, mapped back to time.
+        expected = np.concatenate(([0.0], np.cumsum(np.diff(ends) * intensity)))
+        points = _unit_poisson(rng, float(np.interp(duration, ends, expected)))
+        return _before(duration, np.interp(points, expected, ends))
+
+    def _spells(
+        self, rng: np.random.Generator, duration: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+        """Bounds of the spells (k + 1,), from 0 past `duration`, and their states (k,)."""
+        dwell = np.asarray(self.dwell)
+        state = int(rng.choice(len(dwell), p=dwell / dwell.sum()))
+        bounds, states = [np.zeros(1)], []
+        while (now := bounds[-1][-1]) < duration:
+            moves = rng.integers(1, len(dwell), size=_enough((duration - now) / dwell.mean()))
+            visited = (state + np.concatenate(([0], np.cumsum(moves)))) % len(dwell)
+            states.append(visited[:-1])
+            state = int(visited[-1])
+            lengths = rng.standard_exponential(len(moves)) * dwell[visited[:-1]]
+            bounds.append(now + np.cumsum(lengths))
+        return np.concatenate(bounds), np.concatenate(states)
+
+
+@dataclass(frozen=True)
+class Diurnal:
+    """Poisson arrivals whose rate follows a sine.
+
+    λ(t) = rate · (1 + amplitude · sin(2π (t + phase) / period)), so that its mean over a whole
+    period is the wanted rate. Drawn by thinning (Lewis and Shedler, 1979).
+
+    Attributes:
+        amplitude: 0 (constant) to 1 (falls to nothing once a period).
+        period: Length of a cycle, s.
+        phase: How far into its cycle the process is at time 0, s.
+    """
+
+    amplitude: float = 0.5
+    period: float = 300.0
+    phase: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(self, "amplitude", self.amplitude, 0.0 <= self.amplitude <= 1.0, "from 0 to 1")
+        _require(self, "period", self.period, self.period > 0.0, "above 0 s")
+        _require(self, "phase", self.phase, True, "in s")
+
+    def sample(
+        self, rng: np.random.Generator, rate: float | None, duration: float
+    ) -> NDArray[np.float64]:
+        """Draw arrivals; see `ArrivalProcess.sample`."""
+        rate = _checked_rate(self, rate, duration)
+        peak = rate * (1.0 + self.amplitude)
+        times = _unit_poisson(rng, peak * duration) / peak
+        angle = (2.0 * np.pi / self.period) * (times + self.phase)
+        kept = rng.random(len(times)) * peak < rate * (1.0 + self.amplitude * np.sin(angle))
+        return _before(duration, times[kept])
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Recorded arrivals, played back.
+
+    With a rate asked for, time is stretched so that the mean gap is 1 / rate; without, the recorded
+    times are kept. A trace shorter than the episode is not repeated: after its last request nothing
+    arrives.
+
+    Attributes:
+        source: Arrival times, s, or a file for `edgecloud_gym.arrivals.traces.read_trace`.
+        jitter: Resolution of the recording's clock, s: each arrival is moved by a uniform draw from
+            [0, jitter), before any stretching, so that those of one tick do not coincide. 1.0 suits
+            BurstGPT.
+        start: Where in the recording, s, an episode begins; what comes before is left out.
+        times: (n,) float64, s since `start`: the recorded arrivals.
+
+    Raises:
+        ValueError: If the times are not finite, non-negative and ascending (the first entry at
+            fault is named), or none is left after `start`.
+    """
+
+    source: InitVar[ArrayLike | str | os.PathLike[str]]
+    jitter: float = 0.0
+    start: float = 0.0
+    times: NDArray[np.float64] = field(init=False)
+
+    def __post_init__(self, source: ArrayLike | str | os.PathLike[str]) -> None:
+        _require(self, "jitter", self.jitter, self.jitter >= 0.0, "at least 0 s")
+        _require(self, "start", self.start, self.start >= 0.0, "at least 0 s")
+        recorded = (
+            read_trace(source).times
+            if isinstance(source, str | os.PathLike)
+            else check_times(source)
+        )
+        times = recorded[np.searchsorted(recorded, self.start) :] - self.start
+        if len(times) == 0:
+            raise ValueError(
+                f"Trace: start must not lie beyond the last arrival, {recorded[-1]} s; "
+                f"got {self.start}"
+            )
+        times.setflags(write=False)
+        object.__setattr__(self, "times", times)
+
+    @property
+    def rate(self) -> float:
+        """Mean rate of the recording, requests/s: one over its mean gap.
+
+        Raises:
+            ValueError: If all arrivals fall on one moment.
+        """
+        span = float(self.times[-1] - self.times[0])
+        if span == 0.0:
+            raise ValueError("Trace: a rate needs arrivals at two different times or more")
+        return (len(self.times) - 1) / span
+
+    def __repr__(self) -> str:
+        return (
+            f"Trace({len(self.times)} arrivals until {self.times[-1]:.1f} s, "
+            f"jitter={self.jitter}, start={self.start})"
+        )
+
+    def sample(
+        self, rng: np.random.Generator, rate: float | None, duration: float
+    ) -> NDArray[np.float64]:
+        """Draw arrivals; see `ArrivalProcess.sample`. Random only if there is jitter."""
+        stretch = 1.0
+        if rate is not None:
+            stretch = self.rate / _checked_rate(self, rate, duration)
+        times = self.times
+        if self.jitter > 0.0:
+            times = np.sort(times + self.jitter * rng.random(len(times)))
+        return _before(duration, times * stretch)
+
+
+ARRIVALS: dict[str, Callable[[], ArrivalProcess]] = {
+    "poisson": Poisson,
+    "gamma": Gamma,
+    "mmpp": MMPP,
+    "diurnal": Diurnal,
+}
+
+
+def make_arrivals(arrivals: str | ArrivalProcess) -> ArrivalProcess:
+    """The arrival process of that name with its default parameters; a process is returned as it is.
+
+    >>> make_arrivals("gamma")
+    Gamma(burstiness=0.5)
+
+    Raises:
+        ValueError: If the name is unknown.
+        TypeError: If it is neither a name nor has a `sample` method.
+    """
+    if isinstance(arrivals, str):
+        if arrivals in ARRIVALS:
+            return ARRIVALS[arrivals]()
+        raise ValueError(
+            f"arrivals must be one of {', '.join(ARRIVALS)}, or an arrival process, for instance "
+            f"edgecloud_gym.arrivals.Trace(file) for recorded ones; got {arrivals!r}"
+        )
+    if isinstance(arrivals, type) or not isinstance(arrivals, ArrivalProcess):
+        raise TypeError(f"arrivals must be a name or an arrival process, got {arrivals!r}")
+    return arrivals
+
+
+def _unit_poisson(rng: np.random.Generator, length: float) -> NDArray[np.float64]:
+    """Points of a Poisson process of rate 1 in [0, length].
+
+    Given their number n they are the order statistics of n uniform draws, and so the partial sums
+    of n + 1 exponential ones over their total (Devroye, 1986, chapter V.2): sorted without a sort.
+    """
+    sums = np.cumsum(rng.standard_exponential(rng.poisson(length) + 1))
+    return sums[:-1] * (length / float(sums[-1]))
+
+
+def _before(duration: float, times: NDArray[np.float64]) -> NDArray[np.float64]:
+    return times[: int(np.searchsorted(times, duration))]
+
+
+def _enough(expected: float) -> int:
+    """How many draws to take where `expected` are needed on average: mostly enough at once."""
+    return int(1.1 * expected) + 32
+
+
+def _checked_rate(process: ArrivalProcess, rate: float | None, duration: float) -> float:
+    if rate is None:
+        raise ValueError(f"{type(process).__name__} needs an arrival rate, got None")
+    _require(process, "arrival rate", rate, rate > 0.0, "above 0 requests/s")
+    _require(process, "duration", duration, duration > 0.0, "above 0 s")
+    return float(rate)
+
+
+def _require(process: object, name: str, value: float, good: bool, allowed: str) -> None:
+    if not (good and math.isfinite(value)):
+        kind = type(process).__name__
+        raise ValueError(f"{kind}: {name} must be finite and {allowed}, got {value!r}")

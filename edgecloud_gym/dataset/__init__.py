@@ -1,0 +1,6 @@
+"""Datasets: requests with their prompts, embeddings and measured times."""
+
+from edgecloud_gym.dataset.files import bundled_datasets
+from edgecloud_gym.dataset.requests import RequestDataset, load_dataset, prompts_digest
+
+__all__ = ["RequestDataset", "bundled_datasets", "load_dataset", "prompts_digest"]

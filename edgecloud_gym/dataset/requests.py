@@ -1,0 +1,295 @@
+"""The requests of an experiment: prompts, their embeddings and their measured inference times."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cache, cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edgecloud_gym.dataset.checks import (
+    check_counts,
+    check_embeddings,
+    check_latency,
+    check_prompts,
+    check_slowdown,
+    read_only,
+)
+from edgecloud_gym.dataset.files import (
+    OnError,
+    Source,
+    bundled_datasets,
+    locate,
+    read_columns,
+    read_embeddings,
+    read_slowdown,
+)
+
+__all__ = ["RequestDataset", "bundled_datasets", "load_dataset", "prompts_digest"]
+
+SPLITS = ("all", "train", "test")
+TEST_SHARE = 0.2
+EMBEDDING_BOUND = 10.0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RequestDataset:
+    """Measured requests, one per row. Immutable: its arrays are read-only copies.
+
+    Attributes:
+        latency: (n,) float64, s. Inference time of the request alone on the edge; finite, above 0.
+        embeddings: (n, d) float32, the prompt embeddings, or None.
+        prompts: The n prompts, or None.
+        prompt_tokens: (n,) int32, or None.
+        response_tokens: (n,) int32, or None.
+        slowdown: (L,) float64, or None where it was not measured. Entry k - 1 is s(k), by how much
+            a batch of k requests runs slower than one request alone; s(1) = 1.
+        name: What to call it in tables and messages.
+        skipped: Rows of the file that were left out because they were malformed or had failed.
+
+    Raises:
+        ValueError: If an array has another shape, length or range than stated above.
+
+    >>> data = RequestDataset.from_arrays(latency=[0.5, 2.0], prompts=["Say yes.", "Tell a story."])
+    >>> data
+    RequestDataset('arrays', 2 requests, 0.500 to 2.000 s)
+    >>> data.latency
+    array([0.5, 2. ])
+    """
+
+    latency: NDArray[np.float64]
+    embeddings: NDArray[np.float32] | None = None
+    prompts: tuple[str, ...] | None = None
+    prompt_tokens: NDArray[np.int32] | None = None
+    response_tokens: NDArray[np.int32] | None = None
+    slowdown: NDArray[np.float64] | None = None
+    name: str = "arrays"
+    skipped: int = 0
+    _tables: dict[int | None, NDArray[np.float32]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        latency = check_latency(self.latency)
+        n = len(latency)
+        checked = {
+            "latency": latency,
+            "embeddings": check_embeddings(self.embeddings, n),
+            "prompts": check_prompts(self.prompts, n),
+            "prompt_tokens": check_counts("prompt_tokens", self.prompt_tokens, n),
+            "response_tokens": check_counts("response_tokens", self.response_tokens, n),
+            "slowdown": check_slowdown(self.slowdown),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        latency: ArrayLike,
+        embeddings: ArrayLike | None = None,
+        prompts: Sequence[str] | None = None,
+        prompt_tokens: ArrayLike | None = None,
+        response_tokens: ArrayLike | None = None,
+        slowdown: ArrayLike | None = None,
+        name: str = "arrays",
+    ) -> Self:
+        """Make a dataset of anything array-like; the arguments are the attributes of the class."""
+        arrays: dict[str, Any] = {
+            "latency": latency,
+            "embeddings": embeddings,
+            "prompts": prompts,
+            "prompt_tokens": prompt_tokens,
+            "response_tokens": response_tokens,
+            "slowdown": slowdown,
+        }
+        return cls(**arrays, name=name)
+
+    def __len__(self) -> int:
+        return len(self.latency)
+
+    def __repr__(self) -> str:
+        times = f"{self.latency.min():.3f} to {self.latency.max():.3f} s"
+        return f"RequestDataset({self.name!r}, {len(self)} requests, {times})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # gymnasium.make deep-copies its arguments; nothing in here can change.
+        return self
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
+        # Through the constructor: a pickle keeps its arrays read-only and has no cached tables.
+        return type(self), tuple(getattr(self, item.name) for item in fields(self) if item.init)
+
+    def rows(self, split: str) -> NDArray[np.int32]:
+        """Row numbers of one side of the split, ascending.
+
+        A row belongs to the test side if a hash of its prompt falls into the lowest fifth of the
+        hash's range: rows with equal prompts share a side, and a row keeps its side when others
+        come or go. Without prompts the row number is hashed.
+
+        Args:
+            split: "all", "train" (about 80 %) or "test".
+
+        Raises:
+            ValueError: If the split is unknown, or empty in this dataset.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+        side = self._is_test if split == "test" else ~self._is_test
+        chosen = np.arange(len(self)) if split == "all" else np.flatnonzero(side)
+        if chosen.size == 0:
+            raise ValueError(f"split {split!r} of {self!r} is empty; use split='all'")
+        return read_only(chosen.astype(np.int32))
+
+    @cached_property
+    def _is_test(self) -> NDArray[np.bool_]:
+        keys = self.prompts if self.prompts is not None else map(str, range(len(self)))
+        hashes = [int.from_bytes(blake2b(_encoded(key), digest_size=8).digest()) for key in keys]
+        return np.array([value < TEST_SHARE * 2**64 for value in hashes])
+
+    def embedding_table(self, dim: int | None) -> NDArray[np.float32]:
+        """The embeddings as an agent sees them: centred, scaled, and shortened if asked for.
+
+        The train rows alone (all rows where there are fewer than two) define the centre, the
+        principal components and the scale, so nothing of the test side leaks. Every column is
+        divided by one number, the train rows' standard deviation along their first principal
+        component: entries are O(1), and a component of less variance stays smaller. Values are
+        clipped to [-10, 10].
+
+        Args:
+            dim: Number of leading principal components, 1 to d; None for all d columns, unrotated.
+
+        Returns:
+            (n, dim) or (n, d) float32, read-only, computed once per `dim`. Components beyond the
+            rank of the train rows are 0.
+
+        Raises:
+            ValueError: If the dataset has no embeddings, or `dim` is out of range.
+        """
+        if self.embeddings is None:
+            raise ValueError(f"{self!r} has no embeddings")
+        width = self.embeddings.shape[1]
+        if dim is not None and (isinstance(dim, bool) or not 1 <= dim <= width):
+            raise ValueError(
+                f"embedding dimension must be 1 to {width}, the width of the embeddings of "
+                f"{self.name!r}, or None for all of it; got {dim!r}"
+            )
+        if dim not in self._tables:
+            centre, axes, scale = self._principal_components
+            table = self.embeddings - centre
+            if dim is not None:
+                table = table @ axes[:, :dim]
+            table = np.clip(table / scale, -EMBEDDING_BOUND, EMBEDDING_BOUND)
+            self._tables[dim] = read_only(table.astype(np.float32))
+        return self._tables[dim]
+
+    @cached_property
+    def _principal_components(
+        self,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        """Centre (d,), axes (d, d) in columns by falling variance, first standard deviation."""
+        assert self.embeddings is not None
+        train = self.embeddings[~self._is_test]
+        sample = (train if len(train) > 1 else self.embeddings).astype(np.float64)
+        centre = sample.mean(axis=0)
+        centred = sample - centre
+        variances, axes = np.linalg.eigh(centred.T @ centred / len(centred))
+        variances, axes = variances[::-1], axes[:, ::-1]
+        # An axis may point either way: its largest entry is positive by convention.
+        peaks = np.abs(axes).argmax(axis=0)
+        axes = axes * np.sign(axes[peaks, np.arange(axes.shape[1])])
+        # Variance within rounding error has no direction: it would differ from machine to machine.
+        rounding = len(centre) * np.finfo(np.float64).eps * np.mean(np.sum(sample**2, axis=1))
+        real = variances > rounding
+        return centre, axes * real, float(np.sqrt(variances[0])) if real[0] else 1.0
+
+
+def load_dataset(
+    name_or_path: str | os.PathLike[str] | RequestDataset,
+    *,
+    embeddings: str | os.PathLike[str] | ArrayLike | None = None,
+    on_error: OnError = "raise",
+) -> RequestDataset:
+    """Load a dataset; a bundled one only once in a process.
+
+    Args:
+        name_or_path: A bundled name (see `bundled_datasets`); the path of a `.jsonl` or `.parquet`
+            file with the columns request_text and inference_time (s), and perhaps
+            input_token_count and output_token_count; the path of a folder laid out like a bundled
+            one; or a `RequestDataset`, which is returned as it is. Which files beside the requests
+            are read too, `edgecloud_gym.dataset.files.locate` says.
+        embeddings: An `.npz` file or an array (n, d) in place of the file beside the requests.
+        on_error: "raise" at the first malformed row, or "skip" such rows: count them in `skipped`
+            and warn.
+
+    Raises:
+        ValueError: If the name is unknown, or a file is malformed, empty or about other prompts.
+        FileNotFoundError: If a path leads nowhere.
+    """
+    if isinstance(name_or_path, RequestDataset):
+        if embeddings is None:
+            return name_or_path
+        vectors = _embeddings_for(name_or_path.prompts, embeddings)
+        return replace(name_or_path, embeddings=vectors)
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise TypeError(
+            f"dataset must be a name, a path or a RequestDataset, got {type(name_or_path).__name__}"
+        )
+    if embeddings is None and name_or_path in bundled_datasets():
+        return _load_bundled(str(name_or_path))
+    return _load(locate(name_or_path), embeddings, on_error)
+
+
+@cache
+def _load_bundled(name: str) -> RequestDataset:
+    return _load(locate(name), None, "raise")
+
+
+def _load(
+    source: Source, embeddings: str | os.PathLike[str] | ArrayLike | None, on_error: OnError
+) -> RequestDataset:
+    columns = read_columns(source.requests, on_error)
+    prompts = tuple(columns.prompts)
+    given = source.embeddings if embeddings is None else embeddings
+    arrays: dict[str, Any] = {
+        "latency": columns.latency,
+        "embeddings": None if given is None else _embeddings_for(prompts, given),
+        "prompt_tokens": columns.prompt_tokens,
+        "response_tokens": columns.response_tokens,
+        "slowdown": None if source.slowdown is None else read_slowdown(source.slowdown),
+    }
+    return RequestDataset(**arrays, prompts=prompts, name=source.name, skipped=columns.skipped)
+
+
+def prompts_digest(prompts: Sequence[str]) -> str:
+    """Fingerprint of a list of prompts, in order: what an embeddings file was computed from.
+
+    BLAKE2b (16 bytes, as hex) over each prompt's UTF-8 length and bytes.
+    """
+    digest = blake2b(digest_size=16)
+    for prompt in prompts:
+        data = _encoded(prompt)
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def _encoded(text: str) -> bytes:
+    # JSON can spell half of a surrogate pair, which plain UTF-8 refuses.
+    return text.encode("utf-8", errors="surrogatepass")
+
+
+def _embeddings_for(
+    prompts: Sequence[str] | None, given: str | os.PathLike[str] | ArrayLike
+) -> NDArray[Any]:
+    if not isinstance(given, str | os.PathLike):
+        return np.asarray(given)
+    vectors, digest = read_embeddings(Path(given))
+    if digest is not None and prompts is not None and digest != prompts_digest(prompts):
+        raise ValueError(
+            f"{given} is stale: its embeddings ({len(vectors)} rows) were computed from other "
+            f"prompts than the dataset's ({len(prompts)} rows); embed the dataset anew"
+        )
+    return vectors

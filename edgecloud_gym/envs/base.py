@@ -1,0 +1,296 @@
+"""The base of the environments: one lane of the simulator behind Gymnasium's interface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.error import ResetNeeded
+from numpy.typing import NDArray
+
+from edgecloud_gym.config import Priority, SystemConfig
+from edgecloud_gym.dataset import RequestDataset
+from edgecloud_gym.envs.spaces import observation_space
+from edgecloud_gym.results import records
+from edgecloud_gym.results.snapshot import snapshot
+from edgecloud_gym.simulator.compiled.events import (
+    ADVANCE,
+    APPLY,
+    HOLD,
+    OBSERVE,
+    REORDER,
+    START,
+    STEP,
+)
+from edgecloud_gym.simulator.simulator import Output, Simulator
+from edgecloud_gym.simulator.state import STEP_DTYPE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from edgecloud_gym.render import Renderer
+
+Observation = dict[str, NDArray[np.generic]]
+
+RENDER_MODES: Final = ("human", "rgb_array", "ansi")
+RENDER_FPS: Final = 15
+
+
+def info_keys(config: SystemConfig) -> tuple[str, ...]:
+    """Returns the keys of ``info`` but the mask, in the order of `STEP_DTYPE`.
+
+    The ``makespan`` term tells how long a running request will take, and is shown only where the
+    reward asks for it.
+    """
+    names = STEP_DTYPE.names or ()
+    last = names.index("makespan")
+    return names[: last + 1] if config.reward_weights["makespan"] else names[:last]
+
+
+def checked_actions(actions: object, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Returns actions as int64 of the given shape, last axis M.
+
+    Raises:
+        TypeError: If they are not integers.
+        ValueError: If the shape differs or a value is none of 0, 1, 2.
+    """
+    array = np.asarray(actions)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"action has dtype {array.dtype}: must hold integers")
+    if array.shape != shape:
+        raise ValueError(f"action has shape {array.shape}: must be {shape}")
+    array = np.ascontiguousarray(array, np.int64)
+    if array.view(np.uint64).max() > 2:  # seen as unsigned, negative values are large
+        raise ValueError(f"action={array!r}: values must be 0 (wait), 1 (edge) or 2 (cloud)")
+    return array
+
+
+class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
+    """Base of the environments: one lane of the simulator behind Gymnasium's interface."""
+
+    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+        "render_modes": list(RENDER_MODES),
+        "render_fps": RENDER_FPS,
+    }
+    defaults: ClassVar[Mapping[str, Any]] = {}
+
+    def __init__(self, render_mode: str | None = None, **settings: Any) -> None:
+        """Builds the system.
+
+        Args:
+            render_mode: ``None``, ``"human"``, ``"rgb_array"`` or ``"ansi"``.
+            **settings: See `SystemConfig` and the class's Arguments.
+
+        Raises:
+            TypeError: If a setting is unknown or of the wrong type.
+            ValueError: If a setting is out of range, or settings contradict each other.
+        """
+        if render_mode is not None and render_mode not in RENDER_MODES:
+            allowed = ", ".join(map(repr, RENDER_MODES))
+            raise ValueError(f"render_mode={render_mode!r}: must be None or one of {allowed}")
+        self.render_mode = render_mode
+        self.config = SystemConfig.from_settings(settings, self.defaults)
+        self._simulator = Simulator(self.config, lanes=1)
+        self._info_keys = info_keys(self.config)
+        self._action_shape = (self.config.candidate_pool_size,)
+        self.action_space = spaces.MultiDiscrete([3] * self.config.candidate_pool_size)
+        space: spaces.Space[Any] = observation_space(self._simulator.layout)
+        self.observation_space = space
+        self._step = self._simulator.state.steps[0]
+        self._running = False
+        self._renderer: Renderer | None = None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A copy (tree search copies environments) must read its own lane, not the original's.
+        self.__dict__.update(state)
+        self._step = self._simulator.state.steps[0]
+
+    @property
+    def dataset(self) -> RequestDataset:
+        """The requests that arrive."""
+        return self._simulator.dataset
+
+    @property
+    def simulator(self) -> Simulator:
+        """The simulator, lane 0 of which is this environment."""
+        return self._simulator
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Draws a new request stream and moves to the first decision epoch.
+
+        Args:
+            seed: Seeds ``np_random``; ``None`` goes on with the present one.
+            options: Not used.
+
+        Returns:
+            The observation and ``info``.
+        """
+        super().reset(seed=seed, options=options)
+        self._simulator.begin_episode(0, self.np_random)
+        if self._renderer is not None:
+            self._renderer.reset()
+        self._running = True
+        output = self._run(START)
+        if self.render_mode == "human":
+            self.render()
+        return self._observation(output), self._info(output, self._step.item())
+
+    def step(
+        self, action: NDArray[np.int64]
+    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Applies an action and moves to the next decision epoch.
+
+        Args:
+            action: One of 0 (wait), 1 (edge), 2 (cloud) per candidate, integer (M,).
+
+        Returns:
+            Observation, reward, terminated, truncated and ``info``.
+
+        Raises:
+            gymnasium.error.ResetNeeded: If the episode has ended or not begun.
+            TypeError: If the action does not hold integers.
+            ValueError: If its shape or a value is wrong.
+        """
+        if not self._running:
+            raise ResetNeeded("the episode has ended or not begun: call reset() before step()")
+        actions = checked_actions(action, self._action_shape)
+        output = self._run(STEP, actions[np.newaxis])
+        values = self._step.item()
+        reward, terminated, truncated = values[-3:]
+        self._running = not (terminated or truncated)
+        if self.render_mode == "human":
+            self.render()
+        info = self._info(output, values)
+        return self._observation(output), reward, terminated, truncated, info
+
+    def hold(self) -> tuple[Observation, dict[str, Any]]:
+        """Takes a step in which nothing happens and no time passes; its reward would be 0.
+
+        A wrapper that gathers one action over several steps returns this for those in between.
+
+        Returns:
+            The observation and ``info``.
+
+        Raises:
+            gymnasium.error.ResetNeeded: If the episode has ended or not begun.
+        """
+        if not self._running:
+            raise ResetNeeded("the episode has ended or not begun: call reset() before hold()")
+        output = self._run(HOLD | OBSERVE)
+        return self._observation(output), self._info(output, self._step.item())
+
+    def _run(self, stage: int, actions: NDArray[np.int64] | None = None) -> Output:
+        simulator = self._simulator
+        output = simulator.output()
+        if simulator.by_callable and stage & ADVANCE:
+            # Arrivals must be scored before they can be ranked and shown.
+            simulator.run(stage & (APPLY | ADVANCE), output, actions)
+            simulator.score_arrivals(0)
+            simulator.run(OBSERVE, output)
+        else:
+            simulator.run(stage, output, actions)
+        return output
+
+    def _observation(self, output: Output) -> Observation:
+        return self._simulator.layout.one(output.floats, output.ids)
+
+    def _info(self, output: Output, values: tuple[Any, ...]) -> dict[str, Any]:
+        info = dict(zip(self._info_keys, values, strict=False))
+        info["action_mask"] = output.masks[0]
+        return info
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Returns which choices are possible now, bool (M, 3): wait, edge, cloud."""
+        masks: NDArray[np.bool_] = self._simulator.action_masks()[0]
+        return masks
+
+    def set_priority(self, priority: Priority) -> None:
+        """Orders the waiting queue by ``priority`` from the next `reset` on.
+
+        Args:
+            priority: As the setting of this name.
+        """
+        self._simulator.set_priority(priority)
+        self._running = False
+
+    def reprioritize(self) -> tuple[Observation, dict[str, Any]]:
+        """Scores the waiting requests anew with the ``priority`` callable and ranks them again.
+
+        The callable is given each distinct prompt once, however often it waits.
+
+        Returns:
+            Observation and ``info`` with the candidates in their new order: they replace those
+            that `step` returned.
+
+        Raises:
+            RuntimeError: If ``priority`` is not a callable.
+        """
+        if not self._simulator.by_callable:
+            raise RuntimeError("reprioritize() needs priority to be a callable")
+        self._simulator.rescore_waiting(0)
+        output = self._run(REORDER | OBSERVE)
+        return self._observation(output), self._info(output, self._step.item())
+
+    def candidate_requests(self) -> NDArray[np.int64]:
+        """Returns which requests the candidates are, by id, in the observation's order (n,)."""
+        return records.candidate_requests(self._simulator, 0)
+
+    def completions(self) -> NDArray[np.void]:
+        """Returns what finished since the last step; see `records.completions`."""
+        return records.completions(self._simulator, 0)
+
+    def request_log(self) -> pd.DataFrame:
+        """Returns one row per request that has arrived; see `records.request_log`."""
+        return records.request_log(self._simulator, 0)
+
+    def telemetry(
+        self, interval: float | None = None, *, per_dispatch: bool = False
+    ) -> pd.DataFrame:
+        """Returns the system's state over time; see `records.telemetry`.
+
+        Args:
+            interval: Time between rows (s); ``telemetry_interval`` by default.
+            per_dispatch: A row per moment of dispatch instead, as in the paper's traces.
+        """
+        return records.telemetry(self._simulator, 0, interval, per_dispatch)
+
+    def summary(self) -> dict[str, float]:
+        """Returns the episode's metrics so far; see `edgecloud_gym.results.metrics.summarize`."""
+        from edgecloud_gym.results.metrics import summarize
+
+        return summarize(self._simulator, 0)
+
+    def render(self) -> Any:
+        """Shows the present state in the environment's render mode.
+
+        Returns:
+            A string for ``"ansi"``, a uint8 array (height, width, 3) for ``"rgb_array"``,
+            ``None`` otherwise.
+        """
+        if self.render_mode is None:
+            gym.logger.warn(
+                "render() does nothing: no render_mode was given; for example "
+                'gymnasium.make(..., render_mode="rgb_array")'
+            )
+            return None
+        view = snapshot(self._simulator, 0)
+        if self.render_mode == "ansi":
+            from edgecloud_gym.render import render_text
+
+            return render_text(view)
+        if self._renderer is None:
+            from edgecloud_gym.render import Renderer
+
+            self._renderer = Renderer(self.render_mode, RENDER_FPS)
+        return self._renderer.draw(view)
+
+    def close(self) -> None:
+        """Closes the window, if there is one."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None

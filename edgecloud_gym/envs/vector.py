@@ -1,0 +1,348 @@
+"""The native vector environments: many lanes of one simulator, stepped by compiled code."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.error import ResetNeeded
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from edgecloud_gym.config import SystemConfig
+from edgecloud_gym.dataset import RequestDataset
+from edgecloud_gym.envs.base import (
+    RENDER_FPS,
+    EdgeCloudEnv,
+    Observation,
+    checked_actions,
+    info_keys,
+)
+from edgecloud_gym.envs.spaces import observation_space
+from edgecloud_gym.results import records
+from edgecloud_gym.results.snapshot import snapshot
+from edgecloud_gym.simulator.compiled.events import HOLD, OBSERVE, START, STEP
+from edgecloud_gym.simulator.simulator import Output, Simulator
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LANES_PER_THREAD = 64  # fewer are not worth handing to another thread (about 50 us)
+
+Arrays = NDArray[Any]
+
+
+class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
+    """Base of the vector environments.
+
+    Lane i behaves as the single environment with the same seed: observations, rewards and infos
+    are those of `gymnasium.vector.SyncVectorEnv` over single environments.
+    """
+
+    single_env: ClassVar[type[EdgeCloudEnv]]
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        render_mode: str | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        num_threads: int | None = None,
+        **settings: Any,
+    ) -> None:
+        """Builds ``num_envs`` systems with the same settings.
+
+        Args:
+            num_envs: Number of lanes, at least 1.
+            render_mode: ``None``, ``"rgb_array"`` or ``"ansi"``.
+            autoreset_mode: When a lane whose episode ended is reset.
+            num_threads: Threads that step the lanes; by default one per available core. It
+                changes nothing but the speed.
+            **settings: As for the single environment, but that ``priority`` must not be a
+                callable.
+
+        Raises:
+            TypeError: If a setting is unknown or of the wrong type.
+            ValueError: If a setting is out of range, or settings contradict each other.
+        """
+        if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
+            raise ValueError(f"num_envs={num_envs!r}: must be an integer >= 1")
+        if render_mode not in (None, "rgb_array", "ansi"):
+            raise ValueError(f"render_mode={render_mode!r}: must be None, 'rgb_array' or 'ansi'")
+        self.config = SystemConfig.from_settings(settings, self.single_env.defaults)
+        if callable(self.config.priority):
+            raise ValueError(
+                f"priority={self.config.priority!r}: the vector environment takes None or an array"
+            )
+        self.num_envs = num_envs
+        self.render_mode = render_mode
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = {**self.single_env.metadata, "autoreset_mode": self.autoreset_mode}
+        self.num_threads = _thread_count(num_threads, num_envs)
+        self._simulator = Simulator(self.config, lanes=num_envs)
+        self._info_keys = info_keys(self.config)
+        self.single_observation_space = observation_space(self._simulator.layout)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.single_action_space = spaces.MultiDiscrete([3] * self.config.candidate_pool_size)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._action_shape = (num_envs, self.config.candidate_pool_size)
+        self._rngs: list[np.random.Generator | None] = [None] * num_envs
+        self._seeds: list[int] = [-1] * num_envs
+        self._ended = np.zeros(num_envs, np.bool_)
+        self._pool: ThreadPoolExecutor | None = None
+        self._renderers: list[Any] = []
+
+    @property
+    def dataset(self) -> RequestDataset:
+        """The requests that arrive."""
+        return self._simulator.dataset
+
+    @property
+    def simulator(self) -> Simulator:
+        """The simulator whose lanes are this environment's."""
+        return self._simulator
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The seed of each lane, -1 where it is not known."""
+        return tuple(self._seeds)
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Resets all lanes, or those that ``options["reset_mask"]`` marks.
+
+        Args:
+            seed: Lane i gets ``seed + i``, or ``seed[i]`` of a sequence; ``None`` goes on with
+                the lane's generator.
+            options: ``{"reset_mask": bool array (num_envs,)}`` resets only some lanes.
+
+        Returns:
+            Observations of all lanes and infos of those that were reset.
+
+        Raises:
+            TypeError: If the mask is not a boolean array.
+            ValueError: If the number of seeds or the mask's shape is wrong, or it marks no lane.
+        """
+        which = self._reset_mask(options)
+        for lane, value in enumerate(_seed_list(seed, self.num_envs)):
+            if which[lane] and (value is not None or self._rngs[lane] is None):
+                self._rngs[lane], self._seeds[lane] = seeding.np_random(value)
+        output = self._simulator.output()
+        self._restart(which, output)
+        if not which.all():
+            self._simulator.run(OBSERVE, output, active=~which)
+        return self._observation(output), self._infos(output, which)
+
+    def step(
+        self, actions: NDArray[np.int64]
+    ) -> tuple[Observation, Arrays, Arrays, Arrays, dict[str, Any]]:
+        """Steps every lane.
+
+        Args:
+            actions: One of 0, 1, 2 per lane and candidate, integer (num_envs, M).
+
+        Returns:
+            Observations, rewards (float64), terminations, truncations (bool) and infos, each
+            with a leading axis of lanes.
+
+        Raises:
+            gymnasium.error.ResetNeeded: Before the first reset, and with autoreset disabled if a
+                lane has ended and was not reset.
+            TypeError: If the actions do not hold integers.
+            ValueError: If their shape or a value is wrong.
+        """
+        return self.step_active(actions, np.ones(self.num_envs, np.bool_))
+
+    def step_active(
+        self, actions: NDArray[np.int64], active: NDArray[np.bool_]
+    ) -> tuple[Observation, Arrays, Arrays, Arrays, dict[str, Any]]:
+        """Steps some lanes, while for the others no time passes and the reward is 0.
+
+        Args:
+            actions: As for `step`.
+            active: Which lanes step (num_envs,).
+
+        Returns:
+            As `step`.
+
+        Raises:
+            gymnasium.error.ResetNeeded: As `step`.
+            TypeError: As `step`, and if ``active`` is not a boolean array.
+            ValueError: As `step`, and if the shape of ``active`` is wrong.
+        """
+        checked = checked_actions(actions, self._action_shape)
+        active = _checked_mask("active", active, self.num_envs)
+        if None in self._rngs:
+            raise ResetNeeded("call reset() before step()")
+        restarting = self._ended & active
+        if self.autoreset_mode is not AutoresetMode.NEXT_STEP and restarting.any():
+            lanes = np.flatnonzero(restarting).tolist()
+            raise ResetNeeded(f"lanes {lanes} have ended: reset them before step()")
+        output = self._simulator.output()
+        self._run(STEP, output, checked, active & ~restarting)
+        if not active.all():
+            self._run(HOLD | OBSERVE, output, checked, ~active)
+        if restarting.any():
+            self._restart(restarting, output)
+        steps = self._simulator.state.steps
+        rewards, terminations, truncations = (
+            steps[name].copy() for name in ("reward", "terminated", "truncated")
+        )
+        self._ended = (self._ended & ~active) | terminations | truncations
+        infos: dict[str, Any] = {}
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and self._ended.any():
+            infos = self._final_infos(output)
+            self._restart(self._ended.copy(), output)
+        infos |= self._infos(output, np.ones(self.num_envs, np.bool_))
+        return self._observation(output), rewards, terminations, truncations, infos
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Returns which choices are possible now, bool (num_envs, M, 3): wait, edge, cloud."""
+        return self._simulator.action_masks()
+
+    def completions(self, lane: int) -> NDArray[np.void]:
+        """Returns what finished in a lane since its last step; see `records.completions`.
+
+        In autoreset mode ``SAME_STEP`` the last completions of an episode are gone with it;
+        ``NEXT_STEP`` and ``DISABLED`` keep a lane's records until it is reset.
+        """
+        return records.completions(self._simulator, lane)
+
+    def request_log(self, lane: int) -> pd.DataFrame:
+        """Returns a lane's requests; see `records.request_log`."""
+        return records.request_log(self._simulator, lane)
+
+    def telemetry(
+        self, lane: int, interval: float | None = None, *, per_dispatch: bool = False
+    ) -> pd.DataFrame:
+        """Returns a lane's state over time; see `records.telemetry`."""
+        return records.telemetry(self._simulator, lane, interval, per_dispatch)
+
+    def summary(self, lane: int) -> dict[str, float]:
+        """Returns a lane's metrics; see `edgecloud_gym.results.metrics.summarize`."""
+        from edgecloud_gym.results.metrics import summarize
+
+        return summarize(self._simulator, lane)
+
+    def render(self) -> tuple[Any, ...] | None:
+        """Returns a frame per lane, in the environment's render mode."""
+        if self.render_mode is None:
+            return None
+        from edgecloud_gym.render import Renderer, render_text
+
+        views = [snapshot(self._simulator, lane) for lane in range(self.num_envs)]
+        if self.render_mode == "ansi":
+            return tuple(render_text(view) for view in views)
+        if not self._renderers:
+            self._renderers = [Renderer("rgb_array", RENDER_FPS) for _ in views]
+        return tuple(r.draw(view) for r, view in zip(self._renderers, views, strict=True))
+
+    def close_extras(self) -> None:
+        """Stops the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+        for renderer in self._renderers:
+            renderer.close()
+        self._renderers = []
+
+    def _reset_mask(self, options: Mapping[str, Any] | None) -> NDArray[np.bool_]:
+        mask = (options or {}).get("reset_mask")
+        if mask is None:
+            return np.ones(self.num_envs, np.bool_)
+        checked = _checked_mask("options['reset_mask']", mask, self.num_envs)
+        if not checked.any():
+            raise ValueError(f"options['reset_mask']={mask!r}: must mark at least one lane")
+        return checked
+
+    def _restart(self, which: NDArray[np.bool_], output: Output) -> None:
+        for lane in np.flatnonzero(which):
+            rng = self._rngs[lane]
+            assert rng is not None  # reset() gave each lane one
+            self._simulator.begin_episode(int(lane), rng)
+        self._run(START, output, None, which)
+        self._ended = self._ended & ~which
+
+    def _run(
+        self,
+        stage: int,
+        output: Output,
+        actions: NDArray[np.int64] | None,
+        active: NDArray[np.bool_],
+    ) -> None:
+        """Runs stages on the active lanes, split between the threads."""
+        if self.num_threads == 1:
+            self._simulator.run(stage, output, actions, active)
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.num_threads - 1, "edgecloud-lanes")
+        bounds = np.linspace(0, self.num_envs, self.num_threads + 1).astype(int).tolist()
+        parts = list(itertools.pairwise(bounds))
+        waiting = [
+            self._pool.submit(self._simulator.run, stage, output, actions, active, first, last)
+            for first, last in parts[1:]
+        ]
+        self._simulator.run(stage, output, actions, active, *parts[0])
+        for future in waiting:
+            future.result()
+
+    def _observation(self, output: Output) -> Observation:
+        return self._simulator.layout.many(output.floats, output.ids, self.num_envs)
+
+    def _infos(self, output: Output, which: NDArray[np.bool_]) -> dict[str, Any]:
+        """Returns infos as `VectorEnv` collects them, for the lanes in ``which``."""
+        steps = self._simulator.state.steps
+        infos: dict[str, Any] = {name: steps[name].copy() for name in self._info_keys}
+        infos["action_mask"] = output.masks
+        if not which.all():
+            for values in infos.values():
+                values[~which] = 0
+        infos |= {f"_{name}": which.copy() for name in infos}
+        return infos
+
+    def _final_infos(self, output: Output) -> dict[str, Any]:
+        observation = self._simulator.layout.many(output.floats, output.ids, self.num_envs)
+        infos: dict[str, Any] = {}
+        for lane in np.flatnonzero(self._ended):
+            step = self._simulator.state.steps[lane].item()
+            info = dict(zip(self._info_keys, step, strict=False))
+            info["action_mask"] = output.masks[lane].copy()
+            final = {name: part[lane].copy() for name, part in observation.items()}
+            infos = self._add_info(infos, {"final_obs": final, "final_info": info}, int(lane))
+        return infos
+
+
+def _thread_count(requested: int | None, lanes: int) -> int:
+    if requested is None:
+        return max(1, min(len(os.sched_getaffinity(0)), lanes // LANES_PER_THREAD))
+    if isinstance(requested, bool) or not isinstance(requested, int) or requested < 1:
+        raise ValueError(f"num_threads={requested!r}: must be None or an integer >= 1")
+    return min(requested, lanes)
+
+
+def _checked_mask(name: str, mask: object, lanes: int) -> NDArray[np.bool_]:
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+        raise TypeError(f"{name}={mask!r}: must be a boolean array")
+    if mask.shape != (lanes,):
+        raise ValueError(f"{name}={mask!r}: must have shape ({lanes},)")
+    return mask
+
+
+def _seed_list(seed: int | Sequence[int | None] | None, lanes: int) -> list[int | None]:
+    if seed is None:
+        return [None] * lanes
+    if isinstance(seed, (int, np.integer)):
+        return [int(seed) + lane for lane in range(lanes)]
+    if len(seed) != lanes:
+        raise ValueError(f"seed has {len(seed)} entries: must have num_envs={lanes}")
+    return list(seed)

@@ -1,0 +1,162 @@
+"""What a lane has done, read from its state: completions, request log, telemetry, snapshot."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecloud_gym.simulator.simulator import Simulator
+from edgecloud_gym.simulator.state import WAITING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EDGE_NODE: Final = 0
+CLOUD_NODE: Final = 1
+NODE_NAMES: Final = np.array(["edge", "cloud"], dtype=object)
+
+COMPLETION_DTYPE: Final = np.dtype(
+    [
+        ("request", "i8"),
+        ("row", "i8"),
+        ("node", "i8"),
+        ("arrival", "f8"),
+        ("dispatch", "f8"),
+        ("finish", "f8"),
+        ("processing_time", "f8"),
+        ("base_time", "f8"),
+    ]
+)
+
+
+def candidate_requests(simulator: Simulator, lane: int) -> NDArray[np.int64]:
+    """Returns the ids of the requests that are candidates, in order, int64 (n,), n <= M."""
+    size = int(simulator.state.lanes[lane]["window_size"])
+    return simulator.state.window[lane, :size].astype(np.int64)
+
+
+def completions(simulator: Simulator, lane: int) -> NDArray[np.void]:
+    """Returns what finished since the last step, in order of completion, `COMPLETION_DTYPE`.
+
+    ``processing_time`` is the time in service (s), ``base_time`` the request's own single-request
+    inference time (s): in a batch the former is the batch's, the latter each request's own.
+    """
+    record = simulator.state.lanes[lane]
+    done = simulator.state.finished[lane, record["done_before"] : record["done"]]
+    table = np.empty(len(done), COMPLETION_DTYPE)
+    if len(done) == 0:  # as after most steps: agents ask each time
+        return table
+    requests = simulator.state.requests[lane][done]
+    table["request"] = done
+    for name in ("row", "arrival", "dispatch", "finish"):
+        table[name] = requests[name]
+    table["node"] = requests["slot"] >= simulator.config.edge_concurrency
+    table["processing_time"] = requests["finish"] - requests["dispatch"]
+    table["base_time"] = simulator.dataset.latency[requests["row"]]
+    return table
+
+
+def request_log(simulator: Simulator, lane: int) -> pd.DataFrame:
+    """Returns one row per request that has arrived, in order of arrival.
+
+    Columns: ``request_id``, ``prompt_row``, ``arrival_time``, ``start_time``,
+    ``completion_time``, ``node`` ("edge", "cloud" or None), ``base_latency``,
+    ``processing_time``, ``queueing_delay``, ``jct``; times in s. What is not known yet, the base
+    latency of a request that is not done above all, is NaN.
+    """
+    import pandas as pd
+
+    arrived = int(simulator.state.lanes[lane]["arrived"])
+    requests = simulator.state.requests[lane, :arrived]
+    done = np.isfinite(requests["finish"])
+    dispatched = requests["slot"] != WAITING
+    on_cloud = requests["slot"] >= simulator.config.edge_concurrency
+    node = NODE_NAMES[on_cloud.astype(np.int64)]
+    node[~dispatched] = None
+    return pd.DataFrame(
+        {
+            "request_id": np.arange(arrived),
+            "prompt_row": requests["row"].astype(np.int64),
+            "arrival_time": requests["arrival"].copy(),
+            "start_time": requests["dispatch"].copy(),
+            "completion_time": requests["finish"].copy(),
+            "node": pd.Series(node, dtype=object),
+            "base_latency": np.where(done, simulator.dataset.latency[requests["row"]], np.nan),
+            "processing_time": requests["finish"] - requests["dispatch"],
+            "queueing_delay": requests["dispatch"] - requests["arrival"],
+            "jct": requests["finish"] - requests["arrival"],
+        }
+    )
+
+
+def telemetry(
+    simulator: Simulator, lane: int, interval: float | None, per_dispatch: bool
+) -> pd.DataFrame:
+    """Returns the system's state over time, worked out from the requests' times.
+
+    Args:
+        simulator: The simulator.
+        lane: Which lane.
+        interval: Time between rows (s); ``None`` is the ``telemetry_interval`` setting.
+        per_dispatch: A row per moment at which something was dispatched instead, with the state
+            right after it.
+
+    Returns:
+        Columns ``timestamp`` (s), ``queue_length``, ``edge_busy``, ``edge_total``,
+        ``batch_capacity``, ``cloud_busy``, ``cloud_total``, and ``reward``: the paper's
+        S_t = -max(processing times just dispatched), summed since the previous row; NaN where
+        one of them is not done yet.
+    """
+    import pandas as pd
+
+    config = simulator.config
+    record = simulator.state.lanes[lane]
+    now = float(record["now"])
+    requests = simulator.state.requests[lane, : int(record["arrived"])]
+    started = requests[requests["slot"] != WAITING]
+    moments, index = np.unique(started["dispatch"], return_inverse=True)
+    longest = np.zeros(len(moments))
+    with np.errstate(invalid="ignore"):  # NaN for what is not done yet, which is meant
+        np.maximum.at(longest, index, started["finish"] - started["dispatch"])
+    every = config.telemetry_interval if interval is None else interval
+    times = moments if per_dispatch else _multiples(every, now)
+    rows = np.searchsorted(times, moments, side="left")
+    reward = 0.0 - np.bincount(rows, weights=longest, minlength=len(times) + 1)[: len(times)]
+    on_edge = started["slot"] < config.edge_concurrency
+    edge, cloud = started[on_edge], started[~on_edge]
+    # A batch is one busy slot: count its start and finish once.
+    _, first = np.unique(edge[["slot", "dispatch"]], return_index=True)
+    batches = edge[first]
+    arrived = np.searchsorted(requests["arrival"], times, side="right")
+    dispatched = np.searchsorted(np.sort(started["dispatch"]), times, side="right")
+    return pd.DataFrame(
+        {
+            "timestamp": times,
+            "queue_length": arrived - dispatched,
+            "edge_busy": _busy(batches, times),
+            "edge_total": config.edge_concurrency,
+            "batch_capacity": int(simulator.state.members.shape[2]),
+            "cloud_busy": _busy(cloud, times),
+            "cloud_total": config.cloud_concurrency,
+            "reward": reward,
+        }
+    )
+
+
+def _multiples(interval: float, end: float) -> NDArray[np.float64]:
+    """Returns 0, interval, 2 interval, ... up to ``end``."""
+    if not 0.0 < interval < math.inf:
+        raise ValueError(f"interval={interval!r}: must be a finite number > 0 (s)")
+    return interval * np.arange(int(end / interval) + 1, dtype=np.float64)
+
+
+def _busy(services: NDArray[np.void], times: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Returns how many services run at each time; one that ends then has ended."""
+    begun = np.searchsorted(np.sort(services["dispatch"]), times, side="right")
+    finish = services["finish"]
+    ended = np.searchsorted(np.sort(finish[np.isfinite(finish)]), times, side="right")
+    return begun - ended

@@ -1,0 +1,301 @@
+"""The simulator: many independent lanes of one system, over the compiled event loop.
+
+`Simulator` is what both environments stand on. It owns the state, draws the workload, and calls
+`edgecloud_gym.simulator.compiled.events.step_lanes`; it knows nothing of Gymnasium.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecloud_gym.config import Priority, SystemConfig
+from edgecloud_gym.dataset import RequestDataset, load_dataset
+from edgecloud_gym.simulator.compiled import events
+from edgecloud_gym.simulator.observation import Layout
+from edgecloud_gym.simulator.state import (
+    BY_ARRIVAL,
+    BY_CALLABLE,
+    BY_TABLE,
+    WAITING,
+    State,
+    make_parameters,
+    make_table,
+)
+from edgecloud_gym.simulator.workload import Workload
+
+
+@dataclass(slots=True)
+class Output:
+    """Buffers that a step fills; new ones each time, so that none is shared with the past.
+
+    Attributes:
+        floats: All float observations, flat float32 (lanes * layout.size,).
+        ids: Dataset rows of the candidates, int32 (lanes, M), or (lanes, 0).
+        masks: Action masks, int8 (lanes, M, 3).
+    """
+
+    floats: NDArray[np.float32]
+    ids: NDArray[np.int32]
+    masks: NDArray[np.int8]
+
+
+class Simulator:
+    """A number of lanes of the system that ``config`` describes.
+
+    Attributes:
+        config: The settings.
+        dataset: The requests.
+        workload: What the two mean together.
+        layout: How the observation lies in the buffers.
+        state: All that changes.
+    """
+
+    def __init__(self, config: SystemConfig, lanes: int) -> None:
+        """Loads the dataset and allocates the lanes.
+
+        Raises:
+            ValueError: If dataset and settings do not fit together.
+        """
+        self.config = config
+        self.lanes = lanes
+        self.dataset = load_dataset(config.dataset)
+        self.workload = Workload.resolve(config, self.dataset)
+        self._shown = _shown_embeddings(config, self.dataset)
+        self.layout = Layout(config, len(self.dataset), self._shown.shape[1])
+        self._float_count = lanes * self.layout.size
+        self._id_shape = (lanes, config.candidate_pool_size if config.observe == "id" else 0)
+        self._mask_shape = (lanes, config.candidate_pool_size, 3)
+        self._parameters = make_parameters(config, self.workload)
+        self._table = make_table(self.dataset)
+        capacity = int(self._parameters["batch_capacity"][0])
+        self.state = State.allocate(lanes, config, capacity)
+        self._no_action = np.zeros((lanes, config.candidate_pool_size), np.int64)
+        self._everyone = np.ones(lanes, np.bool_)
+        self._scorer: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None = None
+        self.set_priority(config.priority)
+        self._bind_arrays()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Neither copying nor pickling keeps views as views and read-only arrays read-only.
+        self.__dict__.update(state)
+        self._bind_arrays()
+
+    @cached_property
+    def embeddings(self) -> NDArray[np.float32]:
+        """The embedding of each dataset row as observed and as scored, (rows, D).
+
+        Raises:
+            ValueError: If the dataset has no embeddings.
+        """
+        if self._shown.shape[1] > 0:
+            return self._shown
+        return _embedding_table(self.dataset, self.config.embedding_dim)
+
+    @property
+    def by_callable(self) -> bool:
+        """Whether a callable ranks the waiting queue."""
+        return self._scorer is not None
+
+    def set_priority(self, priority: Priority) -> None:
+        """Chooses how waiting queues are ordered, from the next episode on.
+
+        Raises:
+            ValueError: If an array does not hold one score per dataset row, or a callable is to
+                score the embeddings of a dataset that has none.
+        """
+        self._scorer = None
+        if priority is None:
+            self._parameters["priority_mode"] = BY_ARRIVAL
+        elif callable(priority):
+            _require_embeddings(self.dataset)
+            self._parameters["priority_mode"] = BY_CALLABLE
+            self._scorer = priority
+        else:
+            scores = np.asarray(priority, np.float64)
+            if scores.shape != (len(self.dataset),):
+                raise ValueError(
+                    f"priority has shape {scores.shape}: needs one score per dataset row, "
+                    f"({len(self.dataset)},)"
+                )
+            self._parameters["priority_mode"] = BY_TABLE
+            self._table["score"] = scores
+            shown = scores[self.workload.rows]
+            self._parameters["score_mean"] = shown.mean()
+            self._parameters["score_std"] = shown.std()
+
+    def begin_episode(self, lane: int, rng: np.random.Generator) -> None:
+        """Draws a lane's requests and puts it at time 0.
+
+        Raises:
+            ValueError: If the arrival process does not return what it must.
+        """
+        config = self.config
+        workload = self.workload
+        arrivals = _draw_arrivals(rng, config, workload.arrival_rate)
+        rows = _draw_rows(rng, workload.rows, len(arrivals), config.prompt_order == "shuffle")
+        ordered = self._parameters["priority_mode"][0] != BY_ARRIVAL
+        self.state.reserve(len(arrivals), heap=bool(ordered))
+        self.state.begin_episode(lane, arrivals, rows, config.telemetry_interval)
+        self._bind_arrays()
+
+    def output(self) -> Output:
+        """Allocates buffers for one step of all lanes."""
+        return Output(
+            np.empty(self._float_count, np.float32),
+            np.empty(self._id_shape, np.int32),
+            np.empty(self._mask_shape, np.int8),
+        )
+
+    def run(
+        self,
+        stage: int,
+        output: Output,
+        actions: NDArray[np.int64] | None = None,
+        active: NDArray[np.bool_] | None = None,
+        first: int = 0,
+        last: int | None = None,
+    ) -> None:
+        """Runs stages of `compiled.events` on the active lanes in [first, last).
+
+        Args:
+            stage: Flags of `compiled.events`.
+            output: Filled for the active lanes where the stage observes.
+            actions: (lanes, M), values 0, 1 or 2; read where the stage applies them.
+            active: Which lanes take part (lanes,); all by default.
+            first: First lane.
+            last: One past the last lane; the number of lanes by default.
+        """
+        events.step_lanes(
+            stage,
+            first,
+            self.lanes if last is None else last,
+            self._everyone if active is None else active,
+            self._no_action if actions is None else actions,
+            *self._arrays,
+            output.floats,
+            output.ids,
+            output.masks,
+        )
+
+    def _bind_arrays(self) -> None:
+        """Gathers the compiled code's arrays once, not at every step."""
+        state = self.state
+        self._arrays = (
+            self._parameters,
+            _readonly(self.workload.slowdown),
+            self._table,
+            _readonly(self._shown),
+            state.lanes,
+            state.requests,
+            state.finished,
+            state.window,
+            state.heap,
+            state.slots,
+            state.members,
+            state.history,
+            state.steps,
+        )
+
+    def score_arrivals(self, lane: int) -> None:
+        """Scores, with the priority callable, the requests that arrived since the last time."""
+        record = self.state.lanes[lane]
+        arrived = self.state.requests[lane, record["admitted"] : record["arrived"]]
+        arrived["score"] = self._scores(arrived["row"])
+
+    def rescore_waiting(self, lane: int) -> None:
+        """Scores all waiting requests anew, each distinct prompt once; `REORDER` then ranks them.
+
+        In overload the same prompts wait many times.
+        """
+        requests = self.state.requests[lane, : self.state.lanes[lane]["admitted"]]
+        waiting = np.flatnonzero(requests["slot"] == WAITING)
+        rows, places = np.unique(requests["row"][waiting], return_inverse=True)
+        requests["score"][waiting] = self._scores(rows)[places]
+
+    def _scores(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Returns what the priority callable makes of dataset rows (n,)."""
+        assert self._scorer is not None  # asked for only where the priority is a callable
+        if len(rows) == 0:
+            return np.empty(0)
+        scores = np.asarray(self._scorer(self.embeddings[rows]), np.float64)
+        if scores.shape != rows.shape or not np.all(np.isfinite(scores)):
+            raise ValueError(
+                f"priority callable returned {scores!r} for {len(rows)} prompts: must "
+                f"return one finite score each, shape ({len(rows)},)"
+            )
+        return scores
+
+    def free_capacity(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Returns how many requests edge and cloud can take now, each (lanes,)."""
+        lanes = self.state.lanes
+        size = int(self._parameters["batch_capacity"][0])
+        edge = (self.config.edge_concurrency - lanes["edge_busy"]) * size
+        return edge, self.config.cloud_concurrency - lanes["cloud_busy"]
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Returns which choices are possible now, (lanes, M, 3): wait, edge, cloud."""
+        lanes = self.state.lanes
+        edge, cloud = self.free_capacity()
+        masks = np.ones(self._mask_shape, np.bool_)
+        here = np.arange(self.config.candidate_pool_size) < lanes["window_size"][:, np.newaxis]
+        masks[..., 1] = here & (edge > 0)[:, np.newaxis]
+        masks[..., 2] = here & (cloud > 0)[:, np.newaxis]
+        return masks
+
+
+def _readonly(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Returns a read-only view: Numba compiles anew for arrays that differ in this."""
+    view = array.view()
+    view.setflags(write=False)
+    return view
+
+
+def _shown_embeddings(config: SystemConfig, dataset: RequestDataset) -> NDArray[np.float32]:
+    if config.observe == "embedding":
+        return _embedding_table(dataset, config.embedding_dim)
+    return np.zeros((len(dataset), 0), np.float32)
+
+
+def _require_embeddings(dataset: RequestDataset) -> NDArray[np.float32]:
+    if dataset.embeddings is None:
+        raise ValueError(
+            f"dataset {dataset.name!r} has no embeddings: make them with `edgecloud embed`, "
+            'or set observe="id" and priority to None or an array'
+        )
+    return dataset.embeddings
+
+
+def _embedding_table(dataset: RequestDataset, dim: int | None) -> NDArray[np.float32]:
+    width = _require_embeddings(dataset).shape[1]
+    return dataset.embedding_table(None if dim is None else min(dim, width))
+
+
+def _draw_arrivals(
+    rng: np.random.Generator, config: SystemConfig, rate: float | None
+) -> NDArray[np.float64]:
+    """Returns an episode's arrival times; a user's own process is not trusted with them."""
+    times = np.asarray(config.arrival_process.sample(rng, rate, config.duration), np.float64)
+    good = times.ndim == 1 and bool(np.all(np.diff(times) >= 0.0))
+    if not good or (len(times) > 0 and not 0.0 <= times[0] <= times[-1] < config.duration):
+        raise ValueError(
+            f"arrivals={config.arrivals!r} returned {times!r}: must be one row of ascending times "
+            f"(s) in [0, duration={config.duration:g})"
+        )
+    return times
+
+
+def _draw_rows(
+    rng: np.random.Generator, rows: NDArray[np.int32], count: int, shuffle: bool
+) -> NDArray[np.int32]:
+    """Returns which dataset row each of ``count`` requests carries."""
+    rounds = -(-count // len(rows))
+    laps = np.tile(rows, (rounds, 1))
+    if shuffle:
+        laps = rng.permuted(laps, axis=1)
+    return laps.ravel()[:count]

@@ -1,0 +1,194 @@
+"""Action wrappers for the single environments; `wrappers.vector` has them for the vector ones."""
+
+from __future__ import annotations
+
+from typing import Any, SupportsFloat, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.error import ResetNeeded
+from gymnasium.utils import RecordConstructorArgs
+from numpy.typing import NDArray
+
+from edgecloud_gym.envs.base import EdgeCloudEnv, Observation
+from edgecloud_gym.envs.spaces import observation_space
+from edgecloud_gym.wrappers.assignment import (
+    Draft,
+    assign_lowest,
+    checked_choices,
+    checked_scores,
+    extended_space,
+)
+
+BaseEnv: TypeAlias = gym.Env[Any, Any]
+
+_EVERY = np.ones(1, np.bool_)  # the single environment is a single lane
+
+
+def _base(env: BaseEnv, wrapper: str) -> EdgeCloudEnv:
+    base = env.unwrapped
+    if not isinstance(base, EdgeCloudEnv):
+        raise TypeError(f"{wrapper} wraps an EdgeCloud environment, not {base!r}")
+    changed = env.observation_space != base.observation_space
+    if changed or env.action_space != base.action_space:
+        raise ValueError(
+            f"{wrapper} around {env!r}: wrappers that change observations or actions go outside it"
+        )
+    return base
+
+
+class SequentialAssignment(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Decides one assignment at a time.
+
+    A decision of the environment is taken apart into micro-steps, each of which assigns one
+    candidate to one node while no time passes. What has been assigned so far is observed, so that a
+    policy can take it into account, and the action space is small and exactly masked: the form
+    to learn with.
+
+    Action Space
+        ``Discrete(2 * M + 1)``: ``2 * j`` assigns candidate j to the edge, ``2 * j + 1`` to the
+        cloud, and ``2 * M`` ends the decision. The decision also ends by itself as soon as
+        nothing more can be assigned; the environment is then stepped.
+
+        ``info["action_mask"]`` (int8) and `action_masks` (bool) tell what is legal: candidates
+        not yet assigned, to a node with capacity left (the batch capacity of each free batch
+        slot; each free sequence or cloud slot). To end the decision is legal only if nothing else
+        is, unless ``allow_stop``. At least one action always is legal.
+
+        An illegal action assigns nothing, is counted in ``info["invalid_assignments"]`` and ends
+        the decision: agents that know of no masks (DQN, A2C) run too, and time goes on.
+
+    Observation Space
+        The environment's and two more keys:
+
+        - ``assigned`` (M, 2): 1 where a candidate has been assigned to the edge, to the cloud.
+        - ``remaining`` (2,): share of the edge's and the cloud's total capacity still to assign.
+
+    Rewards
+        0 until the decision ends, then the environment's.
+
+    Information
+        The environment's, of a step in which nothing happens (``elapsed`` is 0) until the decision
+        ends. ``action_mask`` is int8 (2 * M + 1,).
+
+    Wrappers that change observations or actions go around this one, not inside.
+
+    Version History
+        * v0: initial version
+    """
+
+    def __init__(self, env: BaseEnv, allow_stop: bool = False) -> None:
+        """Wraps an environment.
+
+        Args:
+            env: One of the EdgeCloud environments.
+            allow_stop: Whether a decision may end while more can be assigned. In a work-conserving
+                environment what is left idle is then filled in candidate order, save batches
+                begun.
+
+        Raises:
+            TypeError: If ``env`` is another environment.
+            ValueError: If a wrapper between changes observations or actions.
+        """
+        RecordConstructorArgs.__init__(self, allow_stop=allow_stop)
+        gym.Wrapper.__init__(self, env)
+        self._system = _base(env, "SequentialAssignment")
+        config = self._system.config
+        self._draft = Draft(config, lanes=1, allow_stop=allow_stop)
+        self.action_space = spaces.Discrete(2 * config.candidate_pool_size + 1)
+        space = observation_space(self._system.simulator.layout)
+        self.observation_space = extended_space(space, config)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Resets the environment and begins its first decision."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._begin(observation, over=False)
+        return self._shown(observation, info)
+
+    def step(self, action: int) -> tuple[Observation, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Makes one choice, and steps the environment if that ends the decision.
+
+        Raises:
+            gymnasium.error.ResetNeeded: If the episode has ended or not begun.
+            TypeError: If the action is not an integer.
+            ValueError: If it is outside the action space.
+        """
+        choice = checked_choices(action, (), self._draft.mask.shape[1])
+        ended, illegal = self._draft.choose(choice[np.newaxis])
+        if ended[0]:
+            picks = self._draft.picks[0].copy()
+            observation, reward, terminated, truncated, info = self.env.step(picks)
+            self._begin(observation, over=terminated or truncated)
+        else:
+            observation, info = self._system.hold()
+            reward, terminated, truncated = 0.0, False, False
+        info["invalid_assignments"] += int(illegal[0])
+        observation, info = self._shown(observation, info)
+        return observation, reward, terminated, truncated, info
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Returns which choices are legal now, bool (2 M + 1,)."""
+        if not self._draft.mask.any():
+            raise ResetNeeded("call reset() before action_masks()")
+        masks: NDArray[np.bool_] = self._draft.legal()[0]
+        return masks
+
+    def _begin(self, observation: Observation, over: bool) -> None:
+        lanes = {name: part[np.newaxis] for name, part in observation.items()}
+        self._draft.begin(_EVERY, lanes, np.array([over]))
+
+    def _shown(
+        self, observation: Observation, info: dict[str, Any]
+    ) -> tuple[Observation, dict[str, Any]]:
+        progress = self._draft.progress()
+        shown = {**observation, **{name: part[0] for name, part in progress.items()}}
+        return shown, {**info, "action_mask": self._draft.mask[0].copy()}
+
+
+class PriorityAction(gym.ActionWrapper[Any, Any, Any], RecordConstructorArgs):
+    """Decides by one score per candidate: the lowest go to the edge, the next to the cloud.
+
+    Action Space
+        ``Box(-1, 1, (M,))``: candidates are ranked by their scores, of equal ones the earlier
+        first. The edge takes as many of the lowest as it has capacity for (the batch capacity of
+        each free batch slot; one per free sequence slot), the cloud as many of the next as it has
+        free slots. Rows without a candidate are passed over. Only the order matters: scores
+        beyond the bounds are accepted.
+
+    All else is the environment's. For agents with continuous actions, such as SAC.
+
+    Version History
+        * v0: initial version
+    """
+
+    def __init__(self, env: BaseEnv) -> None:
+        """Wraps an environment.
+
+        Args:
+            env: One of the EdgeCloud environments.
+
+        Raises:
+            TypeError: If ``env`` is another environment.
+            ValueError: If a wrapper between changes observations or actions.
+        """
+        RecordConstructorArgs.__init__(self)
+        gym.ActionWrapper.__init__(self, env)
+        self._system = _base(env, "PriorityAction")
+        m = self._system.config.candidate_pool_size
+        self.action_space = spaces.Box(-1.0, 1.0, (m,), np.float32)
+
+    def action(self, action: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+        """Returns the environment's action that scores (M,) stand for.
+
+        Raises:
+            TypeError: If the scores are not real numbers.
+            ValueError: If their shape is wrong or one is not finite.
+        """
+        scores = checked_scores(action, (self._system.config.candidate_pool_size,))
+        simulator = self._system.simulator
+        action_masks, free = simulator.action_masks(), simulator.free_capacity()
+        actions: NDArray[np.int64] = assign_lowest(scores[np.newaxis], action_masks, *free)[0]
+        return actions

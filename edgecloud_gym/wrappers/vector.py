@@ -1,0 +1,161 @@
+"""The wrappers of `edgecloud_gym.wrappers`, by the same names, for the native vector environments.
+
+Lane i behaves as the wrapped single environment with the same seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.error import ResetNeeded
+from gymnasium.vector import AutoresetMode, VectorActionWrapper, VectorWrapper
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from edgecloud_gym.envs.base import Observation
+from edgecloud_gym.envs.spaces import observation_space
+from edgecloud_gym.envs.vector import Arrays, EdgeCloudVectorEnv
+from edgecloud_gym.wrappers.assignment import (
+    Draft,
+    assign_lowest,
+    checked_choices,
+    checked_scores,
+    extended_space,
+)
+
+
+def _checked_env(env: object, wrapper: str) -> EdgeCloudVectorEnv:
+    if not isinstance(env, EdgeCloudVectorEnv):
+        raise TypeError(
+            f"{wrapper} wraps a native EdgeCloud vector environment itself, not {env!r}: "
+            "other wrappers go outside it"
+        )
+    return env
+
+
+class SequentialAssignment(VectorWrapper[Any, Any, Any, Any, Any]):
+    """Decides one assignment at a time; see `edgecloud_gym.wrappers.SequentialAssignment`.
+
+    In lanes that are in the middle of a decision no time passes while others go on.
+    """
+
+    env: EdgeCloudVectorEnv
+
+    def __init__(self, env: EdgeCloudVectorEnv, allow_stop: bool = False) -> None:
+        """Wraps a vector environment.
+
+        Args:
+            env: One of the native EdgeCloud vector environments, in any autoreset mode.
+            allow_stop: Whether a decision may end while more can be assigned.
+
+        Raises:
+            TypeError: If ``env`` is another environment.
+        """
+        super().__init__(_checked_env(env, "SequentialAssignment"))
+        self._draft = Draft(env.config, env.num_envs, allow_stop)
+        self._over = np.zeros(env.num_envs, np.bool_)
+        self.single_action_space = spaces.Discrete(2 * env.config.candidate_pool_size + 1)
+        self.action_space = batch_space(self.single_action_space, env.num_envs)
+        self.single_observation_space = extended_space(
+            observation_space(env.simulator.layout), env.config
+        )
+        self.observation_space = batch_space(self.single_observation_space, env.num_envs)
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Resets all lanes, or those that ``options["reset_mask"]`` marks; see the environment."""
+        observation, infos = self.env.reset(seed=seed, options=options)
+        which = infos["_action_mask"]
+        self._over &= ~which
+        self._draft.begin(which, observation, self._over)
+        infos["action_mask"] = self._draft.mask * which[:, np.newaxis]
+        return {**observation, **self._draft.progress()}, infos
+
+    def step(
+        self, actions: NDArray[np.int64]
+    ) -> tuple[Observation, Arrays, Arrays, Arrays, dict[str, Any]]:
+        """Makes one choice per lane, and steps the lanes whose decision that ends.
+
+        Args:
+            actions: Integers in [0, 2 M], (num_envs,).
+
+        Returns:
+            Observations, rewards, terminations, truncations and infos of all lanes.
+
+        Raises:
+            gymnasium.error.ResetNeeded: If the lanes were not reset; with autoreset disabled also
+                if one has ended.
+            TypeError: If the actions are not integers.
+            ValueError: If their shape is wrong or one is outside the action space.
+        """
+        choices = checked_choices(actions, (self.num_envs,), self._draft.mask.shape[1])
+        decided, illegal = self._draft.choose(choices)
+        illegal &= ~self._over  # an ended lane is reset, whatever the choice
+        observation, rewards, terminations, truncations, infos = self.env.step_active(
+            self._draft.picks, decided
+        )
+        ended = terminations | truncations
+        if self.env.autoreset_mode is not AutoresetMode.SAME_STEP:
+            self._over = ended
+        elif ended.any():
+            self._complete_final_infos(infos, ended, illegal)
+            illegal &= ~ended  # told in the final infos: these lanes have just begun
+        self._draft.begin(decided, observation, self._over)
+        infos["invalid_assignments"] += illegal
+        infos["action_mask"] = self._draft.mask.copy()
+        shown = {**observation, **self._draft.progress()}
+        return shown, rewards, terminations, truncations, infos
+
+    def _complete_final_infos(
+        self, infos: dict[str, Any], ended: NDArray[np.bool_], illegal: NDArray[np.bool_]
+    ) -> None:
+        for lane in np.flatnonzero(ended):
+            infos["final_obs"][lane] |= self._draft.progress_at_end(infos["final_obs"][lane])
+        infos["final_info"]["invalid_assignments"] += illegal & ended
+        infos["final_info"]["action_mask"] = self._draft.masks_at_end(ended)
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Returns which choices are legal now, bool (num_envs, 2 M + 1)."""
+        if not self._draft.mask.any():
+            raise ResetNeeded("call reset() before action_masks()")
+        return self._draft.legal()
+
+
+class PriorityAction(
+    VectorActionWrapper[Observation, NDArray[np.floating[Any]], NDArray[np.int64], Arrays]
+):
+    """Decides by one score per candidate; see `edgecloud_gym.wrappers.PriorityAction`."""
+
+    env: EdgeCloudVectorEnv
+
+    def __init__(self, env: EdgeCloudVectorEnv) -> None:
+        """Wraps a vector environment.
+
+        Args:
+            env: One of the native EdgeCloud vector environments, in any autoreset mode.
+
+        Raises:
+            TypeError: If ``env`` is another environment.
+        """
+        super().__init__(_checked_env(env, "PriorityAction"))
+        m = env.config.candidate_pool_size
+        self.single_action_space = spaces.Box(-1.0, 1.0, (m,), np.float32)
+        self.action_space = batch_space(self.single_action_space, env.num_envs)
+
+    def actions(self, actions: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+        """Returns the environment's actions that scores (num_envs, M) stand for.
+
+        Raises:
+            TypeError: If the scores are not real numbers.
+            ValueError: If their shape is wrong or one is not finite.
+        """
+        scores = checked_scores(actions, (self.num_envs, self.env.config.candidate_pool_size))
+        simulator = self.env.simulator
+        return assign_lowest(scores, simulator.action_masks(), *simulator.free_capacity())
