@@ -1,7 +1,7 @@
 import pytest
 
-from data_tools.models import load_model
-from data_tools.sources import load_prompts
+from data_tools.backends.models import load_model
+from data_tools.prompts.sources import load_prompts
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""What answers prompts: models on this machine, servers."""

@@ -1,0 +1,277 @@
+"""The profiler's backend for a model behind an OpenAI-compatible server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Self
+
+import httpx2
+
+from data_tools.backends.base import Measurement
+from data_tools.backends.stream import PromptFailedError, ServerFailedError, StreamedAnswer
+
+__all__ = ["EndpointBackend", "EndpointStoppedError", "chat_url"]
+
+# Statuses that say "not now", and those that may pass; each is worth another attempt.
+BUSY_STATUSES = frozenset({429, 502, 503, 504})
+RETRIED_STATUSES = BUSY_STATUSES | {408, 500}
+# Statuses that every other prompt would meet as well: key, address or model name are wrong.
+REFUSED_STATUSES = frozenset({401, 403, 404, 405})
+
+CONNECT_TIMEOUT = 10.0  # s
+LONGEST_PAUSE = 30.0  # s, between two attempts
+
+WARM_UP_PROMPT = "Count from one to ten."
+WARM_UP_TOKENS = 8
+WARM_UP_RUNS = 3
+
+
+class EndpointStoppedError(ConnectionError):
+    """The server is gone, stays busy or is set up differently: going on would measure nothing."""
+
+
+class EndpointBackend:
+    """Measures streamed chat completions of a server, one at a time over one connection.
+
+    Times are what a client sees, from sending the request to the chunks of its answer. They include
+    the network and, on a server that others use as well, waiting for them.
+
+    An attempt that could not reach the server, broke off before the answer began, or met a busy
+    or failing server is repeated with growing pauses. An answer that breaks off half-way is not
+    asked for again: what killed the server once would do so again. Two prompts in a row that the
+    server dies or falls silent with end the run: the second is not to blame, and gets no row.
+
+    Args:
+        url: Base URL such as `http://127.0.0.1:8000/v1`; without a path, `/v1` is meant.
+        model: The model's name on that server.
+        max_new_tokens: Cap on an answer's length, >= 1.
+        name: Model name for the rows and the file name; None takes `model`.
+        api_key: Sent as a bearer token, and blotted out of every message. None sends none.
+        timeout: Longest silence of the server, s.
+        retries: Further attempts after the first.
+        backoff: Pause before the first further attempt, s; doubled before each next one.
+        sleep: What pauses; tests pass their own.
+
+    Raises:
+        ValueError: If a setting is out of range or the URL is not a plain http(s) address.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        *,
+        max_new_tokens: int,
+        name: str | None = None,
+        api_key: str | None = None,
+        timeout: float = 300.0,
+        retries: int = 5,
+        backoff: float = 0.5,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        if max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+        if timeout <= 0:
+            raise ValueError(f"timeout must be above 0 s, got {timeout}")
+        if retries < 0:
+            raise ValueError(f"retries must be at least 0, got {retries}")
+        self.name = name or model
+        self._url = chat_url(url)
+        self._model = model
+        self._max_new_tokens = max_new_tokens
+        self._api_key = api_key
+        self._retries = retries
+        self._backoff = backoff
+        self._sleep = sleep
+        self._failing = False  # whether the server broke down with the last prompt
+        self._client = httpx2.Client(
+            timeout=httpx2.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT)),
+            headers={} if api_key is None else {"Authorization": f"Bearer {api_key}"},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    @property
+    def device(self) -> str:
+        """The address, which is all that a client knows of the hardware."""
+        return self._url
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """What the numbers depend on, as far as a client knows it."""
+        return {
+            "backend": "endpoint",
+            "model": self.name,
+            "served_model": self._model,
+            "endpoint": self._url,
+            "max_new_tokens": self._max_new_tokens,
+            "temperature": 0,
+        }
+
+    def warm_up(self) -> None:
+        """Asks for a few short answers: opens the connection and makes the server load the model.
+
+        Raises:
+            EndpointStoppedError: If the server does not answer these.
+        """
+        for _ in range(WARM_UP_RUNS):
+            try:
+                self._ask(WARM_UP_PROMPT, WARM_UP_TOKENS)
+            except PromptFailedError as error:
+                reason = self._without_key(str(error))
+                raise EndpointStoppedError(
+                    f"{self._url} fails to answer a first, simple request: {reason}"
+                ) from error
+
+    def measure(self, prompt: str) -> Measurement:
+        """Sends one prompt and times the streamed answer.
+
+        Returns:
+            The measurement; a refused prompt, a silent server and one that died with this prompt
+            come back as its `error`.
+
+        Raises:
+            EndpointStoppedError: If the server cannot be reached, stays busy, breaks down with two
+                prompts in a row, or rejects the key, the address or the model.
+        """
+        try:
+            measurement = self._ask(prompt, self._max_new_tokens)
+        except PromptFailedError as error:
+            reason = self._without_key(str(error))
+            broken_down = isinstance(error, ServerFailedError)
+            if broken_down and self._failing:
+                raise EndpointStoppedError(f"{self._url}: twice in a row: {reason}") from error
+            self._failing = broken_down
+            return Measurement(error=reason)
+        self._failing = False
+        return measurement
+
+    def _ask(self, prompt: str, max_tokens: int) -> Measurement:
+        blame: PromptFailedError | None = None
+        for attempt in range(self._retries + 1):
+            try:
+                return self._attempt(prompt, max_tokens)
+            except _PassingError as error:
+                latest = error
+                # A server that dies with a prompt refuses the next attempt. The prompt gets a row
+                # all the same, so that a resumed run does not kill the server again.
+                blame = error.blame or blame
+            if attempt < self._retries:
+                pause = latest.retry_after or self._backoff * 2**attempt
+                self._sleep(min(pause, LONGEST_PAUSE))
+        if blame is not None:
+            raise blame
+        raise EndpointStoppedError(
+            f"{self._url}: {self._without_key(str(latest))}; attempts: {self._retries + 1}"
+        ) from latest
+
+    def _attempt(self, prompt: str, max_tokens: int) -> Measurement:
+        body = {
+            "model": self._model,
+            "messages": [{"role": "user", "content": prompt}],
+            "max_tokens": max_tokens,
+            "temperature": 0,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        answer = StreamedAnswer()
+        try:
+            with self._client.sse(self._url, method="POST", json=body) as events:
+                self._check_status(events.response)
+                for event in events:
+                    if event.data == "[DONE]":
+                        break
+                    answer.read(event.data)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            raise _PassingError(f"cannot be reached ({error})") from error
+        except httpx2.TimeoutException as error:
+            raise ServerFailedError(f"timeout: {answer.progress()}") from error
+        except (httpx2.SSEError, UnicodeError) as error:
+            raise PromptFailedError(f"request: {error}") from error
+        except httpx2.TransportError as error:
+            failure = ServerFailedError(f"connection: {answer.progress()} ({error})")
+            if answer.last is not None:
+                raise failure from error
+            raise _PassingError(str(failure), blame=failure) from error
+        return answer.measurement()
+
+    def _check_status(self, response: httpx2.Response) -> None:
+        status = response.status_code
+        if status == httpx2.codes.OK:
+            return
+        response.read()
+        reason = f"HTTP {status}: {response.text.strip()[:300]}"
+        if status in REFUSED_STATUSES:
+            raise EndpointStoppedError(f"{self._url}: {self._without_key(reason)}")
+        if status not in RETRIED_STATUSES:
+            raise PromptFailedError(reason)
+        raise _PassingError(
+            reason,
+            blame=None if status in BUSY_STATUSES else PromptFailedError(reason),
+            retry_after=_retry_after(response),
+        )
+
+    def _without_key(self, message: str) -> str:
+        # Servers repeat a wrong key in their complaint.
+        return message.replace(self._api_key, "[key]") if self._api_key else message
+
+
+class _PassingError(Exception):
+    """An attempt failed in a way that the next one may not.
+
+    Attributes:
+        blame: What to hold against the prompt if no attempt succeeds; None if it never reached a
+            server that could have worked on it.
+        retry_after: Pause that the server asks for, s.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        blame: PromptFailedError | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.blame = blame
+        self.retry_after = retry_after
+
+
+def _retry_after(response: httpx2.Response) -> float | None:
+    try:
+        return max(0.0, float(response.headers.get("Retry-After", "")))
+    except ValueError:  # absent, or a date, which model servers do not send
+        return None
+
+
+def chat_url(url: str) -> str:
+    """The address of chat completions under a base URL.
+
+    Raises:
+        ValueError: If it is not a plain http(s) URL. Credentials in it would end up in the records.
+
+    >>> chat_url("http://127.0.0.1:8000")
+    'http://127.0.0.1:8000/v1/chat/completions'
+    >>> chat_url("https://models.example/api/v2/")
+    'https://models.example/api/v2/chat/completions'
+    """
+    try:
+        parsed = httpx2.URL(url)
+    except httpx2.InvalidURL as error:
+        raise ValueError(f"endpoint is not a URL: {error}") from error
+    if parsed.userinfo or parsed.query or parsed.fragment:
+        raise ValueError(
+            "endpoint must be a plain base URL such as http://127.0.0.1:8000/v1, without user, "
+            "query or fragment; a key belongs in an environment variable"
+        )
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ValueError(f"endpoint must start with http:// or https:// and a host, got {url!r}")
+    path = parsed.path.rstrip("/") or "/v1"
+    if not path.endswith("/chat/completions"):
+        path += "/chat/completions"
+    return str(parsed.copy_with(path=path))

@@ -1,0 +1,1 @@
+"""From a finished measurement to a dataset: embeddings, figures, card."""

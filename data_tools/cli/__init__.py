@@ -1,0 +1,1 @@
+"""The commands of `data_tools`; `agents.cli` mounts them."""

@@ -1,0 +1,21 @@
+"""The commands `profile`, `embed`, `bundle` and `describe`, for an application to take in.
+
+Options live in this folder, the work elsewhere. Heavy libraries are imported where a command needs
+them, so that `--help` answers at once. The docstrings of the commands are what `--help` shows, line
+by line.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from data_tools.cli.bundle import bundle
+from data_tools.cli.describe import describe
+from data_tools.cli.embed import embed
+from data_tools.cli.profile import profile
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to an application."""
+    for command in (profile, embed, bundle, describe):
+        app.command()(command)

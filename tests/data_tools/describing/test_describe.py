@@ -1,0 +1,261 @@
+import gzip
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_tools.describing.describe import describe, tables
+from data_tools.describing.figure import _bins, save_figure
+from data_tools.describing.quantities import Arrivals, Quantity, shown
+from edgecloud_gym.dataset import bundled_datasets
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """Ten requests of 1 to 10 s, two of them cut off, a failed one, and a slowdown curve."""
+    path = tmp_path / "measured.jsonl"
+    rows = [
+        {
+            "request_text": f"prompt {i}",
+            "inference_time": float(i),
+            "input_token_count": 10,
+            "output_token_count": 20 * i,
+            "time_to_first_token": 0.1 * i,
+            "finish_reason": "length" if i > 8 else "eos",
+            "error": None,
+        }
+        for i in range(1, 11)
+    ]
+    failed = {"request_text": "x", "inference_time": None, "error": "out of memory"}
+    path.write_text("\n".join(json.dumps(row) for row in [*rows, failed]))
+    curve = {
+        "batch_sizes": [1, 2, 4],
+        "step_time": [0.1, 0.15, 0.26],
+        "step_time_quartiles": [[0.09, 0.11], [0.14, 0.16], [0.24, 0.28]],
+        "a": 0.05,
+        "b": 0.05,
+        "slowdown": [1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5],
+    }
+    path.with_suffix(".slowdown.json").write_text(json.dumps(curve))
+    return path
+
+
+def azure(path: Path, seconds: np.ndarray) -> Path:
+    """A trace in Azure's format with requests at these times."""
+    start = np.datetime64("2023-11-16T18:00:00.000000000")
+    lines = ["TIMESTAMP,ContextTokens,GeneratedTokens"]
+    for i, second in enumerate(seconds):
+        time = start + np.timedelta64(int(second * 1e9), "ns")
+        lines.append(f"{str(time).replace('T', ' ')[:-2]},{100 + i % 7},{i % 50}")
+    path.write_bytes(gzip.compress("\n".join(lines).encode()))
+    return path
+
+
+def printed(source: Path) -> str:
+    from rich.console import Console
+
+    console = Console(width=80, file=io.StringIO())
+    for table in tables(describe(source)):
+        console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_dataset_in_numbers(dataset: Path) -> None:
+    with pytest.warns(UserWarning, match="out of memory"):
+        description = describe(dataset)
+    facts = dict(description.facts)
+    assert facts["Requests"] == "10"
+    assert facts["Rows left out (malformed or failed)"] == "1"
+    assert facts["Distinct prompts"] == "10"
+    assert facts["Answers cut off by the token limit"] == "20.0%"
+    assert facts["Generated tokens per second"] == "20.0"
+    assert facts["Embeddings"] == "none"
+    assert facts["Slowdown of a batch of 8"] == "4.50 times"
+    by_title = {quantity.title: quantity.values for quantity in description.quantities}
+    np.testing.assert_allclose(by_title["Inference time, s"], np.arange(1, 11))
+    np.testing.assert_allclose(by_title["Time to first token, s"], 0.1 * np.arange(1, 11))
+    np.testing.assert_allclose(by_title["Answer length, tokens"], 20 * np.arange(1, 11))
+
+
+def test_slowdown_is_relative_to_the_fitted_single_step(dataset: Path) -> None:
+    with pytest.warns(UserWarning, match="out of memory"):
+        slowdown = describe(dataset).slowdown
+    assert slowdown is not None
+    np.testing.assert_allclose(slowdown.measured, [1.0, 1.5, 2.6])
+    np.testing.assert_allclose(slowdown.quartiles[2], [2.4, 2.8])
+    assert len(slowdown.curve) == 8
+
+    dataset.with_suffix(".slowdown.json").write_text('{"slowdown": [1.0, 1.2]}')
+    with pytest.warns(UserWarning, match="out of memory"):
+        bare = describe(dataset).slowdown
+    assert bare is not None
+    assert len(bare.sizes) == len(bare.measured) == len(bare.quartiles) == 0
+
+
+def test_parquet_and_jsonl_say_the_same(dataset: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    rows = [json.loads(line) for line in dataset.read_text().splitlines()]
+    parquet.write_table(pa.Table.from_pylist(rows), dataset.with_suffix(".parquet"))
+    with pytest.warns(UserWarning, match="out of memory"):
+        one, other = describe(dataset), describe(dataset.with_suffix(".parquet"))
+    assert one.facts == other.facts
+    for a, b in zip(one.quantities, other.quantities, strict=True):
+        assert a.title == b.title
+        np.testing.assert_array_equal(a.values, b.values)
+
+
+def test_reference_rows_need_no_more_than_the_seven_keys(tmp_path: Path) -> None:
+    path = tmp_path / "reference.jsonl"
+    row = {
+        "request_text": "Hi",
+        "model_name": "m",
+        "response_text": "Hello",
+        "device": "cuda",
+        "inference_time": 1.5,
+        "input_token_count": 3,
+        "output_token_count": 2,
+    }
+    path.write_text(json.dumps(row) + "\n")
+    labels = [quantity.label for quantity in describe(path).quantities]
+    assert labels == ["Inference time", "Prompt length", "Answer length"]
+    save_figure(describe(path), tmp_path / "reference.png")
+
+
+@pytest.mark.parametrize("name", bundled_datasets())
+def test_bundled_datasets(name: str, tmp_path: Path) -> None:
+    description = describe(name)
+    assert description.slowdown is not None
+    assert dict(description.facts)["Embeddings"] == "384-d"
+    save_figure(description, tmp_path / "bundled.png")
+
+
+def test_poisson_arrivals_look_like_poisson() -> None:
+    gaps = np.random.default_rng(1).exponential(0.5, size=100_000)
+    arrivals = Arrivals(np.concatenate([[0.0], gaps.cumsum()]))
+    assert arrivals.rate == pytest.approx(2.0, rel=0.02)
+    assert arrivals.variation == pytest.approx(1.0, abs=0.02)
+    for window in (1.0, 10.0, 60.0):
+        assert arrivals.dispersion(window) == pytest.approx(1.0, abs=0.15)
+
+
+def test_dispersion_of_known_arrivals() -> None:
+    regular = Arrivals(np.arange(0.0, 100.5, 0.5))
+    assert regular.variation == 0.0
+    assert regular.dispersion(1.0) == 0.0
+    assert (regular.counts(1.0) == 2).all()
+    assert len(regular.counts(1.0)) == 100
+
+    # Ten together every ten seconds: windows of 1 s hold 10, 0, 0, ...
+    bursts = Arrivals(np.repeat(np.arange(0.0, 1001.0, 10.0), 10))
+    counts = np.tile([10] + [0] * 9, 100)
+    np.testing.assert_array_equal(bursts.counts(1.0), counts)
+    assert bursts.dispersion(1.0) == pytest.approx(counts.var(ddof=1) / counts.mean())
+    assert bursts.dispersion(10.0) == 0.0
+    assert bursts.variation == pytest.approx(3.0, abs=0.1)
+
+
+def test_too_short_a_trace_says_nothing_about_bursts() -> None:
+    assert np.isnan(Arrivals(np.array([0.0, 1.0, 5.0])).dispersion(1.0))
+    single = Arrivals(np.array([0.0]))
+    assert np.isnan(single.rate)
+    assert np.isnan(single.variation)
+
+
+def test_traces_of_every_format(tmp_path: Path) -> None:
+    azure_trace = azure(tmp_path / "trace.csv.gz", np.arange(0.0, 30.0, 0.5))
+    facts = dict(describe(azure_trace).facts)
+    assert facts["Requests"] == "60"
+    assert facts["Mean arrival rate"] == "2.00 requests/s"
+    assert facts["Dispersion of counts, 1 s (Poisson: 1)"] == "0"
+    assert facts["Dispersion of counts, 60 s (Poisson: 1)"] == "–"
+
+    burst = tmp_path / "burst.csv"
+    header = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
+    burst.write_text(header + "5,ChatGPT,10,20,30,x\n5,ChatGPT,11,21,32,x\n7,GPT-4,1,2,3,x\n")
+    description = describe(burst)
+    assert description.kind == "workload trace, burstgpt format"
+    assert dict(description.facts)["Simultaneous arrivals"] == "50.0%"
+
+    mooncake = tmp_path / "mooncake.jsonl"
+    line = '{"timestamp": %d, "input_length": 6, "output_length": 3, "hash_ids": [1]}'
+    mooncake.write_text("\n".join(line % t for t in (0, 1000, 3000)))
+    description = describe(mooncake)
+    assert description.arrivals is not None
+    np.testing.assert_allclose(description.arrivals.times, [0.0, 1.0, 3.0])
+
+
+def test_neither_dataset_nor_trace(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not known"):
+        describe("no-such-name")
+    for name in ("nowhere.csv", "nowhere.jsonl"):
+        with pytest.raises(FileNotFoundError, match="does not exist"):
+            describe(tmp_path / name)
+
+
+def test_tables_fit_a_terminal(dataset: Path, shared_dir: Path) -> None:
+    with pytest.warns(UserWarning, match="out of memory"):
+        text = printed(dataset)
+    text += printed(shared_dir / "data" / "AzureLLMInferenceTrace_conv.csv.gz")
+    assert "19,366" in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+    rows = [line for line in text.splitlines() if "Prompt length, tokens" in line]
+    assert all("…" not in row and len(row.split()) == 10 for row in rows)  # one line each, uncut
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    head = path.read_bytes()[:24]
+    assert head[:8] == b"\x89PNG\r\n\x1a\n"
+    return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+
+
+def test_picture_of_a_dataset(dataset: Path, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="out of memory"):
+        description = describe(dataset)
+    path = tmp_path / "picture.png"
+    save_figure(description, path)
+    width, height = png_size(path)
+    assert (width, height) == (1200, 1200)  # three rows of two
+    assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []
+
+
+def test_picture_of_a_trace(tmp_path: Path) -> None:
+    seconds = np.random.default_rng(0).exponential(0.5, 400).cumsum()
+    trace = azure(tmp_path / "trace.csv.gz", seconds)
+    save_figure(describe(trace), tmp_path / "picture.png")
+    assert png_size(tmp_path / "picture.png") == (1200, 1200)
+
+
+def test_picture_of_a_very_short_trace(tmp_path: Path) -> None:
+    trace = azure(tmp_path / "trace.csv.gz", np.array([0.0, 0.5, 2.0]))
+    save_figure(describe(trace), tmp_path / "picture.png")
+    assert png_size(tmp_path / "picture.png")[1] < 1200  # no panels on the rate
+
+
+@pytest.mark.parametrize(
+    ("unit", "values"),
+    [
+        ("tokens", [7.0]),
+        ("tokens", [0.0, 3.0, 90.0]),
+        ("tokens", [0.0, *range(1, 2000)]),
+        ("s", [1e-6, *np.geomspace(0.1, 100, 999)]),
+        ("s", [2.0, 2.0]),
+    ],
+)
+def test_bins_hold_all_but_outliers(unit: str, values: list[float]) -> None:
+    edges, wide = _bins(Quantity.of("x", unit, values))
+    counted = np.histogram(values, edges)[0].sum()
+    assert (np.diff(edges) > 0).all()
+    assert counted == len(values) if not wide else counted >= 0.99 * len(values)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.000123456, "0.000123"), (-1.5, "-1.50"), (999.6, "1,000"), (1e6, "1,000,000")],
+)
+def test_numbers_are_short(value: float, text: str) -> None:
+    assert shown(value) == text
