@@ -1,9 +1,9 @@
 """Agents that schedule requests in `edgecloud_gym`, and the experiments that compare them."""
 
 from agents.base import Agent
-from agents.experiment import ExperimentError, ExperimentResult, run_experiment
+from agents.experiments.experiment import ExperimentError, ExperimentResult, run_experiment
+from agents.experiments.runs import AgentSpec, Scenario
 from agents.registry import AGENT_NAMES, make_agent
-from agents.runs import AgentSpec, Scenario
 
 __all__ = [
     "AGENT_NAMES",

@@ -38,7 +38,7 @@ class Agent(ABC):
             if agent.observe(env.unwrapped.completions()) and not done:
                 observation, info = env.unwrapped.reprioritize()
 
-    which `agents.experiment.run_episode` does. To write an agent, subclass this and define `act`.
+    which `run_episode` does. To write an agent, subclass this and define `act`.
 
     Attributes:
         name: What the agent is called in the registry, in tables and in checkpoints.

@@ -9,22 +9,22 @@ from typing import Any, Final
 from agents.base import Agent
 
 _CLASSES: Final = {
-    "fcfs": "agents.heuristics:FCFS",
-    "random": "agents.heuristics:RandomScheduler",
-    "round-robin": "agents.heuristics:RoundRobin",
-    "least-connections": "agents.heuristics:LeastConnections",
-    "queue-length": "agents.heuristics:QueueLength",
-    "historical-lrt": "agents.response_time:HistoricalLRT",
-    "edge-only": "agents.heuristics:EdgeOnly",
-    "cloud-only": "agents.heuristics:CloudOnly",
-    "sjf-oracle": "agents.heuristics:OracleSJF",
-    "clinucb": "agents.linear:CLinUCB",
-    "c2ucb": "agents.linear:C2UCB",
-    "cn-greedy": "agents.neural:CNGreedy",
-    "cn-ducb": "agents.neural:CNDUCB",
-    "neural-linear": "agents.neural:NeuralLinear",
-    "cn-ts": "agents.neural:CNTS",
-    "sb3": "agents.sb3_agent:SB3Agent",
+    "fcfs": "agents.schedulers.heuristics:FCFS",
+    "random": "agents.schedulers.heuristics:RandomScheduler",
+    "round-robin": "agents.schedulers.heuristics:RoundRobin",
+    "least-connections": "agents.schedulers.heuristics:LeastConnections",
+    "queue-length": "agents.schedulers.heuristics:QueueLength",
+    "historical-lrt": "agents.schedulers.response_time:HistoricalLRT",
+    "edge-only": "agents.schedulers.heuristics:EdgeOnly",
+    "cloud-only": "agents.schedulers.heuristics:CloudOnly",
+    "sjf-oracle": "agents.schedulers.heuristics:OracleSJF",
+    "clinucb": "agents.schedulers.bandits.linear:CLinUCB",
+    "c2ucb": "agents.schedulers.bandits.linear:C2UCB",
+    "cn-greedy": "agents.schedulers.bandits.neural:CNGreedy",
+    "cn-ducb": "agents.schedulers.bandits.neural:CNDUCB",
+    "neural-linear": "agents.schedulers.bandits.neural:NeuralLinear",
+    "cn-ts": "agents.schedulers.bandits.neural:CNTS",
+    "sb3": "agents.schedulers.sb3_agent:SB3Agent",
 }
 
 AGENT_NAMES: Final = tuple(_CLASSES)

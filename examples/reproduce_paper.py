@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 
 from agents import run_experiment
-from agents.runs import Scenario
+from agents.experiments.runs import Scenario
 
 ENV_ID = "EdgeCloud-Static-v0"
 AGENTS = (

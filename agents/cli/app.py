@@ -13,10 +13,10 @@ def make_app() -> typer.Typer:
     """Returns the application with every command whose packages are installed."""
     import typer
 
-    from agents.compare import compare
-    from agents.evaluate import evaluate
-    from agents.report import report
-    from agents.train import train
+    from agents.cli.compare import compare
+    from agents.cli.evaluate import evaluate
+    from agents.cli.report import report
+    from agents.cli.train import train
 
     app = typer.Typer(
         help="Schedule LLM requests between an edge and a cloud.",
@@ -41,7 +41,7 @@ def make_app() -> typer.Typer:
 def _mount_data_commands(app: typer.Typer) -> None:
     """Adds ``profile``, ``embed`` and the like, unless their packages are not installed."""
     try:
-        from data_tools.cli import register
+        from data_tools.cli.app import register
     except ModuleNotFoundError as error:
         app.info.epilog = f"Without the data commands: {error.name} is not installed."
         return
@@ -60,7 +60,3 @@ def main() -> None:
             "    pip install 'edgecloud-gym[agents]'"
         )
     app()
-
-
-if __name__ == "__main__":
-    main()

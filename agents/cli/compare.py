@@ -7,11 +7,8 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as ProgressBar
 
-from agents.experiment import ExperimentError, ExperimentResult, Progress, run_experiment
-from agents.options import (
+from agents.cli.options import (
     PROCESSORS,
     ArrivalRate,
     Baseline,
@@ -27,16 +24,14 @@ from agents.options import (
     read_settings,
     refusing_bad_input,
 )
+from agents.cli.playing import play_all, show_results
 from agents.registry import AGENT_NAMES, check_agent_names
-from agents.runs import AgentSpec, Scenario
 from edgecloud_gym import ENV_IDS
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import load_dataset
 
 HEURISTICS: Final = "fcfs,random,round-robin,least-connections,historical-lrt,sjf-oracle"
 LEARNERS: Final = "c2ucb,cn-ducb"
-PLOT: Final = "comparison.png"
-SWEEP_PLOT: Final = "load_sweep.png"
 
 
 def compare(
@@ -85,78 +80,3 @@ def compare(
     show_results(console, result, baseline)
     if result.failures:
         raise typer.Exit(1)
-
-
-def play_all(
-    console: Console,
-    scenarios: list[Scenario],
-    specs: list[AgentSpec],
-    seeds: int,
-    output: Path,
-    workers: int,
-) -> ExperimentResult:
-    """Runs an experiment under a progress bar; prints what failed.
-
-    Raises:
-        typer.Exit: With 2 if an agent or a scenario repeats, with 130 after Ctrl-C.
-    """
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    done = Progress(0, 0)
-    with ProgressBar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("starting", total=None)
-
-        def show(progress: Progress) -> None:
-            nonlocal done
-            done = progress
-            latest = "" if progress.run is None else progress.run.spec.label
-            bar.update(
-                task, completed=progress.done, total=progress.total, description=f"{latest:18}"
-            )
-
-        try:
-            return run_experiment(
-                scenarios, specs, seeds, output_dir=output, workers=workers, progress=show
-            )
-        except ExperimentError as error:
-            console.print(f"[bold red]error:[/] {error}", highlight=False)
-            return error.result
-        except (OSError, ValueError) as error:  # of no run: a name repeats, the disk is full
-            console.print(f"[bold red]error:[/] {error}", highlight=False)
-            raise typer.Exit(2) from error
-        except KeyboardInterrupt:
-            console.print(
-                f"Interrupted. {done.done} of {done.total} runs are kept in {output}; "
-                "the same command goes on from there.",
-                soft_wrap=True,
-            )
-            raise typer.Exit(130) from None
-
-
-def show_results(console: Console, result: ExperimentResult, baseline: str) -> None:
-    """Prints a table per scenario, and draws the pictures."""
-    from agents.plots import draw_experiment, draw_load_sweep
-    from agents.tables import legend, ranking_table
-
-    if not result.runs:
-        return
-    for label, rows in result.summary.groupby("env", sort=False):
-        seeds = rows["seed"].nunique()
-        requests = rows["arrived"].mean()
-        console.print(f"\n[bold]{label}[/]  {seeds} seeds, {requests:,.0f} requests each")
-        console.print(ranking_table(rows, baseline))
-    draw_experiment(result, result.output / PLOT)
-    pictures = PLOT
-    if len({run.scenario.settings.get("load") for run in result.runs}) > 1:
-        draw_load_sweep(result, result.output / SWEEP_PLOT)
-        pictures += f" {SWEEP_PLOT}"
-    console.print(legend(result.summary), style="dim", highlight=False)
-    console.print(
-        f"Results in {result.output}: summary.csv timeseries.csv requests.csv run.json {pictures}",
-        highlight=False,
-        soft_wrap=True,
-    )

@@ -11,9 +11,7 @@ import typer
 from rich.console import Console
 
 from agents.base import Agent
-from agents.compare import play_all, show_results
-from agents.model_file import ModelFile, read_model_file
-from agents.options import (
+from agents.cli.options import (
     PROCESSORS,
     ArrivalRate,
     Baseline,
@@ -29,8 +27,11 @@ from agents.options import (
     read_settings,
     refusing_bad_input,
 )
+from agents.cli.playing import play_all, show_results
+from agents.experiments.fingerprint import describe
+from agents.experiments.model_file import ModelFile, read_model_file
+from agents.experiments.runs import AgentSpec, Scenario
 from agents.registry import check_agent_names
-from agents.runs import AgentSpec, Scenario, describe
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import load_dataset
 

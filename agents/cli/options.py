@@ -12,8 +12,8 @@ import gymnasium as gym
 import typer
 from rich.console import Console
 
+from agents.experiments.runs import AgentSpec, Scenario
 from agents.registry import BANDITS
-from agents.runs import AgentSpec, Scenario
 from edgecloud_gym import ENV_IDS
 from edgecloud_gym.config import settable
 from edgecloud_gym.dataset import RequestDataset

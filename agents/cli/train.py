@@ -21,9 +21,7 @@ from rich.progress import (
 from rich.progress import Progress as ProgressBar
 from rich.text import Text
 
-from agents.learners import PPO, BanditLearner, Learner, PPOLearner
-from agents.model_file import read_model_file
-from agents.options import (
+from agents.cli.options import (
     ArrivalRate,
     Dataset,
     Duration,
@@ -34,8 +32,11 @@ from agents.options import (
     read_settings,
     refusing_bad_input,
 )
+from agents.experiments.fingerprint import describe
+from agents.experiments.learners import PPO, BanditLearner, Learner, PPOLearner
+from agents.experiments.model_file import read_model_file
+from agents.experiments.runs import Scenario
 from agents.registry import BANDITS
-from agents.runs import Scenario, describe
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import load_dataset
 

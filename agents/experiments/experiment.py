@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.base import Agent
-from agents.runs import (
+from agents.experiments.fingerprint import describe
+from agents.experiments.runs import (
     AgentSpec,
     Run,
     Scenario,
     cached_dataset,
-    describe,
     discard_unfinished,
     read_summary,
 )

@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from agents.checkpoint import write_checkpoint
-from agents.episode import run_episode
-from agents.model_file import write_sb3_model
+from agents.experiments.episode import run_episode
+from agents.experiments.model_file import write_sb3_model
+from agents.experiments.runs import Scenario, one_torch_thread
 from agents.registry import make_agent
-from agents.runs import Scenario, one_torch_thread
 
 PPO: Final = "ppo"
 PPO_LANES: Final = 64
@@ -46,7 +46,7 @@ class Learner(ABC):
 
     @abstractmethod
     def save(self, path: Path, training: Mapping[str, Any]) -> None:
-        """Writes a file that `agents.model_file` reads; complete or not at all.
+        """Writes a file that `agents.experiments.model_file` reads; complete or not at all.
 
         Args:
             path: The file.

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import inspect
 import json
-import math
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
 
-import edgecloud_gym
 from agents.base import Agent
-from agents.episode import run_episode
+from agents.experiments.episode import run_episode
+from agents.experiments.fingerprint import content_digest, describe, file_digest, source_digest
 from agents.registry import check_agent_names, make_agent
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import RequestDataset, load_dataset
@@ -30,12 +26,6 @@ from edgecloud_gym.results.metrics import prediction_errors
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# Sources that do not bear on what a run yields: a change in them keeps finished runs.
-_PRESENTATION: Final = {
-    *("cli.py", "compare.py", "evaluate.py", "learners.py", "options.py", "train.py"),
-    *("markdown.py", "plots.py", "report.py", "statistics.py", "tables.py"),
-}
 
 
 @dataclass(frozen=True)
@@ -97,7 +87,7 @@ class AgentSpec:
         """Returns digests of the files that the agent is made from: checkpoint, trained model."""
         named = [self.checkpoint, *self.settings.values()]
         paths = [Path(item) for item in named if isinstance(item, (str, Path))]
-        return [_file(path) for path in paths if path.is_file()]
+        return [file_digest(path) for path in paths if path.is_file()]
 
     def make(self) -> Agent:
         """Makes the agent."""
@@ -136,9 +126,9 @@ class Run:
             "files": self.spec.files(),
             "explore": self.spec.explore,
             "seed": self.seed,
-            "code": _source_digest(),
+            "code": source_digest(),
         }
-        return _hash(json.dumps(definition, sort_keys=True).encode())
+        return content_digest(json.dumps(definition, sort_keys=True).encode())
 
     def folder(self, output: Path) -> Path:
         """Returns where the results of the run are kept."""
@@ -179,45 +169,6 @@ def agent_seed(seed: int) -> int:
     return int(np.random.SeedSequence([seed, 1]).generate_state(1)[0])
 
 
-def describe(value: Any) -> Any:
-    """Returns a JSON value that says what a setting is; equal if and only if the setting is.
-
-    Raises:
-        TypeError: If it is of a kind that cannot be described.
-    """
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, (float, np.generic)):
-        number = value.item() if isinstance(value, np.generic) else value
-        return repr(number) if isinstance(number, float) and math.isinf(number) else number
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(name): describe(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [describe(item) for item in value]
-    if isinstance(value, np.ndarray):
-        content = _hash(np.ascontiguousarray(value).tobytes())
-        return {"array": str(value.dtype), "shape": list(value.shape), "digest": content}
-    if isinstance(value, RequestDataset):
-        return _described_dataset(value)
-    if isinstance(value, type):
-        return {"class": value.__qualname__, "digest": _file(inspect.getfile(value))}
-    if dataclasses.is_dataclass(value):
-        fields = {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {type(value).__name__: fields}
-    raise TypeError(f"{value!r}: a {type(value).__name__} cannot be a setting of an experiment")
-
-
-@cache
-def _described_dataset(dataset: RequestDataset) -> dict[str, Any]:
-    arrays = ("latency", "embeddings", "prompt_tokens", "response_tokens", "slowdown")
-    content = {name: describe(getattr(dataset, name)) for name in arrays}
-    prompts = "" if dataset.prompts is None else "\0".join(dataset.prompts)
-    text = json.dumps([content, _hash(prompts.encode())])
-    return {"dataset": dataset.name, "rows": len(dataset), "digest": _hash(text.encode())}
-
-
 def _with_predictions(log: pd.DataFrame, agent: Agent) -> pd.DataFrame:
     """Adds ``predicted_time`` (s) after ``base_latency``; NaN where the agent predicted none."""
     predicted = np.full(len(log), np.nan)
@@ -231,23 +182,6 @@ def _labelled(table: pd.DataFrame, names: Mapping[str, Any]) -> pd.DataFrame:
     for position, (name, value) in enumerate(names.items()):
         table.insert(position, name, value)
     return table
-
-
-def _hash(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=10).hexdigest()
-
-
-def _file(path: str | Path) -> str:
-    return _hash(Path(path).read_bytes())
-
-
-@cache
-def _source_digest() -> str:
-    """Identifies the code of environment and agents, so that no result outlives it."""
-    folders = [Path(edgecloud_gym.__file__).parent, Path(__file__).parent]
-    sources = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
-    kept = [path.read_bytes() for path in sources if path.name not in _PRESENTATION]
-    return _hash(b"".join(kept))
 
 
 @contextmanager

@@ -1,20 +1,16 @@
-"""``edgecloud report``: a results folder as one self-contained page."""
+"""A results folder as one self-contained HTML page."""
 
 from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import typer
-
-from agents.markdown import render_markdown
-from agents.statistics import ORACLE
-from agents.tables import (
+from agents.report.results import Results
+from agents.report.tables import (
     LEARNING_LEGEND,
     SWEEP_LEGEND,
     learning,
@@ -22,7 +18,6 @@ from agents.tables import (
     ranking,
     sweep,
 )
-from edgecloud_gym.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,90 +56,6 @@ $body
 </body>
 </html>
 """)
-
-
-def report(
-    folder: Annotated[Path, typer.Argument(help="Results of `edgecloud compare`.")],
-    output: Annotated[
-        Path | None,
-        typer.Option(help="The page, .html or .md; report.html in the folder by default."),
-    ] = None,
-    baseline: Annotated[str, typer.Option(help="Whom the tables compare with.")] = "fcfs",
-) -> None:
-    """Make one self-contained page of a results folder.
-
-    In HTML it holds the tables, the pictures and the configuration, and needs no other file; in
-    Markdown, the tables alone.
-    """
-    path = output or folder / "report.html"
-    if path.suffix not in (".html", ".md"):
-        typer.secho(f"error: --output {path}: must end in .html or .md", err=True)
-        raise typer.Exit(2)
-    try:
-        results = read_results(folder)
-        page = (
-            render(results, baseline)
-            if path.suffix == ".html"
-            else render_markdown(results.summary, results.sweeps, results.requests, baseline)
-        )
-    except (OSError, ValueError, KeyError) as error:
-        typer.secho(f"error: {folder} is not a finished results folder: {error}", err=True)
-        raise typer.Exit(2) from error
-    with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    typer.echo(f"Wrote {path}")
-
-
-@dataclass(frozen=True)
-class Results:
-    """What a results folder holds.
-
-    Attributes:
-        folder: The folder.
-        summary: One row per run.
-        requests: What regret takes of the request log; ``None`` where the oracle did not run, or
-            requests were left unfinished: the regret of the others would flatter.
-        record: ``run.json``.
-    """
-
-    folder: Path
-    summary: pd.DataFrame
-    requests: pd.DataFrame | None
-    record: dict[str, Any]
-
-    @property
-    def sweeps(self) -> dict[str, dict[str, float]]:
-        """Per environment id that was played at several loads, the load of each scenario's label.
-
-        Scenarios that differ in something else than their load are no sweep.
-        """
-        loads: dict[str, dict[str, float | None]] = {}
-        for item in self.record["scenarios"]:
-            loads.setdefault(item["env"], {})[item["label"]] = item["settings"].get("load")
-        return {
-            env_id: {label: load for label, load in found.items() if load is not None}
-            for env_id, found in loads.items()
-            if None not in found.values() and len(set(found.values())) == len(found) > 1
-        }
-
-
-def read_results(folder: Path) -> Results:
-    """Reads a results folder.
-
-    Raises:
-        FileNotFoundError: If a file is missing.
-        ValueError: If a file is damaged.
-    """
-    import pandas as pd
-
-    summary = pd.read_csv(folder / "summary.csv")
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    requests = None
-    compared = ORACLE in set(summary["agent"]) and summary["agent"].nunique() > 1
-    if compared and not summary["unfinished"].any():
-        columns = ["env", "agent", "seed", "request_id", "jct"]
-        requests = pd.read_csv(folder / "requests.csv", usecols=columns, engine="pyarrow")
-    return Results(folder, summary, requests, record)
 
 
 def render(results: Results, baseline: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from agents.tables import LEARNING_LEGEND, SWEEP_LEGEND, learning, legend, ranking, sweep
+from agents.report.tables import LEARNING_LEGEND, SWEEP_LEGEND, learning, legend, ranking, sweep
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
-    from agents.experiment import ExperimentResult
+    from agents.experiments.experiment import ExperimentResult
 
 # Paul Tol's muted scheme: ten colours that stay apart for colour-blind readers.
 _COLOURS = (

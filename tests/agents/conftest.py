@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from agents import make_agent
-from agents.episode import run_episode
+from agents.experiments.episode import run_episode
 from edgecloud_gym import RequestDataset
 from edgecloud_gym.arrivals import Trace
 

@@ -6,7 +6,7 @@ import gymnasium as gym
 import torch
 
 from agents import make_agent
-from agents.episode import run_episode
+from agents.experiments.episode import run_episode
 from tests.benchmarks.support import Contestant, best_rates, dataset, print_table
 
 GOALS = {"fcfs": 10_000, "cn-greedy": 2_000, "cn-ducb": 700}  # requests/s

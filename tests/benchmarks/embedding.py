@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from transformers.utils import logging
 
-from data_tools.embed import Embedder
-from data_tools.sources import load_prompts
+from data_tools.bundling.embed import Embedder
+from data_tools.prompts.sources import load_prompts
 
 
 def one_at_a_time(embedder: Embedder, prompts: list[str]) -> np.ndarray:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Info, Observation
-from agents.heuristics import Scheduler
-from agents.plan import Plan
+from agents.schedulers.plan import Plan
+from agents.schedulers.scheduler import Scheduler
 from edgecloud_gym.config import Priority
 
 Contexts = NDArray[np.float32]

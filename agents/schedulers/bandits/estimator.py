@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.bandit import Contexts, Floats, positive
-from agents.mlp import MLP
-from agents.moments import RunningMoments
+from agents.schedulers.bandits.bandit import Contexts, Floats, positive
+from agents.schedulers.bandits.mlp import MLP
+from agents.schedulers.bandits.moments import RunningMoments
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.bandit import Bandit, Contexts, Floats, positive
-from agents.ridge import Ridge
+from agents.schedulers.bandits.bandit import Bandit, Contexts, Floats, positive
+from agents.schedulers.bandits.ridge import Ridge
 
 
 class CLinUCB(Bandit):

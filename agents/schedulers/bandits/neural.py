@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.bandit import Bandit, Contexts, Floats, positive
-from agents.estimator import LatencyEstimator, Training
-from agents.linear import with_intercept
-from agents.mlp import DiagonalPrecision
-from agents.ridge import Ridge
+from agents.schedulers.bandits.bandit import Bandit, Contexts, Floats, positive
+from agents.schedulers.bandits.estimator import LatencyEstimator, Training
+from agents.schedulers.bandits.linear import with_intercept
+from agents.schedulers.bandits.mlp import DiagonalPrecision
+from agents.schedulers.bandits.ridge import Ridge
 
 
 class NeuralBandit(Bandit):

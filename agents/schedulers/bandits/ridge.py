@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.moments import RunningMoments
+from agents.schedulers.bandits.moments import RunningMoments
 
 Floats = NDArray[np.float64]
 

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from agents.cli import make_app
+from agents.cli.app import make_app
+from agents.report.tables import legend, ranking, ranking_table
 from agents.statistics import ORACLE
-from agents.tables import legend, ranking, ranking_table
 from tests.agents.conftest import write_requests
 
 

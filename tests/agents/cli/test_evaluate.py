@@ -11,8 +11,8 @@ from stable_baselines3 import A2C, PPO
 from typer.testing import CliRunner, Result
 
 from agents import make_agent
-from agents.cli import make_app
-from agents.episode import run_episode
+from agents.cli.app import make_app
+from agents.experiments.episode import run_episode
 from agents.policies import CandidatePolicy
 from edgecloud_gym import ENV_IDS, load_dataset
 from edgecloud_gym.sb3 import make_vec_env

@@ -7,10 +7,10 @@ import pytest
 from stable_baselines3 import PPO
 from typer.testing import CliRunner, Result
 
-from agents import learners
-from agents.cli import make_app
-from agents.learners import PPO_LANES
-from agents.model_file import read_model_file
+from agents.cli.app import make_app
+from agents.experiments import learners
+from agents.experiments.learners import PPO_LANES
+from agents.experiments.model_file import read_model_file
 
 QUICK_PPO = "ppo:n_steps=4:batch_size=64:n_epochs=1"
 ROLLOUT = 4 * PPO_LANES

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from agents import Agent, ExperimentError, Scenario, make_agent, run_experiment
 from agents.base import Info, Observation
-from agents.experiment import Progress
-from agents.runs import describe
+from agents.experiments.experiment import Progress
+from agents.experiments.fingerprint import describe
 from edgecloud_gym import RequestDataset
 from edgecloud_gym.arrivals import Trace
 

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from agents import ExperimentError, ExperimentResult, run_experiment
-from agents.cli import make_app
-from agents.runs import Scenario
-from agents.tables import learning
+from agents.cli.app import make_app
+from agents.experiments.runs import Scenario
+from agents.report.tables import learning
 from edgecloud_gym import RequestDataset
 
 ENV_ID = "EdgeCloud-Static-v0"

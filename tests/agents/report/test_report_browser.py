@@ -12,8 +12,9 @@ import pytest
 from matplotlib.image import imread
 
 from agents import run_experiment
-from agents.plots import draw_experiment
-from agents.report import read_results, render
+from agents.report.html import render
+from agents.report.plots import draw_experiment
+from agents.report.results import read_results
 from edgecloud_gym import RequestDataset
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from agents import Agent, make_agent
-from agents.episode import run_episode
+from agents.experiments.episode import run_episode
 from edgecloud_gym import ENV_IDS, RequestDataset
 from edgecloud_gym.arrivals import Trace
 

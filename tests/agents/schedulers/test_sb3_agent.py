@@ -7,7 +7,7 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3 import DQN, SAC
 
 from agents import make_agent
-from agents.episode import run_episode
+from agents.experiments.episode import run_episode
 from agents.policies import MaskableCandidatePolicy
 from edgecloud_gym import wrappers
 from edgecloud_gym.sb3 import make_vec_env

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from agents import Agent, make_agent
-from agents.bandit import Bandit, Contexts, Floats
-from agents.episode import run_episode
+from agents.experiments.episode import run_episode
 from agents.registry import BANDITS
+from agents.schedulers.bandits.bandit import Bandit, Contexts, Floats
 from edgecloud_gym import RequestDataset
 
 SMALL = {"hidden": [32, 32]}

@@ -1,0 +1,1 @@
+"""Experiments: scenarios x agents x seeds, and the training of agents."""

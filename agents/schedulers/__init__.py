@@ -1,0 +1,1 @@
+"""The agents themselves; `agents.registry` knows them by name."""

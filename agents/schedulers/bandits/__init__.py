@@ -1,0 +1,1 @@
+"""Contextual combinatorial bandits, and the models that they learn with."""
