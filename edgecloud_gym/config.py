@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -15,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecloud_gym.arrivals import ArrivalProcess, make_arrivals
-from edgecloud_gym.dataset import RequestDataset
+from edgecloud_gym.checks import (
+    check_bool,
+    check_choice,
+    check_integer,
+    check_number,
+    did_you_mean,
+    float_array,
+)
+from edgecloud_gym.dataset import SPLITS, RequestDataset
 
 Priority: TypeAlias = (
     NDArray[np.float64] | Callable[[NDArray[np.float32]], NDArray[np.float64]] | None
@@ -23,7 +28,14 @@ Priority: TypeAlias = (
 
 STATIC: Final = "static"
 CONTINUOUS: Final = "continuous"
-REWARD_TERMS: Final = ("jct", "makespan", "completed", "cloud_seconds", "slo_violations")
+# What a reward may be made of, and the type in which a step adds it up.
+REWARD_TERMS: Final[Mapping[str, type]] = {
+    "jct": float,
+    "makespan": float,
+    "completed": int,
+    "cloud_seconds": float,
+    "slo_violations": int,
+}
 DEFAULT_LOAD: Final = 0.9
 NOT_APPLICABLE: Final = object()  # among an environment's defaults: a setting it does not have
 
@@ -96,22 +108,22 @@ class SystemConfig:
     arrival_process: ArrivalProcess = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        _check_choice("batching", self.batching, (STATIC, CONTINUOUS))
+        check_choice("batching", self.batching, (STATIC, CONTINUOUS))
         _check_dataset(self.dataset)
-        _check_choice("split", self.split, ("all", "train", "test"))
-        _check_choice("prompt_order", self.prompt_order, ("shuffle", "sequential"))
+        check_choice("split", self.split, SPLITS)
+        check_choice("prompt_order", self.prompt_order, ("shuffle", "sequential"))
         if self.arrival_rate is not None and self.load is not None:
             raise ValueError(
                 f"arrival_rate={self.arrival_rate!r} and load={self.load!r}: give at most one"
             )
         for name in ("duration", "cloud_time_multiplier", "telemetry_interval"):
-            _check_number(name, getattr(self, name), above=0.0)
+            check_number(name, getattr(self, name), above=0.0)
         for name in ("arrival_rate", "load", "slo"):
             if getattr(self, name) is not None:
-                _check_number(name, getattr(self, name), above=0.0)
-        _check_number("network_rtt", self.network_rtt, least=0.0)
+                check_number(name, getattr(self, name), above=0.0)
+        check_number("network_rtt", self.network_rtt, least=0.0)
         for name in ("drain", "work_conserving"):
-            _check_bool(name, getattr(self, name))
+            check_bool(name, getattr(self, name))
         for name, least in (
             ("edge_concurrency", 0),
             ("cloud_concurrency", 0),
@@ -119,14 +131,14 @@ class SystemConfig:
             ("candidate_pool_size", 1),
             ("history_length", 0),
         ):
-            _check_integer(name, getattr(self, name), least)
+            check_integer(name, getattr(self, name), least=least)
         if self.edge_concurrency == 0 and self.cloud_concurrency == 0:
             raise ValueError(
                 "edge_concurrency=0 and cloud_concurrency=0: at least one must be positive"
             )
         if self.embedding_dim is not None:
-            _check_integer("embedding_dim", self.embedding_dim, 1)
-        _check_choice("observe", self.observe, ("embedding", "id"))
+            check_integer("embedding_dim", self.embedding_dim, least=1)
+        check_choice("observe", self.observe, ("embedding", "id"))
         self._set("edge_slowdown", _checked_slowdown(self.edge_slowdown))
         self._set("priority", _checked_priority(self.priority))
         self._set("reward_weights", _checked_reward(self.reward, self.slo))
@@ -165,40 +177,8 @@ def settable(defaults: Mapping[str, Any]) -> list[str]:
 
 
 def _unknown_setting(name: str, value: object, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
-    allowed = ", ".join(known)
-    return f"unknown setting {name}={value!r}{hint}; this environment takes: {allowed}"
-
-
-def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{name}={value!r}: must be one of {', '.join(map(repr, allowed))}")
-
-
-def _check_bool(name: str, value: object) -> None:
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name}={value!r}: must be True or False")
-
-
-def _check_integer(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name}={value!r}: must be an integer >= {least}")
-    if value < least:
-        raise ValueError(f"{name}={value!r}: must be an integer >= {least}")
-
-
-def _check_number(
-    name: str, value: object, *, above: float | None = None, least: float | None = None
-) -> None:
-    bound = f"> {above:g}" if above is not None else f">= {least:g}" if least is not None else ""
-    allowed = f"must be a finite number {bound}".rstrip()
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name}={value!r}: {allowed}")
-    number = float(value)
-    too_low = (above is not None and number <= above) or (least is not None and number < least)
-    if not math.isfinite(number) or too_low:
-        raise ValueError(f"{name}={value!r}: {allowed}")
+    hint = did_you_mean(name, known)
+    return f"unknown setting {name}={value!r}{hint}; this environment takes: {', '.join(known)}"
 
 
 def _check_dataset(dataset: object) -> None:
@@ -215,7 +195,7 @@ def _checked_slowdown(slowdown: object) -> str | NDArray[np.float64] | None:
     allowed = 'must be None, "measured", or a 1-D array of finite numbers > 0'
     if isinstance(slowdown, str):
         raise ValueError(f"edge_slowdown={slowdown!r}: {allowed}")
-    curve = _float_array("edge_slowdown", slowdown, allowed)
+    curve = float_array("edge_slowdown", slowdown, allowed)
     if curve.ndim != 1 or curve.size == 0 or not np.all(np.isfinite(curve)) or curve.min() <= 0:
         raise ValueError(f"edge_slowdown={slowdown!r}: {allowed}")
     return curve
@@ -225,19 +205,10 @@ def _checked_priority(priority: object) -> Priority:
     if priority is None or callable(priority):
         return priority
     allowed = "must be None, a callable, or a 1-D array with one finite score per dataset row"
-    scores = _float_array("priority", priority, allowed)
+    scores = float_array("priority", priority, allowed)
     if scores.ndim != 1 or not np.all(np.isfinite(scores)):
         raise ValueError(f"priority={priority!r}: {allowed}")
     return scores
-
-
-def _float_array(name: str, value: object, allowed: str) -> NDArray[np.float64]:
-    try:
-        array = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}={value!r}: {allowed}") from error
-    array.setflags(write=False)
-    return array
 
 
 def _checked_reward(reward: object, slo: float | None) -> Mapping[str, float]:
@@ -249,7 +220,7 @@ def _checked_reward(reward: object, slo: float | None) -> Mapping[str, float]:
     for term, weight in weights.items():
         if term not in REWARD_TERMS:
             raise ValueError(f"reward={reward!r}: terms must be among {', '.join(REWARD_TERMS)}")
-        _check_number(f"reward[{term!r}]", weight)
+        check_number(f"reward[{term!r}]", weight)
     if weights.get("slo_violations") and slo is None:
         raise ValueError(f"reward={reward!r}: the term 'slo_violations' needs slo (s) to be set")
     return {term: float(weights.get(term, 0.0)) for term in REWARD_TERMS}

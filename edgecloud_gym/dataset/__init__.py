@@ -1,6 +1,19 @@
 """Datasets: requests with their prompts, embeddings and measured times."""
 
 from edgecloud_gym.dataset.files import bundled_datasets
-from edgecloud_gym.dataset.requests import RequestDataset, load_dataset, prompts_digest
+from edgecloud_gym.dataset.requests import (
+    EMBEDDING_BOUND,
+    SPLITS,
+    RequestDataset,
+    load_dataset,
+    prompts_digest,
+)
 
-__all__ = ["RequestDataset", "bundled_datasets", "load_dataset", "prompts_digest"]
+__all__ = [
+    "EMBEDDING_BOUND",
+    "SPLITS",
+    "RequestDataset",
+    "bundled_datasets",
+    "load_dataset",
+    "prompts_digest",
+]
