@@ -1,4 +1,4 @@
-"""Files that are complete or absent."""
+"""Files that are complete or absent, and what is wrong with a bad one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+class UnreadableFileError(ValueError):
+    """A file does not hold what it should; the message names it, and the line where there is one.
+
+    It is the user's to mend, wherever it is raised. A plain ``ValueError`` need not be.
+    """
 
 
 @contextmanager

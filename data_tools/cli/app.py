@@ -10,6 +10,7 @@ from __future__ import annotations
 import typer
 
 from data_tools.cli.bundle import bundle
+from data_tools.cli.console import Command
 from data_tools.cli.describe import describe
 from data_tools.cli.embed import embed
 from data_tools.cli.profile import profile
@@ -18,4 +19,4 @@ from data_tools.cli.profile import profile
 def register(app: typer.Typer) -> None:
     """Adds the commands to an application."""
     for command in (profile, embed, bundle, describe):
-        app.command()(command)
+        app.command(cls=Command)(command)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from data_tools.cli.console import quieten_transformers, reporting
+from data_tools.cli.console import quieten_transformers, reading_input, reporting
 
 
 def bundle(
@@ -40,7 +40,7 @@ def bundle(
     a card, README.md, that says how everything was measured and how well. Give
     the folder wherever a dataset is asked for.
     """
-    with reporting("No file was written or changed."):
+    with reporting("No file was written or changed."), reading_input():
         text = "" if notes is None else notes.read_text(encoding="utf-8").strip()
         if not rows.is_file():
             raise FileNotFoundError(f"measurement {rows} does not exist")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from data_tools.cli.console import reporting
+from data_tools.cli.console import reading_input, reporting
 
 
 def describe(
@@ -32,7 +32,7 @@ def describe(
     draws their distributions, with the slowdown curve of a dataset or the
     arrival rate of a trace.
     """
-    with reporting("No picture was written or changed."):
+    with reporting("No picture was written or changed."), reading_input():
         if png is not None and no_png:
             raise ValueError("--png and --no-png exclude each other")
 

