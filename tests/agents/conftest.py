@@ -68,6 +68,7 @@ def request_log(
     batch: int,
     cloud: int,
     multiplier: float = 1.0,
+    duration: float = HORIZON,
     **settings: Any,
 ) -> pd.DataFrame:
     """Plays an agent on given requests through the public environment."""
@@ -77,7 +78,7 @@ def request_log(
         observe="id",
         prompt_order="sequential",
         arrivals=Trace(arrival),
-        duration=HORIZON,
+        duration=duration,
         edge_concurrency=edge,
         edge_batch_capacity=batch,
         cloud_concurrency=cloud,
