@@ -1,12 +1,27 @@
-"""Files that are complete or absent, and what is wrong with a bad one."""
+"""Files: written whole or not at all, and read so that every fault is named.
+
+Reading unpacks gzip, bzip2, xz and a zip of one file, told by their content, not by their name.
+"""
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import json
+import lzma
 import os
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any, Final
+
+PACKED_SUFFIXES: Final = (".gz", ".bz2", ".xz", ".zip")
+_NOT_READ: Final = {b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc\xaf": "7z", b"\x04\x22\x4d\x18": "lz4"}
+_BOM: Final = b"\xef\xbb\xbf"
 
 
 class UnreadableFileError(ValueError):
@@ -21,9 +36,19 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yields a path to write to, which takes the place of ``path`` if the block succeeds.
 
     Args:
-        path: The file to make or to replace; its folder is made if there is none.
+        path: The file to make or to replace; its folder is made if there is none. What a link
+            points to is replaced, not the link; a device, such as ``/dev/null``, is written to.
+
+    Raises:
+        OSError: If nothing can be written there.
     """
+    path = Path(os.path.realpath(path))
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: it is a folder; a file is to be written")
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():
+        yield path
+        return
     # The process id keeps two writers of the same file apart; the suffix keeps the file's format.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
@@ -47,3 +72,160 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_writable(path: Path, *, folder: bool = False) -> None:
+    """Tries whether a file can be written, before the work that it is for.
+
+    Folders that are missing are made, and stay.
+
+    Args:
+        path: The file, which is neither made nor changed; or a folder for files.
+        folder: Whether it is a folder.
+
+    Raises:
+        OSError: If nothing can be written there.
+    """
+    target = Path(os.path.realpath(path))
+    holder = target if folder else target.parent
+    try:
+        if target.is_dir() and not folder:
+            raise IsADirectoryError("it is a folder; a file is to be written")
+        holder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=holder):
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise type(error)(f"{path}: nothing can be written there ({reason})") from error
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes indented JSON; readers see either the old file or the whole new one."""
+    with replacing(path) as temporary:
+        text = json.dumps(value, indent=2, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+@contextmanager
+def unpacking(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
+    """Opens a file to read, unpacked if it is packed.
+
+    Raises:
+        UnreadableFileError: If it is packed in a way that is not read, damaged or cut short; also
+            while it is read in the block.
+        OSError: If it cannot be opened.
+    """
+    try:
+        with path.open("rb") as raw, _unpacked(path, raw) as content:
+            yield content
+    except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile) as error:
+        raise UnreadableFileError(f"{path}: damaged or cut short: {error}") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise UnreadableFileError(f"{path}: damaged or cut short: {error}") from error  # of bz2
+
+
+def _unpacked(path: Path, raw: IO[bytes]) -> IO[bytes] | gzip.GzipFile:
+    head = raw.read(6)
+    raw.seek(0)
+    if head.startswith(b"\x1f\x8b"):
+        return gzip.open(raw)
+    if head.startswith(b"BZh"):
+        return bz2.open(raw)
+    if head.startswith(b"\xfd7zXZ\x00"):
+        return lzma.open(raw)
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return _only_member(path, zipfile.ZipFile(raw))
+    for magic, kind in _NOT_READ.items():
+        if head.startswith(magic):
+            raise UnreadableFileError(
+                f"{path}: is packed with {kind}, which is not read: unpack it"
+            )
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise UnreadableFileError(f"{path}: is UTF-16 text; UTF-8 is needed")
+    return raw
+
+
+def _only_member(path: Path, archive: zipfile.ZipFile) -> IO[bytes]:
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    if len(members) != 1:
+        raise UnreadableFileError(
+            f"{path}: a zip of one file is read; this one holds {len(members)}"
+        )
+    if members[0].flag_bits & 1:
+        raise UnreadableFileError(f"{path}: is encrypted")
+    return archive.open(members[0])
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any] | ValueError]]:
+    """Yields each line's number, from 1, and its object or what is wrong with the line.
+
+    Blank lines are passed over.
+
+    Raises:
+        UnreadableFileError: If the file cannot be unpacked.
+        OSError: If it cannot be opened.
+    """
+    with unpacking(path) as lines:
+        for number, line in enumerate(lines, start=1):
+            if number == 1:
+                line = line.removeprefix(_BOM)
+            if line.strip():
+                yield number, _object(line)
+
+
+def _object(line: bytes) -> dict[str, Any] | ValueError:
+    try:
+        value = decoded_json(line)
+    except ValueError as error:
+        return ValueError(f"not a line of JSON: {error}")
+    if not isinstance(value, dict):
+        return ValueError(f"a JSON object is needed, got {type(value).__name__}")
+    return value
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        UnreadableFileError: If it is none, or cannot be unpacked.
+        OSError: If it cannot be opened.
+    """
+    with unpacking(path) as file:
+        content = file.read()
+    try:
+        return decoded_json(content)
+    except ValueError as error:
+        raise UnreadableFileError(f"{path}: not JSON: {error}") from error
+
+
+def decoded_json(text: bytes | str) -> Any:
+    """Returns the value of a JSON text.
+
+    Raises:
+        ValueError: If it is not JSON, nested too deeply, or has an object with a key twice, of
+            which one would win unseen.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_without_repetition)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key {duplicate(names)!r} occurs twice")
+    return fields
+
+
+def duplicate(names: list[str]) -> str | None:
+    """Returns the first name that occurs again; None if all differ."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
