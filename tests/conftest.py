@@ -1,7 +1,10 @@
 """Fixtures that several test packages share."""
 
 import os
+from functools import partialmethod
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -29,3 +32,28 @@ def shared_dir() -> Path:
     if not path.is_dir():
         pytest.skip(f"no shared data: {path} is not a folder (set EDGECLOUD_SHARED to name it)")
     return path
+
+
+@pytest.fixture
+def learning_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the algorithms of Stable-Baselines3 learn only long enough to see that they can."""
+    from sb3_contrib import MaskablePPO
+    from stable_baselines3 import A2C, DQN, PPO, SAC
+
+    for algorithm in (A2C, MaskablePPO, PPO):
+        build = partialmethod(_build_briefly, algorithm.__init__)
+        monkeypatch.setattr(algorithm, "__init__", build)
+    for algorithm in (A2C, DQN, MaskablePPO, PPO, SAC):
+        learn = partialmethod(_learn_briefly, algorithm.learn)
+        monkeypatch.setattr(algorithm, "learn", learn)
+
+
+def _build_briefly(model: Any, build: Any, *given: Any, **options: Any) -> None:
+    env = given[1] if len(given) > 1 else options.get("env")
+    brief = {"n_steps": 8, "batch_size": 8 * getattr(env, "num_envs", 1), "n_epochs": 1}
+    known = signature(build).parameters
+    build(model, *given, **options | {key: brief[key] for key in brief if key in known})
+
+
+def _learn_briefly(model: Any, learn: Any, steps: int, *given: Any, **options: Any) -> Any:
+    return learn(model, min(steps, 128), *given, **options)

@@ -11,17 +11,12 @@ import sys
 import textwrap
 import tomllib
 from collections.abc import Callable, Iterator
-from functools import partialmethod
-from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import pytest
-import sb3_contrib
-import stable_baselines3
 import typer
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from agents import AGENT_NAMES
 from agents.cli.app import make_app
@@ -31,7 +26,6 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^( *)```(.*)\n((?:.*\n)*?)\1```$", re.MULTILINE)
 SHELL = ("bash", "console", "sh", "shell")
-ALGORITHMS = ("A2C", "DDPG", "DQN", "MaskablePPO", "PPO", "SAC", "TD3")
 EDGECLOUD: Any = typer.main.get_command(make_app())
 
 
@@ -63,35 +57,7 @@ def code(path: Path) -> list[Block]:
     return [b for b in blocks(path, "python", "py", "pycon") if "no-run" not in b.words]
 
 
-@pytest.fixture
-def briefly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets algorithms learn for no longer than it takes to see that they can."""
-    for name in ALGORITHMS:
-        algorithm = getattr(stable_baselines3, name, None) or getattr(sb3_contrib, name)
-        build, learn = algorithm.__init__, algorithm.learn
-        brief = {"n_steps": 8, "n_epochs": 1, "batch_size": 8}
-        if issubclass(algorithm, OnPolicyAlgorithm):
-            brief = {
-                key: value for key, value in brief.items() if key in signature(build).parameters
-            }
-            monkeypatch.setattr(algorithm, "__init__", partialmethod(build_briefly, build, brief))
-        monkeypatch.setattr(algorithm, "learn", partialmethod(learn_briefly, learn))
-
-
-def build_briefly(
-    model: Any, build: Any, brief: dict[str, int], *given: Any, **options: Any
-) -> None:
-    lanes = getattr(given[1] if len(given) > 1 else options.get("env"), "num_envs", 1)
-    if "batch_size" in brief:
-        brief = {**brief, "batch_size": brief["batch_size"] * lanes}
-    build(model, *given, **{**options, **brief})
-
-
-def learn_briefly(model: Any, learn: Any, steps: int, *given: Any, **options: Any) -> Any:
-    return learn(model, min(steps, 128), *given, **options)
-
-
-@pytest.mark.usefixtures("briefly")
+@pytest.mark.usefixtures("learning_briefly")
 @those_with(code)
 def test_code(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("page")
