@@ -8,15 +8,29 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-PACKAGES = ("edgecloud_gym", "agents", "data_tools")
-# What `import edgecloud_gym` must not pay for.
-HEAVY = ("torch", "transformers", "datasets", "matplotlib", "typer", "rich", "pygame", "pandas")
+# The parts of each package, on floors: a part imports those of lower floors alone.
+FLOORS = {
+    "edgecloud_gym": (
+        "sb3 | wrappers | envs | render | results | simulator | config | nodes"
+        " | arrivals dataset engines | checks files"
+    ),
+    "agents": (
+        "cli | report | experiments | registry | schedulers policies | prediction"
+        " | base | checkpoint statistics"
+    ),
+    "data_tools": (
+        "cli | bundling describing | profiling calibration | backends prompts"
+        " | hub machine progress"
+    ),
+}
+PACKAGES = tuple(FLOORS)
 # What the environment must do without altogether; its adapters to a library may import that one.
 FORBIDDEN = {"agents", "data_tools", "torch", "transformers", "datasets", "matplotlib", "typer"}
 
@@ -26,34 +40,96 @@ def project(repository: Path) -> dict[str, Any]:
     return tomllib.loads((repository / "pyproject.toml").read_text())
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Top-level names of all modules that a file imports, wherever in it."""
-    for node in ast.walk(ast.parse(path.read_text())):
+@pytest.fixture(scope="module")
+def modules(repository: Path) -> dict[str, Path]:
+    """All modules of the three packages by name; a package goes by the name of its folder."""
+    paths = [path for package in PACKAGES for path in (repository / package).rglob("*.py")]
+    names = [".".join(path.relative_to(repository).with_suffix("").parts) for path in paths]
+    return {n.removesuffix(".__init__"): p for n, p in zip(names, paths, strict=True)}
+
+
+def imports(path: Path, modules: dict[str, Path], at_once: bool = False) -> Iterator[str]:
+    """Names of the modules that a file imports, wherever in it or only when it is imported."""
+    pending: list[ast.AST] = [ast.parse(path.read_text())]
+    while pending:
+        node = pending.pop()
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module.split(".")[0]
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, f"{path}: relative import"
+            for name in (f"{node.module}.{alias.name}" for alias in node.names):
+                yield name if name in modules else node.module
+        elif not (at_once and is_later(node)):
+            pending += ast.iter_child_nodes(node)
 
 
-def test_the_environment_needs_no_other_layer(repository: Path) -> None:
-    for path in (repository / "edgecloud_gym").rglob("*.py"):
-        assert not FORBIDDEN & set(imports(path)), path
+def is_later(node: ast.AST) -> bool:
+    """Whether what a statement holds does not run when its module is imported."""
+    if isinstance(node, ast.If):
+        return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    return isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
 
 
-def test_only_the_command_line_joins_agents_and_data_tools(repository: Path) -> None:
-    for path in (repository / "data_tools").rglob("*.py"):
-        assert "agents" not in imports(path), path
-    for path in (repository / "agents").rglob("*.py"):
-        in_cli = (repository / "agents" / "cli") in path.parents
-        assert in_cli or "data_tools" not in imports(path), path
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_run_one_way(package: str, modules: dict[str, Path]) -> None:
+    floors = [floor.split() for floor in reversed(FLOORS[package].split("|"))]
+    height = {part: i for i, floor in enumerate(floors) for part in floor}
+    for name, path in modules.items():
+        if name.split(".")[0] != package or name == package:  # its face shows what it likes
+            continue
+        part = name.split(".")[1]
+        assert part in height, f"{part} has no floor yet"
+        for other in imports(path, modules):
+            assert other != package, f"{name} imports the face of its own package"
+            if other.split(".")[0] == package and other.split(".")[1] != part:
+                assert height[other.split(".")[1]] < height[part], f"{name} imports {other}"
 
 
-def test_import_is_light() -> None:
-    code = f"import sys, edgecloud_gym; print([m for m in {HEAVY!r} if m in sys.modules])"
+def test_nothing_imports_in_a_circle(modules: dict[str, Path]) -> None:
+    graph = {name: {*imports(path, modules, at_once=True)} for name, path in modules.items()}
+    TopologicalSorter(graph).prepare()  # a `CycleError` lists the circle
+
+
+def test_the_environment_needs_no_other_layer(modules: dict[str, Path]) -> None:
+    for name, path in modules.items():
+        if name.split(".")[0] == "edgecloud_gym":
+            assert not FORBIDDEN & {other.split(".")[0] for other in imports(path, modules)}, name
+
+
+def test_only_the_command_line_joins_agents_and_data_tools(modules: dict[str, Path]) -> None:
+    for name, path in modules.items():
+        used = {other.split(".")[0] for other in imports(path, modules)}
+        assert not (name.split(".")[0] == "data_tools" and "agents" in used), name
+        in_cli = name.split(".")[:2] == ["agents", "cli"]
+        assert in_cli or not (name.split(".")[0] == "agents" and "data_tools" in used), name
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("edgecloud_gym", "numba pandas pyarrow scipy"),
+        ("agents", "numba"),
+        ("data_tools.cli.app", "numba"),
+    ],
+)
+def test_importing_is_light(module: str, heavy: str) -> None:
+    heavy += " torch transformers datasets stable_baselines3 sb3_contrib matplotlib pygame"
+    code = f"import sys, {module}; print(*(m for m in {heavy.split()} if m in sys.modules))"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert result.stdout.strip() == "[]"
+    assert result.stdout.split() == []
+
+
+def test_git_ignores_no_source(repository: Path) -> None:
+    """A pattern for results in .gitignore once took a package named `results` with it."""
+    if not (repository / ".git").exists() or not shutil.which("git"):
+        pytest.skip("no git checkout")
+    options = ["--others", "--ignored", "--exclude-standard", "--", *PACKAGES, "docs", "tests"]
+    listed = subprocess.run(
+        ["git", "ls-files", *options], cwd=repository, capture_output=True, text=True, check=True
+    )
+    assert [path for path in listed.stdout.splitlines() if "__pycache__" not in path] == []
 
 
 def test_every_dependency_is_locked(repository: Path, project: dict[str, Any]) -> None:
