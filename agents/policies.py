@@ -25,7 +25,11 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
+from edgecloud_gym.simulator.legality import NODES, legal_pairs
+from edgecloud_gym.simulator.observation import CANDIDATES
+
 _PER_CANDIDATE: Final = ("candidates", "embeddings", "assigned")
+_PRESENT: Final = CANDIDATES.positions.present
 _ILLEGAL: Final = -1e8  # a finite score, so that entropies stay finite
 
 
@@ -33,8 +37,8 @@ class CandidateExtractor(BaseFeaturesExtractor):
     """Encodes each candidate, and the system with the mean of its candidates.
 
     Features are flat: the codes of the M candidates (``width`` each), that of the system
-    (``width``) and, of a `SequentialAssignment`, which assignments are legal (2 per candidate, 1 or
-    0). Codes of empty rows are 0.
+    (``width``) and, of a `SequentialAssignment`, which assignments are legal (one per candidate and
+    node, 1 or 0). Codes of empty rows are 0.
     """
 
     def __init__(
@@ -55,7 +59,7 @@ class CandidateExtractor(BaseFeaturesExtractor):
         shapes = {name: space.shape or () for name, space in observation_space.items()}
         self.candidates = shapes["candidates"][0]
         self._sequential = "assigned" in shapes
-        flags = 2 * self.candidates if self._sequential else 0
+        flags = NODES * self.candidates if self._sequential else 0
         super().__init__(observation_space, (self.candidates + 1) * width + flags)
         if ("prompt_ids" in shapes) != (table is not None):
             raise ValueError('table: needed with observe="id", and only then')
@@ -77,16 +81,15 @@ class CandidateExtractor(BaseFeaturesExtractor):
         parts = [observations[name] for name in self._rows]
         if self.table is not None:
             parts.append(self.table[observations["prompt_ids"].long()])
-        here = observations["candidates"][:, :, :1]
+        here = observations["candidates"][:, :, _PRESENT : _PRESENT + 1]
         codes = self.row_net(torch.cat(parts, dim=2)) * here
         mean = codes.sum(dim=1) / here.sum(dim=1).clamp(min=1.0)
         flat = [observations[name].flatten(1) for name in self._system]
         system = self.system_net(torch.cat([*flat, mean], dim=1))
         features = [codes.flatten(1), system]
         if self._sequential:
-            open_rows = here - observations["assigned"].sum(dim=2, keepdim=True)
-            legal = open_rows * (observations["remaining"] > 0).unsqueeze(1)
-            features.append(legal.flatten(1))
+            unassigned = here.squeeze(2) - observations["assigned"].sum(dim=2)
+            features.append(legal_pairs(unassigned, observations["remaining"]).flatten(1))
         return torch.cat(features, dim=1)
 
 
@@ -154,8 +157,8 @@ class _ValueHead(nn.Module):
 
 def _scores_per_candidate(action_space: spaces.Space[Any], candidates: int) -> tuple[int, int]:
     """Returns how many scores an action takes per candidate, and besides."""
-    if isinstance(action_space, spaces.Discrete) and action_space.n == 2 * candidates + 1:
-        return 2, 1  # SequentialAssignment
+    if isinstance(action_space, spaces.Discrete) and action_space.n == NODES * candidates + 1:
+        return NODES, 1  # SequentialAssignment
     if isinstance(action_space, spaces.MultiDiscrete) and len(action_space.nvec) == candidates:
         return int(action_space.nvec[0]), 0
     if isinstance(action_space, spaces.Box) and action_space.shape == (candidates,):

@@ -9,8 +9,7 @@ import numpy as np
 
 from agents import Agent, run_experiment
 from agents.statistics import compare
-
-WAIT, EDGE, CLOUD = 0, 1, 2
+from edgecloud_gym.nodes import TO_CLOUD, TO_EDGE, WAIT
 
 
 class Remember(Agent):
@@ -28,23 +27,22 @@ class Remember(Agent):
 
     def act(self, observation, info, explore=True):
         """Chooses a node, or to wait, for each of the M candidates."""
-        del explore  # unknown prompts are tried first in any case
+        del info, explore  # unknown prompts are tried first in any case
         config = self.env.config
         rows = observation["prompt_ids"]  # -1 where there is no candidate
         times = np.where(rows >= 0, self.times[rows], np.inf)
         quickest_first = np.argsort(times, kind="stable")[: (rows >= 0).sum()]
 
+        edge_room, cloud_room = self.env.room()  # requests that each node takes now
+        batch = min(edge_room, config.edge_batch_capacity)
         action = np.full(len(rows), WAIT)
-        edge_is_free = info["action_mask"][:, EDGE].any()
-        batch = config.edge_batch_capacity if edge_is_free else 0
-        free_cloud_slots = int((observation["cloud"][:, 0] == 0).sum())
-        action[quickest_first[:batch]] = EDGE
-        action[quickest_first[batch : batch + free_cloud_slots]] = CLOUD
+        action[quickest_first[:batch]] = TO_EDGE
+        action[quickest_first[batch : batch + cloud_room]] = TO_CLOUD
         return action
 
     def observe(self, completions):
         """Takes note of what has finished since the last step."""
-        self.times[completions["row"]] = completions["base_time"]
+        self.times[completions["row"]] = completions["base_latency"]
         return False  # nothing to rank anew: the queue is in order of arrival
 
 

@@ -59,7 +59,7 @@ def describe(value: Any) -> Any:
 
 @cache
 def _described_dataset(dataset: RequestDataset) -> dict[str, Any]:
-    arrays = ("latency", "embeddings", "prompt_tokens", "response_tokens", "slowdown")
+    arrays = ("base_latency", "embeddings", "prompt_tokens", "response_tokens", "slowdown")
     content = {name: describe(getattr(dataset, name)) for name in arrays}
     prompts = "" if dataset.prompts is None else "\0".join(dataset.prompts)
     text = json.dumps([content, content_digest(prompts.encode())])

@@ -44,7 +44,7 @@ class OracleSJF(FCFS):
 
     def priority(self) -> Priority:
         """Orders the queue by the true single-request inference time."""
-        return self.env.dataset.latency
+        return self.env.dataset.base_latency
 
 
 class EdgeOnly(Scheduler):

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from agents.base import Info, Observation
 from agents.schedulers.plan import Plan
 from agents.schedulers.scheduler import Scheduler
+from edgecloud_gym.checks import check_integer, check_number
 from edgecloud_gym.config import CONTINUOUS, SystemConfig
-from edgecloud_gym.results.records import CLOUD_NODE, EDGE_NODE
+from edgecloud_gym.nodes import CLOUD_NODE, EDGE_NODE
 
 
 class HistoricalLRT(Scheduler):
@@ -36,10 +37,8 @@ class HistoricalLRT(Scheduler):
 
     def __init__(self, memory: int = 100, initial: float = 0.001) -> None:
         super().__init__()
-        if memory < 1:
-            raise ValueError(f"memory={memory!r}: must be at least 1")
-        self.memory = memory
-        self.initial = initial
+        self.memory = check_integer("memory", memory, least=1)
+        self.initial = check_number("initial", initial, least=0)
 
     def reset(self, env: gym.Env[Any, Any], seed: int) -> None:
         """Prepares for an episode, forgetting the times seen.
@@ -65,7 +64,7 @@ class HistoricalLRT(Scheduler):
 
     def act(self, observation: Observation, info: Info, explore: bool = True) -> NDArray[np.int64]:
         """Scores who has come into view, then decides as any scheduler."""
-        self._score_arrivals(observation, info)
+        self._score_arrivals()
         action = super().act(observation, info, explore)
         self._scores = [s for s, node in zip(self._scores, action, strict=False) if node == 0]
         return action
@@ -81,12 +80,9 @@ class HistoricalLRT(Scheduler):
         self._edge.start(info["time"], len(batch))
         self._cloud.start(info["time"], len(rest))
 
-    def _score_arrivals(self, observation: Observation, info: Info) -> None:
+    def _score_arrivals(self) -> None:
         """Replays what finished and who arrived since the last decision, in order of time."""
-        shown = min(info["queue_length"], self.env.config.candidate_pool_size)
-        scale = self.env.simulator.workload.mean_latency
-        waited = unsquash(observation["candidates"][len(self._scores) : shown, 1], scale)
-        for arrival in (info["time"] - waited).tolist():
+        for arrival in self.env.candidates()["arrival"][len(self._scores) :].tolist():
             self._read_completions(arrival)
             edge = self._edge.response_time(arrival)
             cloud = self._cloud.response_time(arrival) + self.env.config.network_rtt
@@ -137,10 +133,3 @@ class _NodeHistory:
             return average
         earliest = min(self._running) + average + self._rtt
         return max(0.0, earliest - now) + average
-
-
-def unsquash(values: NDArray[np.float32], scale: float) -> NDArray[np.float64]:
-    """Undoes the observation's x / (x + scale): [0, 1) to [0, inf)."""
-    shares = values.astype(np.float64)
-    result: NDArray[np.float64] = scale * shares / (1.0 - shares)
-    return result

@@ -15,9 +15,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from agents.base import Agent, Info, Observation
 from edgecloud_gym.config import Priority
-from edgecloud_gym.envs.spaces import observation_space
+from edgecloud_gym.envs.spaces import action_space, observation_space
 from edgecloud_gym.files import replacing
-from edgecloud_gym.wrappers.assignment import Draft, assign_lowest, extended_space
+from edgecloud_gym.simulator.legality import NODES, assign_lowest
+from edgecloud_gym.wrappers.assignment import SequentialDecision, extended_space
 
 _ALGORITHMS: Final[dict[str, type[BaseAlgorithm]]] = {
     "MaskablePPO": sb3_contrib.MaskablePPO,
@@ -93,13 +94,13 @@ class SB3Agent(Agent):
         """
         super().reset(env, seed)
         config = self.env.config
-        self._draft = Draft(config, lanes=1, allow_stop=self.allow_stop)
+        self._decision = SequentialDecision(self.env.simulator, self.allow_stop)
         m = config.candidate_pool_size
         observed = observation_space(self.env.simulator.layout)
         forms: tuple[tuple[spaces.Space[Any], spaces.Dict], ...] = (
-            (spaces.Discrete(2 * m + 1), extended_space(observed, config)),
+            (spaces.Discrete(NODES * m + 1), extended_space(observed, config)),
             (spaces.Box(-1.0, 1.0, (m,), np.float32), observed),
-            (spaces.MultiDiscrete([3] * m), observed),
+            (action_space(m), observed),
         )
         if (self._model.action_space, self._model.observation_space) not in forms:
             raise ValueError(
@@ -113,30 +114,28 @@ class SB3Agent(Agent):
     def act(self, observation: Observation, info: Info, explore: bool = True) -> NDArray[np.int64]:
         """Decides as the model does; see `Agent.act`."""
         del explore
-        lane = {name: part[np.newaxis] for name, part in observation.items()}
+        lane = _as_lane(observation)
         space = self._model.action_space
         if isinstance(space, spaces.Discrete):
             return self._act_sequentially(lane)
         if isinstance(space, spaces.Box):
             simulator = self.env.simulator
-            masks, free = simulator.action_masks(), simulator.free_capacity()
-            return np.asarray(assign_lowest(self._predict(lane), masks, *free)[0])
+            scores = self._predict(lane)
+            return np.asarray(assign_lowest(scores, simulator.present, simulator.room)[0])
         masks = info["action_mask"][np.newaxis].astype(np.bool_)
         return np.asarray(self._predict(lane, masks)[0], np.int64)
 
     def _act_sequentially(self, lane: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
         """Makes one choice after the other, as `SequentialAssignment` would offer them."""
-        draft = self._draft
-        draft.begin(np.ones(1, np.bool_), lane, over=np.zeros(1, np.bool_))
+        decision = self._decision
+        decision.start(self.env.simulator)
         ended = False
         while not ended:
-            choice = self._predict({**lane, **draft.progress()}, draft.legal())
-            ended = bool(draft.choose(np.asarray(choice, np.int64))[0][0])
-            # Its last feature is the time since the last step: between choices none passes.
-            system = lane["system"].copy()
-            system[:, -1] = 0.0
-            lane["system"] = system
-        return np.array(draft.picks[0])
+            choice = self._predict({**lane, **decision.progress()}, decision.choice_masks())
+            ended = bool(decision.choose(np.asarray(choice, np.int64))[0][0])
+            # As the wrapper shows it between choices: no time has passed since the last one.
+            lane = _as_lane(self.env.hold()[0])
+        return np.array(decision.picks[0])
 
     def _predict(
         self, lane: dict[str, NDArray[Any]], masks: NDArray[np.bool_] | None = None
@@ -144,6 +143,10 @@ class SB3Agent(Agent):
         options: dict[str, Any] = {"action_masks": masks} if self.algorithm == "MaskablePPO" else {}
         action, _ = self._model.predict(lane, deterministic=True, **options)
         return np.asarray(action)
+
+
+def _as_lane(observation: Observation) -> dict[str, NDArray[Any]]:
+    return {name: part[np.newaxis] for name, part in observation.items()}
 
 
 def _shapes(space: spaces.Space[Any]) -> str:

@@ -10,29 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Agent, Info, Observation
-from agents.schedulers.plan import EventCalls, Plan
+from agents.schedulers.plan import CallBudget, Plan
 
 
 class Scheduler(Agent):
-    """Base of the agents that the reference would call once per event; they define `decide`."""
+    """Base of the agents that the paper's simulators call once per event; they define `decide`."""
 
     def reset(self, env: gym.Env[Any, Any], seed: int) -> None:
         """Prepares for an episode; see `Agent.reset`."""
         super().reset(env, seed)
-        self._calls = EventCalls(self.env.config)
+        self._calls = CallBudget()
         self._rng = np.random.default_rng(seed)
 
     def act(self, observation: Observation, info: Info, explore: bool = True) -> NDArray[np.int64]:
         """Decides once per event, and waits at further decisions of the same moment."""
-        plan = Plan(observation, info, self.env.config)
-        if self._calls.is_call(observation, info):
+        plan = Plan(self.env.simulator)
+        if self._calls.take(info):
             self.decide(plan, observation, info, explore)
         return plan.action
-
-    def observe(self, completions: NDArray[np.void]) -> bool:
-        """Takes note of what finished; see `Agent.observe`."""
-        self._calls.observe(completions)
-        return False
 
     @abstractmethod
     def decide(self, plan: Plan, observation: Observation, info: Info, explore: bool) -> None:

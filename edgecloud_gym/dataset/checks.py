@@ -15,12 +15,12 @@ def read_only(array: NDArray[Scalar]) -> NDArray[Scalar]:
     return array
 
 
-def check_latency(values: ArrayLike) -> NDArray[np.float64]:
+def check_base_latency(values: ArrayLike) -> NDArray[np.float64]:
     """(n,) float64 with n >= 1; finite and above 0 s."""
-    latency: NDArray[np.float64] = _array("latency", values, np.float64, ndim=1)
+    latency: NDArray[np.float64] = _array("base_latency", values, np.float64, ndim=1)
     if len(latency) == 0:
-        raise ValueError("latency must hold at least one request, got none")
-    _require("latency", latency, np.isfinite(latency) & (latency > 0), "finite and above 0 s")
+        raise ValueError("base_latency must hold at least one request, got none")
+    _require("base_latency", latency, np.isfinite(latency) & (latency > 0), "finite and above 0 s")
     return latency
 
 

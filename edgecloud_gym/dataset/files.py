@@ -38,7 +38,7 @@ class Columns:
     """The usable rows of a request file, column by column, all of one length."""
 
     prompts: list[str]
-    latency: list[float]  # s
+    base_latency: list[float]  # s
     prompt_tokens: list[int] | None
     response_tokens: list[int] | None
     skipped: int
@@ -140,7 +140,7 @@ def read_columns(path: Path, on_error: OnError) -> Columns:
     columns = {key: [row[key] for row in rows] for key in keys}
     return Columns(
         prompts=columns["request_text"],
-        latency=columns["inference_time"],
+        base_latency=columns["inference_time"],
         prompt_tokens=columns.get("input_token_count"),
         response_tokens=columns.get("output_token_count"),
         skipped=len(left_out),

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgecloud_gym.dataset.checks import (
+    check_base_latency,
     check_counts,
     check_embeddings,
-    check_latency,
     check_prompts,
     check_slowdown,
     read_only,
@@ -41,7 +41,8 @@ class RequestDataset:
     """Measured requests, one per row. Immutable: its arrays are read-only copies.
 
     Attributes:
-        latency: (n,) float64, s. Inference time of the request alone on the edge; finite, above 0.
+        base_latency: (n,) float64, s. Inference time of the request alone on the edge; finite,
+            above 0.
         embeddings: (n, d) float32, the prompt embeddings, or None.
         prompts: The n prompts, or None.
         prompt_tokens: (n,) int32, or None.
@@ -54,14 +55,14 @@ class RequestDataset:
     Raises:
         ValueError: If an array has another shape, length or range than stated above.
 
-    >>> data = RequestDataset.from_arrays(latency=[0.5, 2.0], prompts=["Say yes.", "Tell a story."])
+    >>> data = RequestDataset.from_arrays([0.5, 2.0], prompts=["Say yes.", "Tell a story."])
     >>> data
     RequestDataset('arrays', 2 requests, 0.500 to 2.000 s)
-    >>> data.latency
+    >>> data.base_latency
     array([0.5, 2. ])
     """
 
-    latency: NDArray[np.float64]
+    base_latency: NDArray[np.float64]
     embeddings: NDArray[np.float32] | None = None
     prompts: tuple[str, ...] | None = None
     prompt_tokens: NDArray[np.int32] | None = None
@@ -72,10 +73,10 @@ class RequestDataset:
     _tables: dict[int | None, NDArray[np.float32]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        latency = check_latency(self.latency)
-        n = len(latency)
+        base_latency = check_base_latency(self.base_latency)
+        n = len(base_latency)
         checked = {
-            "latency": latency,
+            "base_latency": base_latency,
             "embeddings": check_embeddings(self.embeddings, n),
             "prompts": check_prompts(self.prompts, n),
             "prompt_tokens": check_counts("prompt_tokens", self.prompt_tokens, n),
@@ -88,17 +89,27 @@ class RequestDataset:
     @classmethod
     def from_arrays(
         cls,
-        latency: ArrayLike,
+        base_latency: ArrayLike | None = None,
         embeddings: ArrayLike | None = None,
         prompts: Sequence[str] | None = None,
         prompt_tokens: ArrayLike | None = None,
         response_tokens: ArrayLike | None = None,
         slowdown: ArrayLike | None = None,
         name: str = "arrays",
+        *,
+        latency: ArrayLike | None = None,
     ) -> Self:
-        """Make a dataset of anything array-like; the arguments are the attributes of the class."""
+        """Make a dataset of anything array-like; the arguments are the attributes of the class.
+
+        ``latency`` is the name that ``base_latency`` had at first.
+
+        Raises:
+            TypeError: If not exactly one of the two is given.
+        """
+        if (base_latency is None) == (latency is None):
+            raise TypeError("from_arrays() needs base_latency (s), and takes it once")
         arrays: dict[str, Any] = {
-            "latency": latency,
+            "base_latency": base_latency if latency is None else latency,
             "embeddings": embeddings,
             "prompts": prompts,
             "prompt_tokens": prompt_tokens,
@@ -107,11 +118,16 @@ class RequestDataset:
         }
         return cls(**arrays, name=name)
 
+    @property
+    def latency(self) -> NDArray[np.float64]:
+        """The name that `base_latency` had at first."""
+        return self.base_latency
+
     def __len__(self) -> int:
-        return len(self.latency)
+        return len(self.base_latency)
 
     def __repr__(self) -> str:
-        times = f"{self.latency.min():.3f} to {self.latency.max():.3f} s"
+        times = f"{self.base_latency.min():.3f} to {self.base_latency.max():.3f} s"
         return f"RequestDataset({self.name!r}, {len(self)} requests, {times})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -254,7 +270,7 @@ def _load(
     prompts = tuple(columns.prompts)
     given = source.embeddings if embeddings is None else embeddings
     arrays: dict[str, Any] = {
-        "latency": columns.latency,
+        "base_latency": columns.base_latency,
         "embeddings": None if given is None else _embeddings_for(prompts, given),
         "prompt_tokens": columns.prompt_tokens,
         "response_tokens": columns.response_tokens,

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from edgecloud_gym.config import Priority, SystemConfig
 from edgecloud_gym.dataset import RequestDataset
-from edgecloud_gym.envs.spaces import observation_space
+from edgecloud_gym.envs.spaces import action_space, observation_space
+from edgecloud_gym.nodes import NODE_NAMES
 from edgecloud_gym.results import records
 from edgecloud_gym.results.snapshot import snapshot
 from edgecloud_gym.simulator.compiled.events import (
@@ -26,7 +27,7 @@ from edgecloud_gym.simulator.compiled.events import (
     STEP,
 )
 from edgecloud_gym.simulator.simulator import Output, Simulator
-from edgecloud_gym.simulator.state import STEP_DTYPE
+from edgecloud_gym.simulator.state import OUTCOME_FIELDS, info_fields
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,17 +38,6 @@ Observation = dict[str, NDArray[np.generic]]
 
 RENDER_MODES: Final = ("human", "rgb_array", "ansi")
 RENDER_FPS: Final = 15
-
-
-def info_keys(config: SystemConfig) -> tuple[str, ...]:
-    """Returns the keys of ``info`` but the mask, in the order of `STEP_DTYPE`.
-
-    The ``makespan`` term tells how long a running request will take, and is shown only where the
-    reward asks for it.
-    """
-    names = STEP_DTYPE.names or ()
-    last = names.index("makespan")
-    return names[: last + 1] if config.reward_weights["makespan"] else names[:last]
 
 
 def checked_actions(actions: object, shape: tuple[int, ...]) -> NDArray[np.int64]:
@@ -63,8 +53,9 @@ def checked_actions(actions: object, shape: tuple[int, ...]) -> NDArray[np.int64
     if array.shape != shape:
         raise ValueError(f"action has shape {array.shape}: must be {shape}")
     array = np.ascontiguousarray(array, np.int64)
-    if array.view(np.uint64).max() > 2:  # seen as unsigned, negative values are large
-        raise ValueError(f"action={array!r}: values must be 0 (wait), 1 (edge) or 2 (cloud)")
+    if array.view(np.uint64).max() > len(NODE_NAMES):  # as unsigned, negative values are large
+        *others, last = (f"{n} ({name})" for n, name in enumerate(("wait", *NODE_NAMES)))
+        raise ValueError(f"action={array!r}: values must be {', '.join(others)} or {last}")
     return array
 
 
@@ -94,19 +85,25 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         self.render_mode = render_mode
         self.config = SystemConfig.from_settings(settings, self.defaults)
         self._simulator = Simulator(self.config, lanes=1)
-        self._info_keys = info_keys(self.config)
+        self._info_fields = list(info_fields(self.config))
         self._action_shape = (self.config.candidate_pool_size,)
-        self.action_space = spaces.MultiDiscrete([3] * self.config.candidate_pool_size)
+        self.action_space = action_space(self.config.candidate_pool_size)
         space: spaces.Space[Any] = observation_space(self._simulator.layout)
         self.observation_space = space
-        self._step = self._simulator.state.steps[0]
+        self._bind_step()
         self._running = False
         self._renderer: Renderer | None = None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # A copy (tree search copies environments) must read its own lane, not the original's.
         self.__dict__.update(state)
-        self._step = self._simulator.state.steps[0]
+        self._bind_step()
+
+    def _bind_step(self) -> None:
+        """Looks at what a step yields: what `info` tells, and how the step ended."""
+        steps = self._simulator.state.steps
+        self._told = steps[self._info_fields][0]
+        self._outcome = steps[list(OUTCOME_FIELDS)][0]
 
     @property
     def dataset(self) -> RequestDataset:
@@ -138,7 +135,7 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         output = self._run(START)
         if self.render_mode == "human":
             self.render()
-        return self._observation(output), self._info(output, self._step.item())
+        return self._observation(output), self._info(output)
 
     def step(
         self, action: NDArray[np.int64]
@@ -160,13 +157,11 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
             raise ResetNeeded("the episode has ended or not begun: call reset() before step()")
         actions = checked_actions(action, self._action_shape)
         output = self._run(STEP, actions[np.newaxis])
-        values = self._step.item()
-        reward, terminated, truncated = values[-3:]
+        reward, terminated, truncated = self._outcome.item()
         self._running = not (terminated or truncated)
         if self.render_mode == "human":
             self.render()
-        info = self._info(output, values)
-        return self._observation(output), reward, terminated, truncated, info
+        return self._observation(output), reward, terminated, truncated, self._info(output)
 
     def hold(self) -> tuple[Observation, dict[str, Any]]:
         """Takes a step in which nothing happens and no time passes; its reward would be 0.
@@ -182,12 +177,12 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         if not self._running:
             raise ResetNeeded("the episode has ended or not begun: call reset() before hold()")
         output = self._run(HOLD | OBSERVE)
-        return self._observation(output), self._info(output, self._step.item())
+        return self._observation(output), self._info(output)
 
     def _run(self, stage: int, actions: NDArray[np.int64] | None = None) -> Output:
         simulator = self._simulator
         output = simulator.output()
-        if simulator.by_callable and stage & ADVANCE:
+        if simulator.has_scorer and stage & ADVANCE:
             # Arrivals must be scored before they can be ranked and shown.
             simulator.run(stage & (APPLY | ADVANCE), output, actions)
             simulator.score_arrivals(0)
@@ -199,15 +194,14 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
     def _observation(self, output: Output) -> Observation:
         return self._simulator.layout.one(output.floats, output.ids)
 
-    def _info(self, output: Output, values: tuple[Any, ...]) -> dict[str, Any]:
-        info = dict(zip(self._info_keys, values, strict=False))
+    def _info(self, output: Output) -> dict[str, Any]:
+        info = dict(zip(self._info_fields, self._told.item(), strict=True))
         info["action_mask"] = output.masks[0]
         return info
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Returns which choices are possible now, bool (M, 3): wait, edge, cloud."""
-        masks: NDArray[np.bool_] = self._simulator.action_masks()[0]
-        return masks
+        return np.asarray(self._simulator.action_masks()[0])
 
     def set_priority(self, priority: Priority) -> None:
         """Orders the waiting queue by ``priority`` from the next `reset` on.
@@ -230,15 +224,22 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         Raises:
             RuntimeError: If ``priority`` is not a callable.
         """
-        if not self._simulator.by_callable:
+        if not self._simulator.has_scorer:
             raise RuntimeError("reprioritize() needs priority to be a callable")
         self._simulator.rescore_waiting(0)
         output = self._run(REORDER | OBSERVE)
-        return self._observation(output), self._info(output, self._step.item())
+        return self._observation(output), self._info(output)
 
-    def candidate_requests(self) -> NDArray[np.int64]:
-        """Returns which requests the candidates are, by id, in the observation's order (n,)."""
-        return records.candidate_requests(self._simulator, 0)
+    def candidates(self) -> NDArray[np.void]:
+        """Returns who the candidates are, in the observation's order; see `records.candidates`."""
+        return records.candidates(self._simulator, 0)
+
+    def room(self) -> tuple[int, ...]:
+        """Returns how many requests each node takes now, the edge first.
+
+        A busy batch slot takes none, a free one its full capacity.
+        """
+        return tuple(self._simulator.room[0].tolist())
 
     def completions(self) -> NDArray[np.void]:
         """Returns what finished since the last step; see `records.completions`."""

@@ -29,9 +29,9 @@ class ContinuousBatchingEnv(EdgeCloudEnv):
     idle take the remaining candidates in their order, the edge's first.
 
     ## Observation Space
-    The keys of ``EdgeCloud-Static-v0``; of ``edge``, (``edge_concurrency``, 4), the features are
-    busy, fill (1 if busy), time since start, and attained service: how long the work done so far
-    would have taken alone.
+    The keys of ``EdgeCloud-Static-v0``. The features of ``edge``, (``edge_concurrency``, 4), are
+    busy, fill, time since start, attained service: fill is 1 if busy, and the attained service is
+    how long the work done so far would have taken alone.
 
     ## Rewards
     As in ``EdgeCloud-Static-v0``: minus the sum of JCTs by default. The ``makespan`` term takes

@@ -1,32 +1,30 @@
-"""The observation space of a system."""
+"""The observation and action spaces of a system."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
-from edgecloud_gym.simulator.compiled.features import SCORE_LIMIT
-from edgecloud_gym.simulator.observation import Layout
+from edgecloud_gym.dataset import EMBEDDING_BOUND
+from edgecloud_gym.nodes import NODE_NAMES
+from edgecloud_gym.simulator.observation import BLOCKS, EMBEDDINGS, ObservationLayout
 
-EMBEDDING_LIMIT = 10.0  # matches RequestDataset.embedding_table
 
-
-def observation_space(layout: Layout) -> spaces.Dict:
+def observation_space(layout: ObservationLayout) -> spaces.Dict:
     """Returns the observation space of one lane."""
-    boxes: dict[str, spaces.Space[np.ndarray]] = {
-        name: _box(name, shape) for name, shape in layout.shapes.items()
-    }
+    bounds: dict[str, tuple[Any, Any]] = {block.key: block.bounds() for block in BLOCKS}
+    bounds[EMBEDDINGS] = (np.float32(-EMBEDDING_BOUND), np.float32(EMBEDDING_BOUND))
+    boxes: dict[str, spaces.Space[np.ndarray]] = {}
+    for key, shape in layout.shapes.items():
+        low, high = (np.broadcast_to(bound, shape) for bound in bounds[key])
+        boxes[key] = spaces.Box(low, high, dtype=np.float32)
     if layout.observe_ids:
         boxes["prompt_ids"] = spaces.Box(-1, layout.rows - 1, (layout.candidates,), np.int32)
     return spaces.Dict(boxes)
 
 
-def _box(name: str, shape: tuple[int, ...]) -> spaces.Box:
-    if name == "embeddings":
-        return spaces.Box(-EMBEDDING_LIMIT, EMBEDDING_LIMIT, shape, np.float32)
-    low = np.zeros(shape, np.float32)
-    high = np.ones(shape, np.float32)
-    if name == "candidates":
-        low[:, 3] = -SCORE_LIMIT
-        high[:, 3] = SCORE_LIMIT
-    return spaces.Box(low, high, dtype=np.float32)
+def action_space(candidates: int) -> spaces.MultiDiscrete:
+    """Returns the action space of one lane: per candidate 0 to wait, 1 + node to be sent there."""
+    return spaces.MultiDiscrete([1 + len(NODE_NAMES)] * candidates)

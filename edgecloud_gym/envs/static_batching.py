@@ -47,12 +47,14 @@ class StaticBatchingEnv(EdgeCloudEnv):
     |---|---|---|
     | ``candidates`` | (M, 4) | present, time waited, prompt tokens (log scale), standardised ``priority`` score in [-5, 5] |
     | ``embeddings`` | (M, D) | principal components of the prompt's embedding, in [-10, 10] |
-    | ``edge`` | (``edge_concurrency``, 4) | busy, fill, time since start, the same over the batch's slowdown |
+    | ``edge`` | (``edge_concurrency``, 4) | busy, fill, time since start, attained service |
     | ``cloud`` | (``cloud_concurrency``, 2) | busy, time since start |
-    | ``system`` | (7,) | queue length, busy share of edge and of cloud, time / ``duration``, arrivals are over, longest wait, time since the last decision |
+    | ``system`` | (7,) | queue length, busy share of the edge, busy share of the cloud, time / ``duration``, arrivals are over, longest wait, time since the last decision |
 
     With ``observe="id"`` the key ``prompt_ids``, int32 (M,), replaces ``embeddings``: dataset rows,
-    -1 where there is no candidate. A side without slots has no key. Empty rows are zero.
+    -1 where there is no candidate. A side without slots has no key. Empty rows are zero. The
+    attained service of a batch is the time since its start over its slowdown.
+
     Nothing reveals the inference time of a request that is not done.
 
     ## Rewards
@@ -77,9 +79,11 @@ class StaticBatchingEnv(EdgeCloudEnv):
 
     ## Information
     At every step the same keys: ``time`` and ``elapsed`` since the last decision (s),
-    ``queue_length``, ``in_service``, ``completed_total``; of this step ``invalid_assignments``,
-    ``forced_dispatches`` and the reward terms ``jct``, ``completed``, ``cloud_seconds``,
-    ``slo_violations``; ``action_mask``, int8 (M, 3). ``makespan`` is there if it carries weight.
+    ``queue_length``, ``in_service``, ``completed_total``; of the moment at which the step ended
+    ``arrivals`` and ``services_ended`` (a batch is one service); of this step
+    ``invalid_assignments``, ``forced_dispatches`` and the reward terms ``jct``, ``completed``,
+    ``cloud_seconds``, ``slo_violations``; ``action_mask``, int8 (M, 3). ``makespan`` is there if it
+    carries weight.
 
     ``env.unwrapped`` offers ``completions()``, ``request_log()``, ``telemetry()``, ``summary()``,
     ``config`` and ``dataset``.

@@ -25,9 +25,9 @@ class TimeSeriesEnv(EdgeCloudEnv):
     ## Observation Space
     The keys of ``EdgeCloud-Static-v0`` and ``history``, float32 (H, 5), with H =
     ``history_length``: telemetry sampled every ``telemetry_interval`` (s), the latest last and
-    zero before the first sample. Features: queue length, busy share of edge and of cloud, arrivals
-    and completions since the sample before, counts x shown as x / (x + the mean arrivals per
-    interval), the queue length as x / (x + M).
+    zero before the first sample. Features: queue length, busy share of the edge, busy share of the
+    cloud, arrivals since the sample before, completions since the sample before. The last two are
+    shown as x / (x + the mean arrivals per interval), the queue length as x / (x + M).
 
     ## Rewards
     As in ``EdgeCloud-Static-v0``: minus the sum of JCTs by default.

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -23,13 +22,13 @@ from edgecloud_gym.envs.base import (
     EdgeCloudEnv,
     Observation,
     checked_actions,
-    info_keys,
 )
-from edgecloud_gym.envs.spaces import observation_space
+from edgecloud_gym.envs.spaces import action_space, observation_space
 from edgecloud_gym.results import records
 from edgecloud_gym.results.snapshot import snapshot
 from edgecloud_gym.simulator.compiled.events import HOLD, OBSERVE, START, STEP
 from edgecloud_gym.simulator.simulator import Output, Simulator
+from edgecloud_gym.simulator.state import OUTCOME_FIELDS, info_fields
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,10 +85,10 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         self.metadata = {**self.single_env.metadata, "autoreset_mode": self.autoreset_mode}
         self.num_threads = _thread_count(num_threads, num_envs)
         self._simulator = Simulator(self.config, lanes=num_envs)
-        self._info_keys = info_keys(self.config)
+        self._info_fields = info_fields(self.config)
         self.single_observation_space = observation_space(self._simulator.layout)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.single_action_space = spaces.MultiDiscrete([3] * self.config.candidate_pool_size)
+        self.single_action_space = action_space(self.config.candidate_pool_size)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._action_shape = (num_envs, self.config.candidate_pool_size)
         self._rngs: list[np.random.Generator | None] = [None] * num_envs
@@ -97,6 +96,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         self._ended = np.zeros(num_envs, np.bool_)
         self._pool: ThreadPoolExecutor | None = None
         self._renderers: list[Any] = []
+        self.final_room = self._simulator.room
 
     @property
     def dataset(self) -> RequestDataset:
@@ -195,9 +195,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         if restarting.any():
             self._restart(restarting, output)
         steps = self._simulator.state.steps
-        rewards, terminations, truncations = (
-            steps[name].copy() for name in ("reward", "terminated", "truncated")
-        )
+        rewards, terminations, truncations = (steps[name].copy() for name in OUTCOME_FIELDS)
         self._ended = (self._ended & ~active) | terminations | truncations
         infos: dict[str, Any] = {}
         if self.autoreset_mode is AutoresetMode.SAME_STEP and self._ended.any():
@@ -302,7 +300,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
     def _infos(self, output: Output, which: NDArray[np.bool_]) -> dict[str, Any]:
         """Returns infos as `VectorEnv` collects them, for the lanes in ``which``."""
         steps = self._simulator.state.steps
-        infos: dict[str, Any] = {name: steps[name].copy() for name in self._info_keys}
+        infos: dict[str, Any] = {name: steps[name].copy() for name in self._info_fields}
         infos["action_mask"] = output.masks
         if not which.all():
             for values in infos.values():
@@ -312,10 +310,11 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
 
     def _final_infos(self, output: Output) -> dict[str, Any]:
         observation = self._simulator.layout.many(output.floats, output.ids, self.num_envs)
+        told = self._simulator.state.steps[list(self._info_fields)]
+        self.final_room = self._simulator.room
         infos: dict[str, Any] = {}
         for lane in np.flatnonzero(self._ended):
-            step = self._simulator.state.steps[lane].item()
-            info = dict(zip(self._info_keys, step, strict=False))
+            info = dict(zip(self._info_fields, told[lane].item(), strict=True))
             info["action_mask"] = output.masks[lane].copy()
             final = {name: part[lane].copy() for name, part in observation.items()}
             infos = self._add_info(infos, {"final_obs": final, "final_info": info}, int(lane))

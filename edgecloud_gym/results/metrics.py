@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgecloud_gym.config import CONTINUOUS
+from edgecloud_gym.nodes import CLOUD_NODE, NODE_NAMES
 from edgecloud_gym.simulator.state import WAITING
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class RequestTimes:
         arrival: Arrival times (n,), s.
         start: Dispatch times (n,), s; NaN while waiting.
         finish: Completion times (n,), s; NaN until then.
-        base: Single-request inference times (n,), s; read only where ``finish`` is known.
+        base_latency: Single-request inference times (n,), s; read only where ``finish`` is known.
         cloud: Whether the request was sent to the cloud (n,), bool.
         group: A number per request (n,): requests on the edge of equal group and start are one
             batch.
@@ -44,7 +45,7 @@ class RequestTimes:
     arrival: Floats
     start: Floats
     finish: Floats
-    base: Floats
+    base_latency: Floats
     cloud: NDArray[np.bool_]
     group: NDArray[Any]
 
@@ -60,8 +61,8 @@ class RequestTimes:
             arrival=np.asarray(log["arrival_time"], np.float64),
             start=np.asarray(log["start_time"], np.float64),
             finish=finish,
-            base=np.asarray(log["base_latency"], np.float64),
-            cloud=np.asarray(log["node"]) == "cloud",
+            base_latency=np.asarray(log["base_latency"], np.float64),
+            cloud=np.asarray(log["node"]) == NODE_NAMES[CLOUD_NODE],
             group=np.nan_to_num(finish, nan=-1.0),
         )
 
@@ -79,8 +80,8 @@ class RequestTimes:
         return np.where(np.isfinite(self.start), self.start, end) - self.arrival
 
     def slowdown(self) -> Floats:
-        """Returns JCT / base (1); NaN until completed."""
-        return self.jct() / self.base
+        """Returns JCT / base latency (1); NaN until completed."""
+        return self.jct() / self.base_latency
 
 
 def summarize(simulator: Simulator, lane: int = 0) -> dict[str, float]:
@@ -92,8 +93,8 @@ def summarize(simulator: Simulator, lane: int = 0) -> dict[str, float]:
         arrival=requests["arrival"],
         start=np.where(slot == WAITING, NAN, requests["dispatch"]),
         finish=requests["finish"],
-        base=simulator.dataset.latency[requests["row"]],
-        cloud=slot >= simulator.config.edge_concurrency,
+        base_latency=simulator.dataset.base_latency[requests["row"]],
+        cloud=simulator.nodes(slot) == CLOUD_NODE,
         group=slot,
     )
     config = simulator.config

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecloud_gym.nodes import EDGE_NODE, NODE_NAMES
 from edgecloud_gym.simulator.simulator import Simulator
 from edgecloud_gym.simulator.state import WAITING
 
 if TYPE_CHECKING:
     import pandas as pd
 
-EDGE_NODE: Final = 0
-CLOUD_NODE: Final = 1
-NODE_NAMES: Final = np.array(["edge", "cloud"], dtype=object)
+CANDIDATE_DTYPE: Final = np.dtype([("request", "i8"), ("row", "i8"), ("arrival", "f8")])
 
 COMPLETION_DTYPE: Final = np.dtype(
     [
@@ -28,21 +27,29 @@ COMPLETION_DTYPE: Final = np.dtype(
         ("dispatch", "f8"),
         ("finish", "f8"),
         ("processing_time", "f8"),
-        ("base_time", "f8"),
+        ("base_latency", "f8"),
     ]
 )
 
 
-def candidate_requests(simulator: Simulator, lane: int) -> NDArray[np.int64]:
-    """Returns the ids of the requests that are candidates, in order, int64 (n,), n <= M."""
-    size = int(simulator.state.lanes[lane]["window_size"])
-    return simulator.state.window[lane, :size].astype(np.int64)
+def candidates(simulator: Simulator, lane: int) -> NDArray[np.void]:
+    """Returns who the candidates are, in the observation's order, `CANDIDATE_DTYPE` (n,), n <= M.
+
+    ``request`` is the request's id, ``row`` its dataset row, ``arrival`` its arrival time (s).
+    """
+    ids = simulator.state.window[lane, : simulator.state.lanes[lane]["window_size"]]
+    requests = simulator.state.requests[lane][ids]
+    table = np.empty(len(ids), CANDIDATE_DTYPE)
+    table["request"] = ids
+    for name in ("row", "arrival"):
+        table[name] = requests[name]
+    return table
 
 
 def completions(simulator: Simulator, lane: int) -> NDArray[np.void]:
     """Returns what finished since the last step, in order of completion, `COMPLETION_DTYPE`.
 
-    ``processing_time`` is the time in service (s), ``base_time`` the request's own single-request
+    ``processing_time`` is the time in service (s), ``base_latency`` the request's own single-request
     inference time (s): in a batch the former is the batch's, the latter each request's own.
     """
     record = simulator.state.lanes[lane]
@@ -54,9 +61,9 @@ def completions(simulator: Simulator, lane: int) -> NDArray[np.void]:
     table["request"] = done
     for name in ("row", "arrival", "dispatch", "finish"):
         table[name] = requests[name]
-    table["node"] = requests["slot"] >= simulator.config.edge_concurrency
+    table["node"] = simulator.nodes(requests["slot"])
     table["processing_time"] = requests["finish"] - requests["dispatch"]
-    table["base_time"] = simulator.dataset.latency[requests["row"]]
+    table["base_latency"] = simulator.dataset.base_latency[requests["row"]]
     return table
 
 
@@ -74,8 +81,7 @@ def request_log(simulator: Simulator, lane: int) -> pd.DataFrame:
     requests = simulator.state.requests[lane, :arrived]
     done = np.isfinite(requests["finish"])
     dispatched = requests["slot"] != WAITING
-    on_cloud = requests["slot"] >= simulator.config.edge_concurrency
-    node = NODE_NAMES[on_cloud.astype(np.int64)]
+    node = np.array(NODE_NAMES, dtype=object)[simulator.nodes(requests["slot"])]
     node[~dispatched] = None
     return pd.DataFrame(
         {
@@ -85,7 +91,7 @@ def request_log(simulator: Simulator, lane: int) -> pd.DataFrame:
             "start_time": requests["dispatch"].copy(),
             "completion_time": requests["finish"].copy(),
             "node": pd.Series(node, dtype=object),
-            "base_latency": np.where(done, simulator.dataset.latency[requests["row"]], np.nan),
+            "base_latency": np.where(done, simulator.dataset.base_latency[requests["row"]], np.nan),
             "processing_time": requests["finish"] - requests["dispatch"],
             "queueing_delay": requests["dispatch"] - requests["arrival"],
             "jct": requests["finish"] - requests["arrival"],
@@ -126,7 +132,7 @@ def telemetry(
     times = moments if per_dispatch else _multiples(every, now)
     rows = np.searchsorted(times, moments, side="left")
     reward = 0.0 - np.bincount(rows, weights=longest, minlength=len(times) + 1)[: len(times)]
-    on_edge = started["slot"] < config.edge_concurrency
+    on_edge = simulator.nodes(started["slot"]) == EDGE_NODE
     edge, cloud = started[on_edge], started[~on_edge]
     # A batch is one busy slot: count its start and finish once.
     _, first = np.unique(edge[["slot", "dispatch"]], return_index=True)
@@ -139,7 +145,7 @@ def telemetry(
             "queue_length": arrived - dispatched,
             "edge_busy": _busy(batches, times),
             "edge_total": config.edge_concurrency,
-            "batch_capacity": int(simulator.state.members.shape[2]),
+            "batch_capacity": simulator.batch_capacity,
             "cloud_busy": _busy(cloud, times),
             "cloud_total": config.cloud_concurrency,
             "reward": reward,

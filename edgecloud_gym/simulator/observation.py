@@ -1,28 +1,117 @@
-"""How an observation lies in the flat buffer that the compiled code fills."""
+"""What agents are shown: every column of an observation, by name, once.
+
+Spaces, widths, positions in memory and the tables of the documentation derive from the blocks
+below. Unbounded quantities x >= 0 are shown as x / (x + c), which lies in [0, 1) and is one half at
+the scale c: the mean inference time for times, M for numbers of waiting requests, the mean arrivals
+per interval for counts of events.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections import namedtuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecloud_gym.config import SystemConfig
-from edgecloud_gym.simulator.state import (
-    CANDIDATE_FEATURES,
-    CLOUD_FEATURES,
-    EDGE_FEATURES,
-    HISTORY_FEATURES,
-    SYSTEM_FEATURES,
-)
+
+SCORE_LIMIT: Final = 5.0  # standard deviations
 
 
-class Layout:
-    """Names and shapes of the observations, in the order of the float buffer.
+class Column(NamedTuple):
+    """A column of a block.
 
     Attributes:
-        shapes: Shape of each float key for one lane.
+        name: What code calls it.
+        meaning: What the documentation calls it.
+        low: Least value.
+        high: Largest value.
+    """
+
+    name: str
+    meaning: str
+    low: float = 0.0
+    high: float = 1.0
+
+
+class Block:
+    """A float key of the observation.
+
+    Attributes:
+        key: The key.
+        columns: Its columns, in order.
+        positions: Where each column lies, by name; a named tuple, which compiled code can read.
+    """
+
+    def __init__(self, key: str, *columns: Column) -> None:
+        """Names a block's columns."""
+        self.key = key
+        self.columns = columns
+        names = [column.name for column in columns]
+        self.positions: Any = namedtuple(key, names)(*range(len(names)))
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Returns the least and the largest value of each column, each (columns,)."""
+        low, high = zip(*((column.low, column.high) for column in self.columns), strict=True)
+        return np.array(low, np.float32), np.array(high, np.float32)
+
+
+CANDIDATES: Final = Block(
+    "candidates",
+    Column("present", "present"),
+    Column("waited", "time waited"),
+    Column("prompt_tokens", "prompt tokens (log scale)"),
+    Column("score", "standardised ``priority`` score in [-5, 5]", -SCORE_LIMIT, SCORE_LIMIT),
+)
+EDGE: Final = Block(
+    "edge",
+    Column("busy", "busy"),
+    Column("fill", "fill"),
+    Column("elapsed", "time since start"),
+    Column("attained", "attained service"),
+)
+CLOUD: Final = Block(
+    "cloud",
+    Column("busy", "busy"),
+    Column("elapsed", "time since start"),
+)
+SYSTEM: Final = Block(
+    "system",
+    Column("queue_length", "queue length"),
+    Column("edge_busy", "busy share of the edge"),
+    Column("cloud_busy", "busy share of the cloud"),
+    Column("time", "time / ``duration``"),
+    Column("arrivals_over", "arrivals are over"),
+    Column("longest_wait", "longest wait"),
+    Column("elapsed", "time since the last decision"),
+)
+HISTORY: Final = Block(
+    "history",
+    Column("queue_length", "queue length"),
+    Column("edge_busy", "busy share of the edge"),
+    Column("cloud_busy", "busy share of the cloud"),
+    Column("arrivals", "arrivals since the sample before"),
+    Column("completions", "completions since the sample before"),
+)
+BLOCKS: Final = (CANDIDATES, EDGE, CLOUD, SYSTEM, HISTORY)
+EMBEDDINGS: Final = "embeddings"  # a float key too, as wide as the dataset has it
+FLOAT_KEYS: Final = (*(block.key for block in BLOCKS), EMBEDDINGS)
+
+
+class ObservationLayout:
+    """How the float keys lie in the flat buffer that compiled code fills.
+
+    The keys follow each other; each holds its part of all lanes, one lane after the other.
+
+    Attributes:
+        shapes: Shape of each key that is shown, for one lane.
+        starts: Floats before each key, per lane; of every key, shown or not.
         size: Floats per lane.
         observe_ids: Whether candidates are named by dataset row instead of by embedding.
         candidates: M.
@@ -31,26 +120,26 @@ class Layout:
 
     def __init__(self, config: SystemConfig, rows: int, embedding_width: int) -> None:
         """Lays out the observation of a system over ``rows`` dataset rows."""
-        m = config.candidate_pool_size
-        shapes: dict[str, tuple[int, ...]] = {
-            "candidates": (m, CANDIDATE_FEATURES),
-            "edge": (config.edge_concurrency, EDGE_FEATURES),
-            "cloud": (config.cloud_concurrency, CLOUD_FEATURES),
-            "system": (SYSTEM_FEATURES,),
-            "history": (config.history_length, HISTORY_FEATURES),
-            "embeddings": (m, embedding_width),
+        lengths = {
+            CANDIDATES: (config.candidate_pool_size,),
+            EDGE: (config.edge_concurrency,),
+            CLOUD: (config.cloud_concurrency,),
+            SYSTEM: (),
+            HISTORY: (config.history_length,),
         }
+        shapes = {block.key: (*lengths[block], len(block)) for block in BLOCKS}
+        shapes[EMBEDDINGS] = (config.candidate_pool_size, embedding_width)
+        stops = list(itertools.accumulate(math.prod(shape) for shape in shapes.values()))
+        self.starts = dict(zip(shapes, [0, *stops[:-1]], strict=True))
+        self.size = stops[-1]
         # What is absent, such as the slots of a side without any, is not shown.
-        self.shapes = {name: shape for name, shape in shapes.items() if 0 not in shape}
-        sizes = [math.prod(shape) for shape in self.shapes.values()]
-        self.size = sum(sizes)
+        self.shapes = {key: shape for key, shape in shapes.items() if 0 not in shape}
         self.observe_ids = config.observe == "id"
-        self.candidates = m
+        self.candidates = config.candidate_pool_size
         self.rows = rows
-        stops = list(itertools.accumulate(sizes))
-        self._blocks = [
-            (name, stop - size, stop, shape)
-            for (name, shape), size, stop in zip(self.shapes.items(), sizes, stops, strict=True)
+        self._parts = [
+            (key, self.starts[key], self.starts[key] + math.prod(shape), shape)
+            for key, shape in self.shapes.items()
         ]
 
     def one(
@@ -58,7 +147,7 @@ class Layout:
     ) -> dict[str, NDArray[np.generic]]:
         """Names the parts of the buffers of a single lane."""
         parts: dict[str, NDArray[np.generic]] = {
-            name: floats[start:stop].reshape(shape) for name, start, stop, shape in self._blocks
+            key: floats[start:stop].reshape(shape) for key, start, stop, shape in self._parts
         }
         if self.observe_ids:
             parts["prompt_ids"] = ids[0]
@@ -69,8 +158,8 @@ class Layout:
     ) -> dict[str, NDArray[np.generic]]:
         """Names the parts of the buffers of ``lanes`` lanes, each of shape (lanes, ...)."""
         parts: dict[str, NDArray[np.generic]] = {
-            name: floats[lanes * start : lanes * stop].reshape(lanes, *shape)
-            for name, start, stop, shape in self._blocks
+            key: floats[lanes * start : lanes * stop].reshape(lanes, *shape)
+            for key, start, stop, shape in self._parts
         }
         if self.observe_ids:
             parts["prompt_ids"] = ids

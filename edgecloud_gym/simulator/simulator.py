@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from edgecloud_gym.config import Priority, SystemConfig
 from edgecloud_gym.dataset import RequestDataset, load_dataset
+from edgecloud_gym.nodes import CLOUD_NODE, EDGE_NODE, NODE_NAMES
 from edgecloud_gym.simulator.compiled import events
-from edgecloud_gym.simulator.observation import Layout
+from edgecloud_gym.simulator.legality import legal_pairs
+from edgecloud_gym.simulator.observation import ObservationLayout
 from edgecloud_gym.simulator.state import (
     BY_ARRIVAL,
     BY_CALLABLE,
@@ -37,7 +39,7 @@ class Output:
     Attributes:
         floats: All float observations, flat float32 (lanes * layout.size,).
         ids: Dataset rows of the candidates, int32 (lanes, M), or (lanes, 0).
-        masks: Action masks, int8 (lanes, M, 3).
+        masks: Action masks, int8 (lanes, M, 1 + nodes).
     """
 
     floats: NDArray[np.float32]
@@ -53,6 +55,7 @@ class Simulator:
         dataset: The requests.
         workload: What the two mean together.
         layout: How the observation lies in the buffers.
+        batch_capacity: Requests that an edge slot takes.
         state: All that changes.
     """
 
@@ -67,14 +70,14 @@ class Simulator:
         self.dataset = load_dataset(config.dataset)
         self.workload = Workload.resolve(config, self.dataset)
         self._shown = _shown_embeddings(config, self.dataset)
-        self.layout = Layout(config, len(self.dataset), self._shown.shape[1])
+        self.layout = ObservationLayout(config, len(self.dataset), self._shown.shape[1])
         self._float_count = lanes * self.layout.size
         self._id_shape = (lanes, config.candidate_pool_size if config.observe == "id" else 0)
-        self._mask_shape = (lanes, config.candidate_pool_size, 3)
-        self._parameters = make_parameters(config, self.workload)
+        self._mask_shape = (lanes, config.candidate_pool_size, 1 + len(NODE_NAMES))
+        self._parameters = make_parameters(config, self.workload, self.layout)
         self._table = make_table(self.dataset)
-        capacity = int(self._parameters["batch_capacity"][0])
-        self.state = State.allocate(lanes, config, capacity)
+        self.batch_capacity = int(self._parameters["batch_capacity"][0])
+        self.state = State.allocate(lanes, config, self.batch_capacity)
         self._no_action = np.zeros((lanes, config.candidate_pool_size), np.int64)
         self._everyone = np.ones(lanes, np.bool_)
         self._scorer: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None = None
@@ -98,7 +101,7 @@ class Simulator:
         return _embedding_table(self.dataset, self.config.embedding_dim)
 
     @property
-    def by_callable(self) -> bool:
+    def has_scorer(self) -> bool:
         """Whether a callable ranks the waiting queue."""
         return self._scorer is not None
 
@@ -231,22 +234,37 @@ class Simulator:
             )
         return scores
 
-    def free_capacity(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Returns how many requests edge and cloud can take now, each (lanes,)."""
-        lanes = self.state.lanes
-        size = int(self._parameters["batch_capacity"][0])
-        edge = (self.config.edge_concurrency - lanes["edge_busy"]) * size
-        return edge, self.config.cloud_concurrency - lanes["cloud_busy"]
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """Which rows of the candidates hold a request, bool (lanes, M)."""
+        sizes = self.state.lanes["window_size"]
+        return np.arange(self.config.candidate_pool_size) < sizes[:, np.newaxis]
+
+    @property
+    def room(self) -> NDArray[np.int64]:
+        """How many requests each node takes now, int64 (lanes, nodes)."""
+        return np.array(self.state.lanes["room"])
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Returns which choices are possible now, (lanes, M, 3): wait, edge, cloud."""
-        lanes = self.state.lanes
-        edge, cloud = self.free_capacity()
+        """Returns what candidates may do now, (lanes, M, 1 + nodes): wait, or go to a node."""
         masks = np.ones(self._mask_shape, np.bool_)
-        here = np.arange(self.config.candidate_pool_size) < lanes["window_size"][:, np.newaxis]
-        masks[..., 1] = here & (edge > 0)[:, np.newaxis]
-        masks[..., 2] = here & (cloud > 0)[:, np.newaxis]
+        masks[..., 1:] = legal_pairs(self.present, self.room)
         return masks
+
+    @property
+    def total_room(self) -> NDArray[np.int64]:
+        """How many requests each node takes when it is idle, int64 (nodes,)."""
+        config = self.config
+        return np.array([config.edge_concurrency * self.batch_capacity, config.cloud_concurrency])
+
+    def busy_slots(self, lane: int) -> list[int]:
+        """Returns how many services run on each node."""
+        record = self.state.lanes[lane]
+        return [int(record["edge_busy"]), int(record["cloud_busy"])]
+
+    def nodes(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Returns the node of each slot that a request was dispatched to, by number."""
+        return np.where(slots < self.config.edge_concurrency, EDGE_NODE, CLOUD_NODE)
 
 
 def _readonly(array: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -13,8 +13,10 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecloud_gym.config import CONTINUOUS, SystemConfig
+from edgecloud_gym.config import CONTINUOUS, REWARD_TERMS, SystemConfig
 from edgecloud_gym.dataset import RequestDataset
+from edgecloud_gym.nodes import NODE_NAMES
+from edgecloud_gym.simulator.observation import FLOAT_KEYS, HISTORY, ObservationLayout
 from edgecloud_gym.simulator.workload import Workload
 
 # How the waiting queue is ordered.
@@ -25,12 +27,6 @@ BY_CALLABLE: Final = 2  # scores come from outside the compiled code
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 WAITING: Final = -1  # `slot` of a request that has not been dispatched
-
-CANDIDATE_FEATURES: Final = 4
-EDGE_FEATURES: Final = 4
-CLOUD_FEATURES: Final = 2
-SYSTEM_FEATURES: Final = 7
-HISTORY_FEATURES: Final = 5
 
 PARAMETERS_DTYPE: Final = np.dtype(
     [
@@ -51,11 +47,8 @@ PARAMETERS_DTYPE: Final = np.dtype(
         ("count_scale", "f8"),  # requests, where a squashed count per interval is one half
         ("score_mean", "f8"),
         ("score_std", "f8"),
-        ("weight_jct", "f8"),
-        ("weight_makespan", "f8"),
-        ("weight_completed", "f8"),
-        ("weight_cloud_seconds", "f8"),
-        ("weight_slo_violations", "f8"),
+        *((f"weight_{term}", "f8") for term in REWARD_TERMS),
+        *((f"start_{key}", "i8") for key in FLOAT_KEYS),  # floats before this key, per lane
     ],
     align=True,
 )
@@ -74,6 +67,7 @@ LANE_DTYPE: Final = np.dtype(
         ("edge_busy", "i8"),  # busy edge slots
         ("edge_requests", "i8"),  # requests on the edge
         ("cloud_busy", "i8"),
+        ("room", "i8", len(NODE_NAMES)),  # requests that each node took when last observed
         ("clock", "f8"),  # attained service (s) of a request on the edge since it was last idle
         ("clock_time", "f8"),  # when `clock` was read
         ("next_edge", "f8"),  # time of the next edge completion, inf if none
@@ -107,7 +101,8 @@ SLOT_DTYPE: Final = np.dtype(
         ("mark", "f8"),  # finish time, or finish mark on the virtual clock
         ("start", "f8"),
         ("joined", "f8"),  # virtual clock at the start
-        ("slowdown", "f8"),
+        ("work", "f8"),  # what there is to do: the longest base latency in the slot
+        ("attained", "f8"),  # how much of it was done when last observed
         ("count", "i8"),
         ("request", "i8"),  # cloud slots: who runs there
         # Not about this slot: the pool's slot indices, busy ones first, as a heap by mark.
@@ -117,37 +112,46 @@ SLOT_DTYPE: Final = np.dtype(
 )
 
 TABLE_DTYPE: Final = np.dtype(
-    [("latency", "f8"), ("score", "f8"), ("prompt_tokens", "f4")], align=True
+    [("base_latency", "f8"), ("score", "f8"), ("prompt_tokens", "f4")], align=True
 )
 
-# The first fields are `info`, in its order; "makespan" comes last of them because it is shown
-# only where the reward asks for it.
-STEP_DTYPE: Final = np.dtype(
-    [
-        ("time", "f8"),
-        ("elapsed", "f8"),
-        ("queue_length", "i8"),
-        ("in_service", "i8"),
-        ("completed_total", "i8"),
-        ("invalid_assignments", "i8"),
-        ("forced_dispatches", "i8"),
-        ("jct", "f8"),
-        ("completed", "i8"),
-        ("cloud_seconds", "f8"),
-        ("slo_violations", "i8"),
-        ("makespan", "f8"),
-        ("reward", "f8"),
-        ("terminated", "?"),
-        ("truncated", "?"),
-    ],
-    align=True,
-)
+# What a step yields, in groups: where the system stands, what happened, what the reward is made
+# of, and how the step ended. `info` has the first three.
+_STATUS: Final = [
+    ("time", "f8"),
+    ("elapsed", "f8"),
+    ("queue_length", "i8"),
+    ("in_service", "i8"),
+    ("completed_total", "i8"),
+]
+_EVENTS: Final = [
+    ("arrivals", "i8"),  # at the very moment at which the step ended
+    ("services_ended", "i8"),  # likewise; a batch is one service
+    ("invalid_assignments", "i8"),
+    ("forced_dispatches", "i8"),
+]
+_TERMS: Final = list(REWARD_TERMS.items())
+_OUTCOME: Final = [("reward", "f8"), ("terminated", "?"), ("truncated", "?")]
+
+STEP_DTYPE: Final = np.dtype([*_STATUS, *_EVENTS, *_TERMS, *_OUTCOME], align=True)
+OUTCOME_FIELDS: Final = tuple(name for name, _ in _OUTCOME)
 
 
-def make_parameters(config: SystemConfig, workload: Workload) -> NDArray[np.void]:
+def info_fields(config: SystemConfig) -> tuple[str, ...]:
+    """Returns which fields of `STEP_DTYPE` ``info`` has.
+
+    The ``makespan`` term tells how long a running request will take, and is shown only where the
+    reward asks for it.
+    """
+    hidden = set() if config.reward_weights["makespan"] else {"makespan"}
+    return tuple(name for name, _ in (*_STATUS, *_EVENTS, *_TERMS) if name not in hidden)
+
+
+def make_parameters(
+    config: SystemConfig, workload: Workload, layout: ObservationLayout
+) -> NDArray[np.void]:
     """Packs what the compiled code reads of the settings, shape (1,)."""
     parameters = np.zeros(1, PARAMETERS_DTYPE)
-    weights = config.reward_weights
     values = {
         "continuous": config.batching == CONTINUOUS,
         "edge_slots": config.edge_concurrency,
@@ -164,8 +168,10 @@ def make_parameters(config: SystemConfig, workload: Workload) -> NDArray[np.void
         "time_scale": workload.mean_latency,
         "count_scale": max(1.0, workload.mean_rate * config.telemetry_interval),
         "score_std": 1.0,
+        **{f"weight_{term}": weight for term, weight in config.reward_weights.items()},
+        **{f"start_{key}": start for key, start in layout.starts.items()},
     }
-    for name, value in {**values, **{f"weight_{t}": w for t, w in weights.items()}}.items():
+    for name, value in values.items():
         parameters[name] = value
     return parameters
 
@@ -176,7 +182,7 @@ def make_table(dataset: RequestDataset) -> NDArray[np.void]:
     The prompt's token count is shown as log(1 + tokens) / log(1 + 4096), at most 1.
     """
     table = np.zeros(len(dataset), TABLE_DTYPE)
-    table["latency"] = dataset.latency
+    table["base_latency"] = dataset.base_latency
     if dataset.prompt_tokens is not None:
         feature = np.log1p(dataset.prompt_tokens) / np.log1p(4096.0)
         table["prompt_tokens"] = np.minimum(feature, 1.0)
@@ -189,10 +195,10 @@ class State:
 
     Attributes:
         lanes: `LANE_DTYPE`, shape (lanes,).
-        requests: `REQUEST_DTYPE`, shape (lanes, capacity), in order of arrival.
-        finished: int32 (lanes, capacity), request ids in order of completion.
+        requests: `REQUEST_DTYPE`, shape (lanes, width), in order of arrival.
+        finished: int32 (lanes, width), request ids in order of completion.
         window: int32 (lanes, M), the candidates: the first of the waiting queue, in its order.
-        heap: int32 (lanes, capacity or 0), the rest of a queue ordered by priority.
+        heap: int32 (lanes, width or 0), the rest of a queue ordered by priority.
         slots: `SLOT_DTYPE`, shape (lanes, edge + cloud).
         members: int32 (lanes, edge, batch capacity), request ids on the edge.
         history: float32 (lanes, H, features), a ring of telemetry samples.
@@ -221,22 +227,20 @@ class State:
             heap=np.zeros((lanes, 0), np.int32),
             slots=np.zeros((lanes, slots), SLOT_DTYPE),
             members=np.zeros((lanes, config.edge_concurrency, batch_capacity), np.int32),
-            history=np.zeros((lanes, config.history_length, HISTORY_FEATURES), np.float32),
+            history=np.zeros((lanes, config.history_length, len(HISTORY)), np.float32),
             steps=np.zeros(lanes, STEP_DTYPE),
         )
 
     def reserve(self, requests: int, heap: bool) -> None:
         """Makes room for ``requests`` requests per lane, keeping what is there."""
-        capacity = self.requests.shape[1]
-        if requests > capacity:
+        width = self.requests.shape[1]
+        if requests > width:
             # Grow by half at least, so that resets of unequal episodes seldom copy.
-            room = max(requests + requests // 8, capacity + capacity // 2)
-            self.requests = _widened(self.requests, room)
-            self.finished = _widened(self.finished, room)
-            if heap:
-                self.heap = _widened(self.heap, room)
-        elif heap and self.heap.shape[1] < capacity:
-            self.heap = _widened(self.heap, capacity)
+            width = max(requests + requests // 8, width + width // 2)
+            self.requests = _widened(self.requests, width)
+            self.finished = _widened(self.finished, width)
+        if heap and self.heap.shape[1] < width:
+            self.heap = _widened(self.heap, width)
 
     def begin_episode(
         self,

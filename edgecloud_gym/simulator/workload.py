@@ -45,7 +45,7 @@ class Workload:
         """
         rows = dataset.rows(config.split)
         slowdown = resolve_slowdown(config, dataset)
-        latency = dataset.latency[rows]
+        latency = dataset.base_latency[rows]
         capacity = edge_capacity(config, latency, slowdown) + cloud_capacity(config, latency)
         rate = _arrival_rate(config, capacity)
         return cls(

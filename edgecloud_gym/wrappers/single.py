@@ -13,17 +13,15 @@ from numpy.typing import NDArray
 
 from edgecloud_gym.envs.base import EdgeCloudEnv, Observation
 from edgecloud_gym.envs.spaces import observation_space
+from edgecloud_gym.simulator.legality import NODES, assign_lowest
 from edgecloud_gym.wrappers.assignment import (
-    Draft,
-    assign_lowest,
+    SequentialDecision,
     checked_choices,
     checked_scores,
     extended_space,
 )
 
 BaseEnv: TypeAlias = gym.Env[Any, Any]
-
-_EVERY = np.ones(1, np.bool_)  # the single environment is a single lane
 
 
 def _base(env: BaseEnv, wrapper: str) -> EdgeCloudEnv:
@@ -95,17 +93,17 @@ class SequentialAssignment(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArg
         gym.Wrapper.__init__(self, env)
         self._system = _base(env, "SequentialAssignment")
         config = self._system.config
-        self._draft = Draft(config, lanes=1, allow_stop=allow_stop)
-        self.action_space = spaces.Discrete(2 * config.candidate_pool_size + 1)
-        space = observation_space(self._system.simulator.layout)
-        self.observation_space = extended_space(space, config)
+        simulator = self._system.simulator
+        self._decision = SequentialDecision(simulator, allow_stop)
+        self.action_space = spaces.Discrete(NODES * config.candidate_pool_size + 1)
+        self.observation_space = extended_space(observation_space(simulator.layout), config)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Resets the environment and begins its first decision."""
         observation, info = self.env.reset(seed=seed, options=options)
-        self._begin(observation, over=False)
+        self._begin(over=False)
         return self._shown(observation, info)
 
     def step(self, action: int) -> tuple[Observation, SupportsFloat, bool, bool, dict[str, Any]]:
@@ -116,12 +114,12 @@ class SequentialAssignment(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArg
             TypeError: If the action is not an integer.
             ValueError: If it is outside the action space.
         """
-        choice = checked_choices(action, (), self._draft.mask.shape[1])
-        ended, illegal = self._draft.choose(choice[np.newaxis])
+        choice = checked_choices(action, (), self._decision.mask.shape[1])
+        ended, illegal = self._decision.choose(choice[np.newaxis])
         if ended[0]:
-            picks = self._draft.picks[0].copy()
+            picks = self._decision.picks[0].copy()
             observation, reward, terminated, truncated, info = self.env.step(picks)
-            self._begin(observation, over=terminated or truncated)
+            self._begin(over=terminated or truncated)
         else:
             observation, info = self._system.hold()
             reward, terminated, truncated = 0.0, False, False
@@ -131,21 +129,20 @@ class SequentialAssignment(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArg
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Returns which choices are legal now, bool (2 M + 1,)."""
-        if not self._draft.mask.any():
+        if not self._decision.mask.any():
             raise ResetNeeded("call reset() before action_masks()")
-        masks: NDArray[np.bool_] = self._draft.legal()[0]
+        masks: NDArray[np.bool_] = self._decision.choice_masks()[0]
         return masks
 
-    def _begin(self, observation: Observation, over: bool) -> None:
-        lanes = {name: part[np.newaxis] for name, part in observation.items()}
-        self._draft.begin(_EVERY, lanes, np.array([over]))
+    def _begin(self, over: bool) -> None:
+        self._decision.start(self._system.simulator, over=np.array([over]))
 
     def _shown(
         self, observation: Observation, info: dict[str, Any]
     ) -> tuple[Observation, dict[str, Any]]:
-        progress = self._draft.progress()
+        progress = self._decision.progress()
         shown = {**observation, **{name: part[0] for name, part in progress.items()}}
-        return shown, {**info, "action_mask": self._draft.mask[0].copy()}
+        return shown, {**info, "action_mask": self._decision.mask[0].copy()}
 
 
 class PriorityAction(gym.ActionWrapper[Any, Any, Any], RecordConstructorArgs):
@@ -189,6 +186,5 @@ class PriorityAction(gym.ActionWrapper[Any, Any, Any], RecordConstructorArgs):
         """
         scores = checked_scores(action, (self._system.config.candidate_pool_size,))
         simulator = self._system.simulator
-        action_masks, free = simulator.action_masks(), simulator.free_capacity()
-        actions: NDArray[np.int64] = assign_lowest(scores[np.newaxis], action_masks, *free)[0]
-        return actions
+        actions = assign_lowest(scores[np.newaxis], simulator.present, simulator.room)
+        return np.asarray(actions[0])

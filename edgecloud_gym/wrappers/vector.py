@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from edgecloud_gym.envs.base import Observation
 from edgecloud_gym.envs.spaces import observation_space
 from edgecloud_gym.envs.vector import Arrays, EdgeCloudVectorEnv
+from edgecloud_gym.simulator.legality import NODES, assign_lowest
 from edgecloud_gym.wrappers.assignment import (
-    Draft,
-    assign_lowest,
+    SequentialDecision,
     checked_choices,
     checked_scores,
     extended_space,
@@ -55,9 +55,9 @@ class SequentialAssignment(VectorWrapper[Any, Any, Any, Any, Any]):
             TypeError: If ``env`` is another environment.
         """
         super().__init__(_checked_env(env, "SequentialAssignment"))
-        self._draft = Draft(env.config, env.num_envs, allow_stop)
+        self._decision = SequentialDecision(env.simulator, allow_stop)
         self._over = np.zeros(env.num_envs, np.bool_)
-        self.single_action_space = spaces.Discrete(2 * env.config.candidate_pool_size + 1)
+        self.single_action_space = spaces.Discrete(NODES * env.config.candidate_pool_size + 1)
         self.action_space = batch_space(self.single_action_space, env.num_envs)
         self.single_observation_space = extended_space(
             observation_space(env.simulator.layout), env.config
@@ -74,9 +74,9 @@ class SequentialAssignment(VectorWrapper[Any, Any, Any, Any, Any]):
         observation, infos = self.env.reset(seed=seed, options=options)
         which = infos["_action_mask"]
         self._over &= ~which
-        self._draft.begin(which, observation, self._over)
-        infos["action_mask"] = self._draft.mask * which[:, np.newaxis]
-        return {**observation, **self._draft.progress()}, infos
+        self._decision.start(self.env.simulator, which, self._over)
+        infos["action_mask"] = self._decision.mask * which[:, np.newaxis]
+        return {**observation, **self._decision.progress()}, infos
 
     def step(
         self, actions: NDArray[np.int64]
@@ -95,11 +95,11 @@ class SequentialAssignment(VectorWrapper[Any, Any, Any, Any, Any]):
             TypeError: If the actions are not integers.
             ValueError: If their shape is wrong or one is outside the action space.
         """
-        choices = checked_choices(actions, (self.num_envs,), self._draft.mask.shape[1])
-        decided, illegal = self._draft.choose(choices)
+        choices = checked_choices(actions, (self.num_envs,), self._decision.mask.shape[1])
+        decided, illegal = self._decision.choose(choices)
         illegal &= ~self._over  # an ended lane is reset, whatever the choice
         observation, rewards, terminations, truncations, infos = self.env.step_active(
-            self._draft.picks, decided
+            self._decision.picks, decided
         )
         ended = terminations | truncations
         if self.env.autoreset_mode is not AutoresetMode.SAME_STEP:
@@ -107,25 +107,26 @@ class SequentialAssignment(VectorWrapper[Any, Any, Any, Any, Any]):
         elif ended.any():
             self._complete_final_infos(infos, ended, illegal)
             illegal &= ~ended  # told in the final infos: these lanes have just begun
-        self._draft.begin(decided, observation, self._over)
+        self._decision.start(self.env.simulator, decided, self._over)
         infos["invalid_assignments"] += illegal
-        infos["action_mask"] = self._draft.mask.copy()
-        shown = {**observation, **self._draft.progress()}
+        infos["action_mask"] = self._decision.mask.copy()
+        shown = {**observation, **self._decision.progress()}
         return shown, rewards, terminations, truncations, infos
 
     def _complete_final_infos(
         self, infos: dict[str, Any], ended: NDArray[np.bool_], illegal: NDArray[np.bool_]
     ) -> None:
         for lane in np.flatnonzero(ended):
-            infos["final_obs"][lane] |= self._draft.progress_at_end(infos["final_obs"][lane])
+            room = self.env.final_room[lane]
+            infos["final_obs"][lane] |= self._decision.progress_at_end(room)
         infos["final_info"]["invalid_assignments"] += illegal & ended
-        infos["final_info"]["action_mask"] = self._draft.masks_at_end(ended)
+        infos["final_info"]["action_mask"] = self._decision.masks_at_end(ended)
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Returns which choices are legal now, bool (num_envs, 2 M + 1)."""
-        if not self._draft.mask.any():
+        if not self._decision.mask.any():
             raise ResetNeeded("call reset() before action_masks()")
-        return self._draft.legal()
+        return self._decision.choice_masks()
 
 
 class PriorityAction(
@@ -158,4 +159,4 @@ class PriorityAction(
         """
         scores = checked_scores(actions, (self.num_envs, self.env.config.candidate_pool_size))
         simulator = self.env.simulator
-        return assign_lowest(scores, simulator.action_masks(), *simulator.free_capacity())
+        return assign_lowest(scores, simulator.present, simulator.room)

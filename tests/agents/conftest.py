@@ -74,7 +74,7 @@ def request_log(
     """Plays an agent on given requests through the public environment."""
     env = gym.make(
         "EdgeCloud-Static-v0",
-        dataset=RequestDataset.from_arrays(latency=base),
+        dataset=RequestDataset.from_arrays(base_latency=base),
         observe="id",
         prompt_order="sequential",
         arrivals=Trace(arrival),

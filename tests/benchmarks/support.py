@@ -19,7 +19,7 @@ def dataset() -> RequestDataset:
         return load_dataset("smollm2-135m")
     rng = np.random.default_rng(0)
     return RequestDataset.from_arrays(
-        latency=rng.lognormal(1.0, 0.8, 2000),
+        base_latency=rng.lognormal(1.0, 0.8, 2000),
         embeddings=rng.normal(size=(2000, 384)),
         prompt_tokens=rng.integers(5, 200, 2000),
         slowdown=1.0 + 0.05 * np.arange(64),

@@ -22,7 +22,7 @@ def toy_dataset(rows: int = 60, seed: int = 0) -> RequestDataset:
     """Lognormal latencies around 1 s, with everything else that a dataset can have."""
     rng = np.random.default_rng(seed)
     return RequestDataset.from_arrays(
-        latency=rng.lognormal(0.0, 0.8, rows),
+        base_latency=rng.lognormal(0.0, 0.8, rows),
         embeddings=rng.normal(size=(rows, 6)),
         prompts=[f"prompt {i}" for i in range(rows)],
         prompt_tokens=rng.integers(1, 200, rows),
@@ -32,7 +32,7 @@ def toy_dataset(rows: int = 60, seed: int = 0) -> RequestDataset:
 
 def dataset_of(latency: ArrayLike) -> RequestDataset:
     """A dataset that has nothing but latencies; observe it with `observe="id"`."""
-    return RequestDataset.from_arrays(latency=latency)
+    return RequestDataset.from_arrays(base_latency=latency)
 
 
 def make(env_id: str = STATIC, **settings: Any) -> EdgeCloudEnv:

@@ -33,13 +33,13 @@ def test_numbers_of_any_kind_become_float(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [True, "1", None, 1j])
 def test_no_other_type_is_a_number(value: object) -> None:
-    with pytest.raises(TypeError, match="load=.*: must be a finite number > 0"):
+    with pytest.raises(TypeError, match=r"load=.*: must be a finite number > 0"):
         checks.check_number("load", value, above=0)
 
 
 @pytest.mark.parametrize("value", [0, -1, math.inf, -math.inf, math.nan])
 def test_numbers_out_of_range(value: float) -> None:
-    with pytest.raises(ValueError, match="load=.*: must be a finite number > 0"):
+    with pytest.raises(ValueError, match=r"load=.*: must be a finite number > 0"):
         checks.check_number("load", value, above=0)
 
 

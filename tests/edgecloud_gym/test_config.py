@@ -144,12 +144,12 @@ def test_an_arrival_process_that_breaks_its_promise(times: list[float]) -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"latency": [1.0, NAN]}, "latency must be finite"),
-        ({"latency": []}, "at least one request"),
-        ({"latency": [1.0, 0.0]}, "latency.*above 0"),
-        ({"latency": [[1.0]]}, r"latency must have 1 dimension"),
-        ({"latency": [1.0], "embeddings": np.zeros((2, 3))}, "embeddings.*1, got 2"),
-        ({"latency": [1.0], "embeddings": [[NAN]]}, "embeddings must be finite"),
+        ({"base_latency": [1.0, NAN]}, "base_latency must be finite"),
+        ({"base_latency": []}, "at least one request"),
+        ({"base_latency": [1.0, 0.0]}, "base_latency.*above 0"),
+        ({"base_latency": [[1.0]]}, r"base_latency must have 1 dimension"),
+        ({"base_latency": [1.0], "embeddings": np.zeros((2, 3))}, "embeddings.*1, got 2"),
+        ({"base_latency": [1.0], "embeddings": [[NAN]]}, "embeddings must be finite"),
     ],
 )
 def test_bad_datasets(arrays: dict[str, Any], message: str) -> None:
@@ -266,7 +266,7 @@ def test_dataset_by_path(tmp_path: Path) -> None:
     path = tmp_path / "requests.jsonl"
     path.write_text(lines)
     env = make(STATIC, dataset=path, observe="id")
-    assert env.dataset.latency.tolist() == [1.5, 2.0]
+    assert env.dataset.base_latency.tolist() == [1.5, 2.0]
     with pytest.raises(FileNotFoundError, match=r"missing\.jsonl"):
         make(STATIC, dataset=tmp_path / "missing.jsonl")
 

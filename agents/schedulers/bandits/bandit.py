@@ -96,10 +96,10 @@ class Bandit(Scheduler):
             plan.to_cloud(rest[: plan.cloud_room].tolist())
         picked = np.flatnonzero(plan.action[waiting])
         if len(picked):
-            requests = self.env.candidate_requests()[waiting[picked]]
+            requests = self.env.candidates()["request"][waiting[picked]]
             self._predictions.append((requests, self.seconds(means[picked])))
             if explore:
-                self.dispatched(contexts[picked])
+                self.update_exploration(contexts[picked])
 
     def edge_picks(self, scores: Floats, room: int, explore: bool) -> list[int]:
         """Returns which candidates go to the edge: those of the lowest scores."""
@@ -112,7 +112,7 @@ class Bandit(Scheduler):
         super().observe(completions)
         if not len(completions) or not self._explore:
             return False
-        self.learn(self._table[completions["row"]], completions["base_time"])
+        self.learn(self._table[completions["row"]], completions["base_latency"])
         self._completed += len(completions)
         if self._completed < self._next_ranking:
             return False
@@ -144,7 +144,7 @@ class Bandit(Scheduler):
         """Returns what `evaluate` predicts (n,) in s; NaN before there is anything to go by."""
 
     @abstractmethod
-    def dispatched(self, contexts: Contexts) -> None:
+    def update_exploration(self, contexts: Contexts) -> None:
         """Updates the exploration statistics with what was dispatched (n, D)."""
 
     @abstractmethod

@@ -52,7 +52,7 @@ class CLinUCB(Bandit):
         """Returns predicted times (s), which the predictions are."""
         return predictions
 
-    def dispatched(self, contexts: Contexts) -> None:
+    def update_exploration(self, contexts: Contexts) -> None:
         """Adds requests to A."""
         self._design += (contexts.astype(np.float64) ** 2).sum(axis=0)
 
@@ -107,7 +107,7 @@ class C2UCB(Bandit):
         """Returns predicted times (s)."""
         return self._model.moments.times(predictions)
 
-    def dispatched(self, contexts: Contexts) -> None:
+    def update_exploration(self, contexts: Contexts) -> None:
         """Adds requests to the design."""
         self._model.add_design(with_intercept(contexts))
 

@@ -63,9 +63,9 @@ class NeuralBandit(Bandit):
         mean = activations[-1].numpy()[:, 0].astype(np.float64)
         if not explore:
             return mean, mean
-        return mean, self.explored(mean, activations)
+        return mean, self.exploration_scores(mean, activations)
 
-    def explored(self, mean: Floats, activations: list[torch.Tensor]) -> Floats:
+    def exploration_scores(self, mean: Floats, activations: list[torch.Tensor]) -> Floats:
         """Returns scores, from predictions (n,) and the network's activations: the predictions."""
         del activations
         return mean
@@ -74,7 +74,7 @@ class NeuralBandit(Bandit):
         """Returns predicted times (s)."""
         return self._estimator.moments.times(predictions)
 
-    def dispatched(self, contexts: Contexts) -> None:
+    def update_exploration(self, contexts: Contexts) -> None:
         """Updates the exploration statistics."""
 
     def learn(self, contexts: Contexts, times: Floats) -> None:
@@ -133,7 +133,7 @@ class DiagonalBandit(NeuralBandit):
         scaled: Floats = np.sqrt(self.ridge * self.nu) * width
         return scaled
 
-    def dispatched(self, contexts: Contexts) -> None:
+    def update_exploration(self, contexts: Contexts) -> None:
         """Adds requests to U."""
         activations = self._estimator.network.activations(torch.from_numpy(contexts))
         self._precision.add(activations, self.discount)
@@ -164,7 +164,7 @@ class CNDUCB(DiagonalBandit):
 
     name: ClassVar[str] = "cn-ducb"
 
-    def explored(self, mean: Floats, activations: list[torch.Tensor]) -> Floats:
+    def exploration_scores(self, mean: Floats, activations: list[torch.Tensor]) -> Floats:
         """Returns predictions less the bonus."""
         return mean - self.scaled_width(activations)
 
@@ -183,7 +183,7 @@ class CNTS(DiagonalBandit):
 
     name: ClassVar[str] = "cn-ts"
 
-    def explored(self, mean: Floats, activations: list[torch.Tensor]) -> Floats:
+    def exploration_scores(self, mean: Floats, activations: list[torch.Tensor]) -> Floats:
         """Returns draws about the predictions."""
         return mean + self.scaled_width(activations) * self._rng.standard_normal(len(mean))
 
@@ -232,7 +232,7 @@ class NeuralLinear(NeuralBandit):
         """Returns predicted times (s)."""
         return self._model.moments.times(predictions)
 
-    def dispatched(self, contexts: Contexts) -> None:
+    def update_exploration(self, contexts: Contexts) -> None:
         """Adds requests to the design."""
         self._model.add_design(self._features(contexts))
 

@@ -2,100 +2,58 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numba
-import numpy as np
 
+from edgecloud_gym.nodes import TO_CLOUD, TO_EDGE, WAIT
 from edgecloud_gym.simulator.compiled.queueing import oldest_waiting, push_busy
+from edgecloud_gym.simulator.compiled.room import cloud_is_free, edge_is_free
+from edgecloud_gym.simulator.compiled.service import schedule_edge, start_cloud, start_edge
 from edgecloud_gym.simulator.state import WAITING
-from edgecloud_gym.simulator.workload import MIN_CLOUD_TIME
-
-# What an action says of a candidate.
-WAIT: Final = 0
-EDGE: Final = 1
-CLOUD: Final = 2
 
 
 @numba.njit
-def _join_edge(lane, requests, slots, members, request):
-    """Puts a request into the free edge slot that the next `_close_edge` starts."""
-    slot = slots[lane.edge_busy].order
-    members[slot, slots[slot].count] = request
-    slots[slot].count += 1
+def _take(lane, requests, request, slot):
+    """Moves a request from the queue to a slot."""
     requests[request].slot = slot
     requests[request].dispatch = lane.now
     lane.queue_length -= 1
+
+
+@numba.njit
+def _join_edge(lane, requests, slots, members, table, request):
+    """Puts a request into the free edge slot that the next `_close_edge` starts."""
+    index = slots[lane.edge_busy].order
+    slot = slots[index]
+    latency = table[requests[request].row].base_latency
+    slot.work = max(slot.work, latency) if slot.count > 0 else latency
+    members[index, slot.count] = request
+    slot.count += 1
+    _take(lane, requests, request, index)
     lane.edge_requests += 1
 
 
 @numba.njit
-def _close_edge(p, lane, requests, slots, members, table, slowdown):
-    """Starts what `_join_edge` gathered; returns its processing time (s).
-
-    In continuous batching that time depends on who joins and leaves later; the one returned holds
-    if nobody does.
-    """
-    slot = slots[lane.edge_busy].order
-    count = slots[slot].count
-    work = 0.0
-    for j in range(count):
-        work = max(work, table[requests[members[slot, j]].row].latency)
-    slots[slot].start = lane.now
-    if p.continuous:
-        _read_clock(lane, slowdown, lane.edge_busy)
-        slots[slot].joined = lane.clock
-        slots[slot].mark = lane.clock + work
-        duration = work * slowdown[lane.edge_busy]
-    else:
-        slots[slot].slowdown = slowdown[count - 1]
-        duration = work * slowdown[count - 1]
-        slots[slot].mark = lane.now + duration
-    push_busy(slots, 0, lane.edge_busy, slot)
+def _close_edge(p, lane, slots, slowdown):
+    """Starts what `_join_edge` gathered; returns its processing time (s)."""
+    index = slots[lane.edge_busy].order
+    duration = start_edge(p, lane, slots[index], slowdown)
+    push_busy(slots, 0, lane.edge_busy, index)
     lane.edge_busy += 1
     schedule_edge(p, lane, slots, slowdown)
     return duration
 
 
 @numba.njit
-def _read_clock(lane, slowdown, running):
-    """Advances the virtual clock to now, ``running`` requests having shared the edge since."""
-    if running == 0:
-        lane.clock = 0.0  # restart, so that rounding does not accumulate
-    else:
-        lane.clock += (lane.now - lane.clock_time) / slowdown[running - 1]
-    lane.clock_time = lane.now
-
-
-@numba.njit
-def schedule_edge(p, lane, slots, slowdown):
-    """Finds the time of the next edge completion."""
-    if lane.edge_busy == 0:
-        lane.next_edge = np.inf
-        return
-    mark = slots[slots[0].order].mark
-    if p.continuous:
-        left = max(0.0, mark - lane.clock)
-        lane.next_edge = lane.clock_time + left * slowdown[lane.edge_busy - 1]
-    else:
-        lane.next_edge = mark
-
-
-@numba.njit
-def _start_cloud(p, lane, requests, slots, table, request):
-    """Sends a request to a free cloud slot; returns its processing time (s)."""
-    first = p.edge_slots
-    slot = slots[first + lane.cloud_busy].order
-    latency = table[requests[request].row].latency
-    duration = max(MIN_CLOUD_TIME, latency * p.multiplier) + p.rtt
-    slots[slot].start = lane.now
-    slots[slot].mark = lane.now + duration
-    slots[slot].count = 1
-    slots[slot].request = request
-    requests[request].slot = slot
-    requests[request].dispatch = lane.now
-    lane.queue_length -= 1
-    push_busy(slots, first, lane.cloud_busy, slot)
+def _send_cloud(p, lane, requests, slots, table, request):
+    """Starts a request in a free cloud slot; returns its processing time (s)."""
+    index = slots[p.edge_slots + lane.cloud_busy].order
+    slot = slots[index]
+    slot.work = table[requests[request].row].base_latency
+    slot.count = 1
+    slot.request = request
+    _take(lane, requests, request, index)
+    duration = start_cloud(p, lane, slot)
+    push_busy(slots, p.edge_slots, lane.cloud_busy, index)
     lane.cloud_busy += 1
     return duration
 
@@ -109,20 +67,20 @@ def apply_action(p, lane, requests, window, slots, members, table, slowdown, act
         choice = action[j]
         if choice == WAIT:
             continue
-        if j < lane.window_size and choice == EDGE and lane.edge_busy < p.edge_slots:
-            _join_edge(lane, requests, slots, members, window[j])
+        if j < lane.window_size and choice == TO_EDGE and edge_is_free(p, lane):
+            _join_edge(lane, requests, slots, members, table, window[j])
             filled += 1
             if filled == p.batch_capacity:
-                duration = _close_edge(p, lane, requests, slots, members, table, slowdown)
+                duration = _close_edge(p, lane, slots, slowdown)
                 longest = max(longest, duration)
                 filled = 0
-        elif j < lane.window_size and choice == CLOUD and lane.cloud_busy < p.cloud_slots:
-            duration = _start_cloud(p, lane, requests, slots, table, window[j])
+        elif j < lane.window_size and choice == TO_CLOUD and cloud_is_free(p, lane):
+            duration = _send_cloud(p, lane, requests, slots, table, window[j])
             longest = max(longest, duration)
         else:
             step.invalid_assignments += 1
     if filled > 0:
-        duration = _close_edge(p, lane, requests, slots, members, table, slowdown)
+        duration = _close_edge(p, lane, slots, slowdown)
         longest = max(longest, duration)
     if p.work_conserving:
         duration = fill_idle(p, lane, requests, window, slots, members, table, slowdown, False)
@@ -140,8 +98,8 @@ def fill_idle(p, lane, requests, window, slots, members, table, slowdown, oldest
     filled = 0
     j = 0
     while lane.queue_length > 0:
-        to_edge = lane.edge_busy < p.edge_slots
-        if not to_edge and lane.cloud_busy == p.cloud_slots:
+        to_edge = edge_is_free(p, lane)
+        if not to_edge and not cloud_is_free(p, lane):
             break
         if oldest_first:
             request = oldest_waiting(lane, requests)
@@ -152,15 +110,15 @@ def fill_idle(p, lane, requests, window, slots, members, table, slowdown, oldest
                 break
             request = window[j]
         if to_edge:
-            _join_edge(lane, requests, slots, members, request)
+            _join_edge(lane, requests, slots, members, table, request)
             filled += 1
             if filled == p.batch_capacity:
-                duration = _close_edge(p, lane, requests, slots, members, table, slowdown)
+                duration = _close_edge(p, lane, slots, slowdown)
                 longest = max(longest, duration)
                 filled = 0
         else:
-            longest = max(longest, _start_cloud(p, lane, requests, slots, table, request))
+            longest = max(longest, _send_cloud(p, lane, requests, slots, table, request))
     if filled > 0:
-        duration = _close_edge(p, lane, requests, slots, members, table, slowdown)
+        duration = _close_edge(p, lane, slots, slowdown)
         longest = max(longest, duration)
     return longest

@@ -14,10 +14,12 @@ import numba
 import numpy as np
 
 from edgecloud_gym.simulator.compiled.cache import source_digest
-from edgecloud_gym.simulator.compiled.dispatch import apply_action, fill_idle, schedule_edge
+from edgecloud_gym.simulator.compiled.dispatch import apply_action, fill_idle
 from edgecloud_gym.simulator.compiled.features import observe_lane, sample_history
 from edgecloud_gym.simulator.compiled.prefetch import prefetch
 from edgecloud_gym.simulator.compiled.queueing import admit, pop_busy, reorder
+from edgecloud_gym.simulator.compiled.room import cloud_is_free, edge_is_free
+from edgecloud_gym.simulator.compiled.service import end_edge, schedule_edge
 
 # Stages of `step_lanes`.
 APPLY: Final = 1  # the action
@@ -45,27 +47,29 @@ def _complete(p, lane, requests, finished, request, step):
 @numba.njit
 def _process_events(p, lane, requests, finished, slots, members, slowdown, step):
     """Processes every completion and arrival that is due now."""
+    step.arrivals = 0
+    step.services_ended = 0
     while lane.edge_busy > 0 and lane.next_edge <= lane.now:
-        if p.continuous:
-            # The clock reads exactly the finishing mark: no drift from the time's rounding.
-            lane.clock = slots[slots[0].order].mark
-            lane.clock_time = lane.now
         slot = slots[0].order
+        end_edge(p, lane, slots[slot])
         count = slots[slot].count
         for j in range(count):
             _complete(p, lane, requests, finished, members[slot, j], step)
         pop_busy(slots, 0, lane.edge_busy)
         lane.edge_busy -= 1
         lane.edge_requests -= count
+        step.services_ended += 1
         schedule_edge(p, lane, slots, slowdown)
     first = p.edge_slots
     while lane.cloud_busy > 0 and slots[slots[first].order].mark <= lane.now:
         slot = pop_busy(slots, first, lane.cloud_busy)
         lane.cloud_busy -= 1
+        step.services_ended += 1
         _complete(p, lane, requests, finished, slots[slot].request, step)
     while lane.arrived < lane.requests and requests[lane.arrived].arrival <= lane.now:
         lane.arrived += 1
         lane.queue_length += 1
+        step.arrivals += 1
 
 
 @numba.njit
@@ -92,19 +96,18 @@ def _pass_time(p, lane, history, until, step):
 
 @numba.njit
 def _is_epoch(p, lane):
-    free = lane.edge_busy < p.edge_slots or lane.cloud_busy < p.cloud_slots
-    return free and lane.queue_length > 0
+    return lane.queue_length > 0 and (edge_is_free(p, lane) or cloud_is_free(p, lane))
 
 
 @numba.njit
 def _advance(
-    p, lane, requests, finished, window, slots, members, history, table, slowdown, moved, step
+    p, lane, requests, finished, window, slots, members, history, table, slowdown, dispatched, step
 ):
     """Moves to the next decision epoch, or to the end of the episode.
 
-    ``moved`` tells whether the action dispatched anything: if so, now may be an epoch again.
+    ``dispatched`` tells whether the action dispatched anything: if so, now may be an epoch again.
     """
-    while not (moved and _is_epoch(p, lane)):
+    while not (dispatched and _is_epoch(p, lane)):
         time = _next_event(p, lane, requests, slots)
         if not p.drain and time > p.duration:
             _pass_time(p, lane, history, p.duration, step)
@@ -122,11 +125,13 @@ def _advance(
         else:
             _pass_time(p, lane, history, time, step)
             _process_events(p, lane, requests, finished, slots, members, slowdown, step)
-        moved = True
+        dispatched = True
 
 
 @numba.njit
 def _begin_step(lane, step):
+    step.arrivals = 0
+    step.services_ended = 0
     step.invalid_assignments = 0
     step.forced_dispatches = 0
     step.jct = 0.0
@@ -215,16 +220,16 @@ def _compile(sources: str) -> Callable[..., Any]:
             pool = slots[i]
             batch = members[i]
             ring = history[i]
-            moved = False
+            dispatched = False
             if stage & (APPLY | ADVANCE | HOLD):
                 _begin_step(lane, step)
             if stage & APPLY:
                 before = lane.queue_length
                 apply_action(p, lane, queue, head, pool, batch, table, slowdown, actions[i], step)
-                moved = lane.queue_length < before
+                dispatched = lane.queue_length < before
             if stage & ADVANCE:
                 _advance(
-                    p, lane, queue, done, head, pool, batch, ring, table, slowdown, moved, step
+                    p, lane, queue, done, head, pool, batch, ring, table, slowdown, dispatched, step
                 )
             if stage & (ADVANCE | HOLD):
                 _end_step(stage, p, lane, step)

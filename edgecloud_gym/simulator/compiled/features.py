@@ -1,7 +1,7 @@
 """Compiled feature writers: a lane's state as numbers of fixed scale.
 
 All float observations of all lanes share one flat float32 buffer, one block per key, in the order
-of `edgecloud_gym.simulator.observation.Layout`; a block holds the lanes one after the other.
+of `ObservationLayout`; a block holds the lanes one after the other.
 
 Unbounded quantities x >= 0 are shown as x / (x + scale), which lies in [0, 1) and is one half at
 the scale. Nothing here reads the base time of a request that is waiting or running.
@@ -12,18 +12,26 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from edgecloud_gym.nodes import WAIT
 from edgecloud_gym.simulator.compiled.queueing import oldest_waiting
-from edgecloud_gym.simulator.state import (
-    BY_ARRIVAL,
-    BY_CALLABLE,
-    CANDIDATE_FEATURES,
-    CLOUD_FEATURES,
-    EDGE_FEATURES,
-    HISTORY_FEATURES,
-    SYSTEM_FEATURES,
+from edgecloud_gym.simulator.compiled.room import find_room
+from edgecloud_gym.simulator.compiled.service import attain_edge
+from edgecloud_gym.simulator.observation import (
+    CANDIDATES,
+    CLOUD,
+    EDGE,
+    HISTORY,
+    SCORE_LIMIT,
+    SYSTEM,
 )
+from edgecloud_gym.simulator.state import BY_ARRIVAL, BY_CALLABLE
 
-SCORE_LIMIT = 5.0  # standard deviations
+# Positions by name, as constants of the compiled code.
+_CANDIDATE = CANDIDATES.positions
+_EDGE = EDGE.positions
+_CLOUD = CLOUD.positions
+_SYSTEM = SYSTEM.positions
+_HISTORY = HISTORY.positions
 
 
 @numba.njit
@@ -43,11 +51,11 @@ def _copy(source, target):
 def sample_history(p, lane, history):
     """Appends a telemetry sample to the ring ``history`` (H, features)."""
     row = history[lane.samples % history.shape[0]]
-    row[0] = squash(lane.queue_length, p.candidates)
-    row[1] = lane.edge_busy / max(1, p.edge_slots)
-    row[2] = lane.cloud_busy / max(1, p.cloud_slots)
-    row[3] = squash(lane.arrived - lane.sampled_arrived, p.count_scale)
-    row[4] = squash(lane.done - lane.sampled_done, p.count_scale)
+    row[_HISTORY.queue_length] = squash(lane.queue_length, p.candidates)
+    row[_HISTORY.edge_busy] = lane.edge_busy / max(1, p.edge_slots)
+    row[_HISTORY.cloud_busy] = lane.cloud_busy / max(1, p.cloud_slots)
+    row[_HISTORY.arrivals] = squash(lane.arrived - lane.sampled_arrived, p.count_scale)
+    row[_HISTORY.completions] = squash(lane.done - lane.sampled_done, p.count_scale)
     lane.sampled_arrived = lane.arrived
     lane.sampled_done = lane.done
     lane.samples += 1
@@ -69,30 +77,33 @@ def _standardised(p, lane, score):
 
 
 @numba.njit
-def _write_candidates(p, lane, i, requests, window, table, out, ids, masks):
-    size = lane.window_size
-    edge_free = lane.edge_busy < p.edge_slots
-    cloud_free = lane.cloud_busy < p.cloud_slots
-    at = i * p.candidates * CANDIDATE_FEATURES
-    end = at + p.candidates * CANDIDATE_FEATURES
-    mask = masks[i]
-    for j in range(size):
+def _write_candidates(p, lane, requests, window, table, out, at):
+    end = at + p.candidates * len(_CANDIDATE)
+    for j in range(lane.window_size):
         request = requests[window[j]]
-        out[at] = 1.0
-        out[at + 1] = squash(lane.now - request.arrival, p.time_scale)
-        out[at + 2] = table[request.row].prompt_tokens
-        out[at + 3] = _standardised(p, lane, request.score)
-        mask[j, 0] = 1
-        mask[j, 1] = edge_free
-        mask[j, 2] = cloud_free
-        at += CANDIDATE_FEATURES
+        out[at + _CANDIDATE.present] = 1.0
+        out[at + _CANDIDATE.waited] = squash(lane.now - request.arrival, p.time_scale)
+        out[at + _CANDIDATE.prompt_tokens] = table[request.row].prompt_tokens
+        out[at + _CANDIDATE.score] = _standardised(p, lane, request.score)
+        at += len(_CANDIDATE)
     out[at:end] = 0.0
-    mask[size:, 0] = 1
-    mask[size:, 1:] = 0
-    if ids.shape[1] > 0:
-        for j in range(size):
-            ids[i, j] = requests[window[j]].row
-        ids[i, size:] = -1
+
+
+@numba.njit
+def _write_ids(lane, requests, window, ids):
+    size = lane.window_size
+    for j in range(size):
+        ids[j] = requests[window[j]].row
+    ids[size:] = -1
+
+
+@numba.njit
+def _write_mask(lane, mask):
+    """Marks what is possible: to wait always, a node with room for a candidate."""
+    for j in range(len(mask)):
+        mask[j, WAIT] = 1
+        for node in range(len(lane.room)):
+            mask[j, 1 + node] = j < lane.window_size and lane.room[node] > 0
 
 
 @numba.njit
@@ -108,44 +119,39 @@ def _write_embeddings(p, lane, requests, window, embeddings, out, at):
 @numba.njit
 def _write_edge(p, lane, slots, slowdown, out, at):
     for slot in range(p.edge_slots):
-        count = slots[slot].count
-        if count == 0:
-            out[at : at + EDGE_FEATURES] = 0.0
+        if slots[slot].count == 0:
+            out[at : at + len(_EDGE)] = 0.0
         else:
-            elapsed = lane.now - slots[slot].start
-            if p.continuous:
-                since = (lane.now - lane.clock_time) / slowdown[lane.edge_busy - 1]
-                attained = max(0.0, lane.clock + since - slots[slot].joined)
-            else:
-                attained = elapsed / slots[slot].slowdown
-            out[at] = 1.0
-            out[at + 1] = count / p.batch_capacity
-            out[at + 2] = squash(elapsed, p.time_scale)
-            out[at + 3] = squash(attained, p.time_scale)
-        at += EDGE_FEATURES
+            attain_edge(p, lane, slots[slot], slowdown)
+            out[at + _EDGE.busy] = 1.0
+            out[at + _EDGE.fill] = slots[slot].count / p.batch_capacity
+            out[at + _EDGE.elapsed] = squash(lane.now - slots[slot].start, p.time_scale)
+            out[at + _EDGE.attained] = squash(slots[slot].attained, p.time_scale)
+        at += len(_EDGE)
 
 
 @numba.njit
 def _write_cloud(p, lane, slots, out, at):
     for slot in range(p.edge_slots, p.edge_slots + p.cloud_slots):
         busy = slots[slot].count > 0
-        out[at] = 1.0 if busy else 0.0
-        out[at + 1] = squash(lane.now - slots[slot].start, p.time_scale) if busy else 0.0
-        at += CLOUD_FEATURES
+        elapsed = lane.now - slots[slot].start
+        out[at + _CLOUD.busy] = 1.0 if busy else 0.0
+        out[at + _CLOUD.elapsed] = squash(elapsed, p.time_scale) if busy else 0.0
+        at += len(_CLOUD)
 
 
 @numba.njit
 def _write_system(p, lane, requests, step, out, at):
-    out[at] = squash(lane.queue_length, p.candidates)
-    out[at + 1] = lane.edge_busy / max(1, p.edge_slots)
-    out[at + 2] = lane.cloud_busy / max(1, p.cloud_slots)
-    out[at + 3] = min(1.0, lane.now / p.duration)
-    out[at + 4] = 1.0 if lane.now >= p.duration else 0.0
-    out[at + 5] = 0.0
+    longest_wait = 0.0
     if lane.queue_length > 0:
-        arrival = requests[oldest_waiting(lane, requests)].arrival
-        out[at + 5] = squash(lane.now - arrival, p.time_scale)
-    out[at + 6] = squash(step.elapsed, p.time_scale)
+        longest_wait = lane.now - requests[oldest_waiting(lane, requests)].arrival
+    out[at + _SYSTEM.queue_length] = squash(lane.queue_length, p.candidates)
+    out[at + _SYSTEM.edge_busy] = lane.edge_busy / max(1, p.edge_slots)
+    out[at + _SYSTEM.cloud_busy] = lane.cloud_busy / max(1, p.cloud_slots)
+    out[at + _SYSTEM.time] = min(1.0, lane.now / p.duration)
+    out[at + _SYSTEM.arrivals_over] = 1.0 if lane.now >= p.duration else 0.0
+    out[at + _SYSTEM.longest_wait] = squash(longest_wait, p.time_scale)
+    out[at + _SYSTEM.elapsed] = squash(step.elapsed, p.time_scale)
 
 
 @numba.njit
@@ -153,11 +159,11 @@ def _write_history(lane, history, out, at):
     """Copies the ring, oldest sample first; rows before the first sample are zero."""
     length = history.shape[0]
     start = lane.samples % length
-    middle = at + (length - start) * HISTORY_FEATURES
-    end = at + length * HISTORY_FEATURES
+    middle = at + (length - start) * len(_HISTORY)
+    end = at + length * len(_HISTORY)
     flat = history.reshape(-1)
-    _copy(flat[start * HISTORY_FEATURES :], out[at:middle])
-    _copy(flat[: start * HISTORY_FEATURES], out[middle:end])
+    _copy(flat[start * len(_HISTORY) :], out[at:middle])
+    _copy(flat[: start * len(_HISTORY)], out[middle:end])
 
 
 @numba.njit
@@ -179,19 +185,20 @@ def observe_lane(
     masks,
 ):
     """Writes lane ``i`` of ``lanes`` into the buffers ``out``, ``ids`` and ``masks``."""
-    _write_candidates(p, lane, i, requests, window, table, out, ids, masks)
-    block = lanes * p.candidates * CANDIDATE_FEATURES
-    _write_edge(p, lane, slots, slowdown, out, block + i * p.edge_slots * EDGE_FEATURES)
-    block += lanes * p.edge_slots * EDGE_FEATURES
-    _write_cloud(p, lane, slots, out, block + i * p.cloud_slots * CLOUD_FEATURES)
-    block += lanes * p.cloud_slots * CLOUD_FEATURES
-    _write_system(p, lane, requests, step, out, block + i * SYSTEM_FEATURES)
-    block += lanes * SYSTEM_FEATURES
-    length = history.shape[0]
-    if length > 0:
-        _write_history(lane, history, out, block + i * length * HISTORY_FEATURES)
-        block += lanes * length * HISTORY_FEATURES
-    width = embeddings.shape[1]
-    if width > 0:
-        at = block + i * p.candidates * width
+    find_room(p, lane)
+    _write_mask(lane, masks[i])
+    if ids.shape[1] > 0:
+        _write_ids(lane, requests, window, ids[i])
+    at = lanes * p.start_candidates + i * p.candidates * len(_CANDIDATE)
+    _write_candidates(p, lane, requests, window, table, out, at)
+    at = lanes * p.start_edge + i * p.edge_slots * len(_EDGE)
+    _write_edge(p, lane, slots, slowdown, out, at)
+    at = lanes * p.start_cloud + i * p.cloud_slots * len(_CLOUD)
+    _write_cloud(p, lane, slots, out, at)
+    _write_system(p, lane, requests, step, out, lanes * p.start_system + i * len(_SYSTEM))
+    if len(history) > 0:
+        at = lanes * p.start_history + i * len(history) * len(_HISTORY)
+        _write_history(lane, history, out, at)
+    if embeddings.shape[1] > 0:
+        at = lanes * p.start_embeddings + i * p.candidates * embeddings.shape[1]
         _write_embeddings(p, lane, requests, window, embeddings, out, at)

@@ -18,7 +18,7 @@ from edgecloud_gym.simulator.state import BY_ARRIVAL, BY_CALLABLE, BY_TABLE, WAI
 
 
 @numba.njit
-def _before(requests, a, b):
+def _ranks_before(requests, a, b):
     """Whether request ``a`` ranks before ``b``: lower score first, then earlier arrival."""
     score_a = requests[a].score
     score_b = requests[b].score
@@ -31,7 +31,7 @@ def _heap_push(lane, requests, heap, request):
     lane.heap_size += 1
     while child > 0:
         parent = (child - 1) >> 1
-        if not _before(requests, request, heap[parent]):
+        if not _ranks_before(requests, request, heap[parent]):
             break
         heap[child] = heap[parent]
         child = parent
@@ -49,9 +49,9 @@ def _heap_pop(lane, requests, heap):
         child = 2 * hole + 1
         if child >= size:
             break
-        if child + 1 < size and _before(requests, heap[child + 1], heap[child]):
+        if child + 1 < size and _ranks_before(requests, heap[child + 1], heap[child]):
             child += 1
-        if not _before(requests, heap[child], moved):
+        if not _ranks_before(requests, heap[child], moved):
             break
         heap[hole] = heap[child]
         hole = child
@@ -65,13 +65,13 @@ def _insert_by_priority(lane, requests, window, heap, request):
     size = lane.window_size
     if size == len(window):
         last = window[size - 1]
-        if not _before(requests, request, last):
+        if not _ranks_before(requests, request, last):
             _heap_push(lane, requests, heap, request)
             return
         _heap_push(lane, requests, heap, last)
         size -= 1
     position = size
-    while position > 0 and _before(requests, request, window[position - 1]):
+    while position > 0 and _ranks_before(requests, request, window[position - 1]):
         window[position] = window[position - 1]
         position -= 1
     window[position] = request

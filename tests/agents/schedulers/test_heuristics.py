@@ -28,7 +28,9 @@ LATENCY = np.random.default_rng(5).lognormal(0.0, 0.8, 200)
 
 def make_env(env_id: str = "EdgeCloud-Static-v0", **settings: Any) -> gym.Env[Any, Any]:
     defaults: dict[str, Any] = {
-        "dataset": RequestDataset.from_arrays(latency=LATENCY, slowdown=1 + 0.1 * np.arange(16)),
+        "dataset": RequestDataset.from_arrays(
+            base_latency=LATENCY, slowdown=1 + 0.1 * np.arange(16)
+        ),
         "observe": "id",
         "duration": 60.0,
         "work_conserving": False,

@@ -55,7 +55,7 @@ def test_the_formats_hold_the_same(
     tmp_path: Path, write: Callable[[Path, list[Row]], Path]
 ) -> None:
     data = load_dataset(write(tmp_path, reference_rows()))
-    assert_array_equal(data.latency, [0.5, 1.5, 2.5, 3.5, 4.5])
+    assert_array_equal(data.base_latency, [0.5, 1.5, 2.5, 3.5, 4.5])
     assert data.prompts == tuple(f"prompt {i}" for i in range(5))
     assert data.prompt_tokens is not None
     assert data.response_tokens is not None
@@ -69,7 +69,7 @@ def test_token_counts_may_be_absent_altogether(tmp_path: Path) -> None:
     rows: list[Row | str] = [{"request_text": "a", "inference_time": 1}, ""]
     data = load_dataset(jsonl(tmp_path, rows))
     assert data.prompt_tokens is None
-    assert_array_equal(data.latency, [1.0])
+    assert_array_equal(data.base_latency, [1.0])
 
 
 def test_what_lies_beside_the_requests_is_read(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: Row | str, message: str
     with pytest.warns(UserWarning, match=rf"left out 1 of 5 rows; the first: line 3: .*{message}"):
         data = load_dataset(path, on_error="skip")
     assert data.skipped == 1
-    assert_array_equal(data.latency, [0.5, 1.5, 0.5, 1.5])
+    assert_array_equal(data.base_latency, [0.5, 1.5, 0.5, 1.5])
 
 
 def test_text_that_is_not_utf8(tmp_path: Path) -> None:

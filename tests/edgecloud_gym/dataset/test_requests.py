@@ -16,21 +16,39 @@ from edgecloud_gym.dataset import RequestDataset, prompts_digest
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"latency": []}, "at least one request"),
-        ({"latency": [[1.0]]}, r"latency must have 1 dimension\(s\), got shape \(1, 1\)"),
-        ({"latency": ["x"]}, "latency must be an array of numbers"),
-        ({"latency": [1.0, np.nan]}, "latency must be finite and above 0 s; row 1 is nan"),
-        ({"latency": [0.0]}, "row 0 is 0.0"),
-        ({"latency": [1.0], "embeddings": [1.0]}, r"embeddings must have 2 dimension\(s\)"),
-        ({"latency": [1.0], "embeddings": [[]]}, "at least one column"),
-        ({"latency": [1.0], "embeddings": [[np.inf, 0.0]]}, "embeddings must be finite; row 0"),
-        ({"latency": [1.0], "prompts": "x"}, "prompts must be a sequence of strings"),
-        ({"latency": [1.0], "prompts": ["x", "y"]}, "prompts must have one row per request: 1"),
-        ({"latency": [1.0], "prompt_tokens": [1.5]}, "prompt_tokens must be a whole number"),
-        ({"latency": [1.0], "response_tokens": [-1]}, "response_tokens must be a whole number"),
-        ({"latency": [1.0], "response_tokens": [2**31]}, "response_tokens must be a whole number"),
-        ({"latency": [1.0], "slowdown": []}, r"must start with s\(1\) = 1"),
-        ({"latency": [1.0], "slowdown": [1.0, 0.0]}, "slowdown must be finite and above 0; row 1"),
+        ({"base_latency": []}, "at least one request"),
+        ({"base_latency": [[1.0]]}, r"base_latency must have 1 dimension\(s\), got shape \(1, 1\)"),
+        ({"base_latency": ["x"]}, "base_latency must be an array of numbers"),
+        (
+            {"base_latency": [1.0, np.nan]},
+            "base_latency must be finite and above 0 s; row 1 is nan",
+        ),
+        ({"base_latency": [0.0]}, "row 0 is 0.0"),
+        ({"base_latency": [1.0], "embeddings": [1.0]}, r"embeddings must have 2 dimension\(s\)"),
+        ({"base_latency": [1.0], "embeddings": [[]]}, "at least one column"),
+        (
+            {"base_latency": [1.0], "embeddings": [[np.inf, 0.0]]},
+            "embeddings must be finite; row 0",
+        ),
+        ({"base_latency": [1.0], "prompts": "x"}, "prompts must be a sequence of strings"),
+        (
+            {"base_latency": [1.0], "prompts": ["x", "y"]},
+            "prompts must have one row per request: 1",
+        ),
+        ({"base_latency": [1.0], "prompt_tokens": [1.5]}, "prompt_tokens must be a whole number"),
+        (
+            {"base_latency": [1.0], "response_tokens": [-1]},
+            "response_tokens must be a whole number",
+        ),
+        (
+            {"base_latency": [1.0], "response_tokens": [2**31]},
+            "response_tokens must be a whole number",
+        ),
+        ({"base_latency": [1.0], "slowdown": []}, r"must start with s\(1\) = 1"),
+        (
+            {"base_latency": [1.0], "slowdown": [1.0, 0.0]},
+            "slowdown must be finite and above 0; row 1",
+        ),
     ],
 )
 def test_bad_arrays(arrays: dict[str, Any], message: str) -> None:
@@ -42,11 +60,11 @@ def test_arrays_are_read_only_copies_and_survive_copy_and_pickle() -> None:
     latency = np.array([1.0, 2.0])
     data = RequestDataset.from_arrays(latency, embeddings=np.eye(2), prompts=["a", "b"])
     latency[0] = 9.0
-    assert data.latency[0] == 1.0
+    assert data.base_latency[0] == 1.0
     assert copy.deepcopy(data) is data
     twin = pickle.loads(pickle.dumps(data))
     assert twin.prompts == ("a", "b")
-    for array in (data.latency, data.embeddings, twin.latency, twin.embedding_table(2)):
+    for array in (data.base_latency, data.embeddings, twin.base_latency, twin.embedding_table(2)):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0.0
 

@@ -48,6 +48,8 @@ INFO_TYPES = {
     "queue_length": int,
     "in_service": int,
     "completed_total": int,
+    "arrivals": int,
+    "services_ended": int,
     "invalid_assignments": int,
     "forced_dispatches": int,
     "jct": float,

@@ -42,7 +42,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def dataset(latency: np.ndarray[Any, Any]) -> RequestDataset:
     rng = np.random.default_rng(1)
     return RequestDataset.from_arrays(
-        latency=latency,
+        base_latency=latency,
         embeddings=rng.normal(size=(ROWS, 3)),
         prompt_tokens=rng.integers(1, 99, ROWS),
     )

@@ -51,7 +51,7 @@ def on(log: pd.DataFrame, node: str) -> pd.DataFrame:
 @pytest.mark.parametrize("env_id", [STATIC, CONTINUOUS])
 def test_candidates_are_the_oldest_waiting(env_id: str) -> None:
     env = crowded(env_id)
-    scale = DATASET.latency.mean()
+    scale = DATASET.base_latency.mean()
     table = DATASET.embedding_table(6)
     for observation, info, log in epochs(env):
         shown = log[log.start_time.isna()].iloc[:M]
@@ -80,7 +80,7 @@ def test_prompt_tokens_beyond_the_scale() -> None:
 
 
 def test_static_edge_slots() -> None:
-    scale = DATASET.latency.mean()
+    scale = DATASET.base_latency.mean()
     for observation, info, log in epochs(crowded(STATIC)):
         batch = on(log, "edge")
         expected = np.zeros(4)
@@ -106,7 +106,7 @@ def attained_service(log: pd.DataFrame, start: float, now: float) -> float:
 
 
 def test_continuous_edge_slots() -> None:
-    scale = DATASET.latency.mean()
+    scale = DATASET.base_latency.mean()
     for observation, info, log in epochs(crowded(CONTINUOUS, duration=6.0)):
         now = info["time"]
         rows = [
@@ -128,7 +128,7 @@ def by_rows(array: NDArray[Any]) -> list[list[float]]:
 
 @pytest.mark.parametrize("env_id", [STATIC, CONTINUOUS])
 def test_cloud_slots(env_id: str) -> None:
-    scale = DATASET.latency.mean()
+    scale = DATASET.base_latency.mean()
     for observation, info, log in epochs(crowded(env_id, cloud_concurrency=3)):
         rows = [(1.0, squash(info["time"] - t, scale)) for t in on(log, "cloud").start_time]
         rows += [(0.0, 0.0)] * (3 - len(rows))
@@ -137,7 +137,7 @@ def test_cloud_slots(env_id: str) -> None:
 
 @pytest.mark.parametrize("env_id", [STATIC, CONTINUOUS])
 def test_system(env_id: str) -> None:
-    scale = DATASET.latency.mean()
+    scale = DATASET.base_latency.mean()
     env = crowded(env_id)
     for observation, info, log in epochs(env):
         waiting = log[log.start_time.isna()]

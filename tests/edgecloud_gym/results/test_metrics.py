@@ -25,7 +25,7 @@ def hand_made() -> RequestTimes:
         arrival=np.array([0.0, 1.0, 2.0, 4.0, 6.0]),
         start=np.array([2.0, 2.0, 2.0, 5.0, NAN]),
         finish=np.array([6.0, 6.0, 3.0, NAN, NAN]),
-        base=np.array([4.0, 2.5, 0.5, 7.0, 9.0]),
+        base_latency=np.array([4.0, 2.5, 0.5, 7.0, 9.0]),
         cloud=np.array([False, False, True, True, False]),
         group=np.array([0, 0, 1, 1, -1]),
     )
@@ -90,7 +90,7 @@ def test_no_requests() -> None:
 def play(env_id: str, **settings: Any) -> tuple[gym.Env[Any, Any], float]:
     """An episode of random decisions; returns the environment and the integral of N."""
     data = RequestDataset.from_arrays(
-        latency=np.random.default_rng(1).lognormal(0.0, 0.7, 100), slowdown=1 + 0.2 * np.arange(8)
+        base_latency=np.random.default_rng(1).lognormal(0.0, 0.7, 100), slowdown=1 + 0.2 * np.arange(8)
     )
     env = gym.make(env_id, dataset=data, observe="id", load=1.1, duration=200.0, **settings)
     env.action_space.seed(0)

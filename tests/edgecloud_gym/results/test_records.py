@@ -59,17 +59,17 @@ def test_completions_add_up_to_the_request_log(env_id: str) -> None:
         ("dispatch", "start_time"),
         ("finish", "completion_time"),
         ("processing_time", "processing_time"),
-        ("base_time", "base_latency"),
+        ("base_latency", "base_latency"),
     ):
         assert_array_equal(all_finished[name], log[column])
-    assert_array_equal(log.base_latency, env.dataset.latency[log.prompt_row])
+    assert_array_equal(log.base_latency, env.dataset.base_latency[log.prompt_row])
 
 
 @pytest.mark.parametrize("priority", [None, "latency"])
 def test_candidates_are_requests_that_wait(priority: str | None) -> None:
     env = make(STATIC, load=1.5, candidate_pool_size=5)
     if priority:
-        env.set_priority(env.dataset.latency)
+        env.set_priority(env.dataset.base_latency)
     observation, info = env.reset(seed=0)
     policy, done = at_random(0), False
     while not done:
@@ -77,12 +77,12 @@ def test_candidates_are_requests_that_wait(priority: str | None) -> None:
         waiting = log[log.start_time.isna()]
         if priority:
             waiting = waiting.iloc[
-                np.argsort(env.dataset.latency[waiting.prompt_row], kind="stable")
+                np.argsort(env.dataset.base_latency[waiting.prompt_row], kind="stable")
             ]
-        assert_array_equal(env.candidate_requests(), waiting.request_id[:5])
+        assert_array_equal(env.candidates()["request"], waiting.request_id[:5])
         observation, _, terminated, truncated, info = env.step(policy(observation, info))
         done = terminated or truncated
-    assert len(env.candidate_requests()) == 0
+    assert len(env.candidates()) == 0
 
 
 def test_each_of_a_batch_has_its_own_base_time() -> None:

@@ -32,7 +32,7 @@ def crowded(env_id: str, priority: Any, pool: int) -> Any:
     return make(
         env_id,
         dataset=RequestDataset.from_arrays(
-            latency=rng.lognormal(0.0, 1.0, ROWS),
+            base_latency=rng.lognormal(0.0, 1.0, ROWS),
             embeddings=rng.integers(0, 40, ROWS)[:, None].astype(float),
             slowdown=[1.0, 1.2],
         ),
@@ -138,7 +138,7 @@ def test_callable_score_is_standardised_by_what_was_scored_so_far() -> None:
 def test_a_prompt_that_waits_many_times_is_scored_anew_once() -> None:
     rng = np.random.default_rng(0)
     data = RequestDataset.from_arrays(
-        latency=rng.lognormal(size=7), embeddings=np.arange(7.0)[:, None]
+        base_latency=rng.lognormal(size=7), embeddings=np.arange(7.0)[:, None]
     )
     scorer = Scorer()
     env = make(STATIC, dataset=data, load=5.0, priority=scorer, observe="id", embedding_dim=None)

@@ -27,7 +27,7 @@ def random_settings(rng: Generator, continuous: bool, priority: str) -> dict[str
     settings: dict[str, Any] = {
         "env_id": CONTINUOUS if continuous else STATIC,
         "dataset": RequestDataset.from_arrays(
-            latency=rng.lognormal(0.0, 1.0, rows), embeddings=scores[:, None]
+            base_latency=rng.lognormal(0.0, 1.0, rows), embeddings=scores[:, None]
         ),
         "prompt_order": "sequential",
         "arrivals": Trace(times),
@@ -65,7 +65,7 @@ def brute_force(settings: dict[str, Any]) -> BruteForce:
     return BruteForce(
         System(
             arrivals=times.tolist(),
-            base=dataset.latency[rows].tolist(),
+            base=dataset.base_latency[rows].tolist(),
             scores=scores[rows].tolist(),
             continuous=settings["env_id"] == CONTINUOUS,
             edge=settings["edge_concurrency"],

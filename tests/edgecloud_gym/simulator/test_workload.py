@@ -14,7 +14,7 @@ from edgecloud_gym.simulator.workload import Workload, expected_maximum
 from tests.edgecloud_gym.support import CONTINUOUS, STATIC, make, play, toy_dataset, wait
 
 DATASET = toy_dataset()
-LATENCY = DATASET.latency
+LATENCY = DATASET.base_latency
 
 
 def workload(**settings: Any) -> Workload:
@@ -134,13 +134,13 @@ def test_prompt_order() -> None:
 
 
 def test_measured_slowdown_is_extended_with_its_last_slope() -> None:
-    dataset = RequestDataset.from_arrays(latency=[1.0], slowdown=[1.0, 1.5, 1.75])
+    dataset = RequestDataset.from_arrays(base_latency=[1.0], slowdown=[1.0, 1.5, 1.75])
     config = SystemConfig(batching="continuous", edge_concurrency=5, edge_slowdown="measured")
     assert_allclose(Workload.resolve(config, dataset).slowdown, [1.0, 1.5, 1.75, 2.0, 2.25])
 
 
 def test_a_missing_measured_slowdown_is_said() -> None:
-    dataset = RequestDataset.from_arrays(latency=[1.0, 2.0])
+    dataset = RequestDataset.from_arrays(base_latency=[1.0, 2.0])
     config = SystemConfig(batching="continuous", edge_concurrency=2, edge_slowdown="measured")
     with pytest.warns(UserWarning, match="no measured slowdown"):
         assert_allclose(Workload.resolve(config, dataset).slowdown, [1.0, 1.0])

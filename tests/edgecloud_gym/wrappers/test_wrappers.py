@@ -11,7 +11,6 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 from edgecloud_gym import ENV_IDS, RequestDataset, wrappers
-from edgecloud_gym.wrappers.assignment import assign_lowest
 from tests.edgecloud_gym.support import CONTINUOUS, STATIC, toy_dataset
 
 SMALL = {"candidate_pool_size": 5, "duration": 30.0, "edge_concurrency": 2, "cloud_concurrency": 2}
@@ -213,22 +212,6 @@ def test_scores_rank_the_candidates(dataset):
     lowest = np.argsort(scores, kind="stable")[:free]
     np.testing.assert_array_equal(np.flatnonzero(action == 2), np.sort(lowest))
     np.testing.assert_array_equal(action[action != 2], 0)
-
-
-@pytest.mark.parametrize(
-    ("scores", "edge", "cloud", "action"),
-    [
-        ([3.0, 1.0, 2.0, 0.0], 2, 1, [0, 1, 2, 1]),
-        ([0.0, 0.0, 0.0, 0.0], 1, 2, [1, 2, 2, 0]),
-        ([0.0, 0.0, 0.0, -9.0], 0, 1, [2, 0, 0, 0]),
-        ([0.0, 0.0, 0.0, -9.0], 9, 9, [1, 1, 1, 0]),
-    ],
-)
-def test_assign_lowest(scores, edge, cloud, action):
-    masks = np.ones((1, 4, 3), np.bool_)
-    masks[0, 3, 1:] = scores[3] > -9  # not a candidate
-    result = assign_lowest(np.array([scores]), masks, np.array([edge]), np.array([cloud]))
-    assert result.tolist() == [action]
 
 
 def assert_same(one: Any, other: Any) -> None:

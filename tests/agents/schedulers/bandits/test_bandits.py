@@ -24,7 +24,7 @@ def linear_dataset(count: int = 800, width: int = 8) -> RequestDataset:
     rng = np.random.default_rng(0)
     embeddings = rng.normal(size=(count, width)).astype(np.float32)
     value = embeddings @ rng.normal(size=width)
-    return RequestDataset.from_arrays(latency=1.0 + value - value.min(), embeddings=embeddings)
+    return RequestDataset.from_arrays(base_latency=1.0 + value - value.min(), embeddings=embeddings)
 
 
 DATA = linear_dataset()
@@ -65,7 +65,7 @@ class Informed(Bandit):
     def seconds(self, predictions: Floats) -> Floats:
         return predictions
 
-    def dispatched(self, contexts: Contexts) -> None:
+    def update_exploration(self, contexts: Contexts) -> None:
         del contexts
 
     def learn(self, contexts: Contexts, times: Floats) -> None:
@@ -75,7 +75,7 @@ class Informed(Bandit):
 @pytest.mark.parametrize("observe", ["embedding", "id"])
 def test_with_the_true_latencies_a_bandit_is_the_oracle(observe: str) -> None:
     latency = np.random.default_rng(1).uniform(0.5, 5.0, 300)
-    data = RequestDataset.from_arrays(latency=latency, embeddings=latency[:, None])
+    data = RequestDataset.from_arrays(base_latency=latency, embeddings=latency[:, None])
     settings = {"dataset": data, "embedding_dim": None, "observe": observe, "load": 1.2}
     informed = play(Informed(), **settings)
     pd.testing.assert_frame_equal(informed, play(make_agent("sjf-oracle"), **settings))
@@ -152,7 +152,7 @@ def test_another_embedding_width_is_refused() -> None:
 
 
 def test_no_embeddings() -> None:
-    data = RequestDataset.from_arrays(latency=[1.0, 2.0])
+    data = RequestDataset.from_arrays(base_latency=[1.0, 2.0])
     with pytest.raises(ValueError, match="no embeddings"):
         play(make_agent("c2ucb"), dataset=data, observe="id")
 
@@ -176,7 +176,7 @@ def test_every_dispatch_has_its_prediction(name: str) -> None:
 
 def test_predictions_are_those_of_the_episode() -> None:
     latency = np.random.default_rng(1).uniform(0.5, 5.0, 300)
-    data = RequestDataset.from_arrays(latency=latency, embeddings=latency[:, None])
+    data = RequestDataset.from_arrays(base_latency=latency, embeddings=latency[:, None])
     agent = Informed()
     for seed in (0, 1):
         log = play(agent, seed=seed, dataset=data, embedding_dim=None)
