@@ -7,12 +7,7 @@ import pytest
 import torch
 import transformers
 
-from data_tools.bundling.embed import (
-    Embedder,
-    ModelUnavailableError,
-    _batches,
-    embed_file,
-)
+from data_tools.bundling.embed import Embedder, ModelUnavailableError, embed_file
 from edgecloud_gym import load_dataset
 from tests.data_tools.bundling.tiny_bert import make_bert
 
@@ -116,10 +111,12 @@ def test_every_prompt_is_reported_once(bert: Path) -> None:
     assert Embedder(bert, device="cpu").encode([]).vectors.shape == (0, 16)
 
 
-def test_batches_hold_neighbours_in_length_within_the_budget() -> None:
-    lengths = [3, 9, 4, 9, 2, 30, 4]
-    batches = list(_batches(lengths, budget=18))
-    assert batches == [[5], [1, 3], [2, 6, 0, 4]]  # 30 is over the budget all by itself
+def test_batches_hold_neighbours_in_length_within_the_budget(bert: Path) -> None:
+    """Of 30, of 9 and 9, and of 4, 4, 3 and 3 tokens: the first is over the budget by itself."""
+    prompts = ["sea " * (n - 2) for n in (3, 9, 4, 30)] + ["old " * (n - 2) for n in (9, 3, 4)]
+    done: list[int] = []
+    Embedder(bert, device="cpu", batch_tokens=18).encode(prompts, done.append)
+    assert done == [1, 2, 4]
 
 
 def test_file_is_found_by_load_dataset(bert: Path, requests: Path) -> None:
