@@ -110,7 +110,7 @@ def explained_variance(dataset: RequestDataset) -> float:
     if len(dataset) < _FEWEST_ROWS:
         return float("nan")
     x = np.asarray(dataset.embedding_table(None), dtype=np.float64)
-    y = np.log(dataset.latency)
+    y = np.log(dataset.base_latency)
     train, test = dataset.rows("train"), dataset.rows("test")
     folds = np.arange(len(train)) % _FOLDS
     errors = [

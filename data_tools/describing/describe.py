@@ -115,7 +115,7 @@ def _describe_dataset(source: str | os.PathLike[str], on_error: OnError) -> Desc
     first_tokens = [record.get("time_to_first_token") for record in records]
     reasons = Counter(record.get("finish_reason") for record in records)
     columns: dict[tuple[str, str], ArrayLike | None] = {
-        ("Inference time", "s"): dataset.latency,
+        ("Inference time", "s"): dataset.base_latency,
         ("Time to first token", "s"): [value for value in first_tokens if value is not None],
         ("Prompt length", "tokens"): dataset.prompt_tokens,
         ("Answer length", "tokens"): dataset.response_tokens,
@@ -143,13 +143,13 @@ def _dataset_facts(
     yield "Rows left out (malformed or failed)", f"{dataset.skipped:,}"
     if dataset.prompts is not None:
         yield "Distinct prompts", f"{len(set(dataset.prompts)):,}"
-    yield "Total inference time", f"{shown(dataset.latency.sum() / 3600)} h"
-    yield "Rate of one slot at full load", f"{shown(1 / dataset.latency.mean())} requests/s"
+    yield "Total inference time", f"{shown(dataset.base_latency.sum() / 3600)} h"
+    yield "Rate of one slot at full load", f"{shown(1 / dataset.base_latency.mean())} requests/s"
     stated = sum(count for reason, count in reasons.items() if reason is not None)
     if stated:
         yield "Answers cut off by the token limit", f"{reasons['length'] / stated:.1%}"
     if dataset.response_tokens is not None:
-        tokens = dataset.response_tokens.sum() / dataset.latency.sum()
+        tokens = dataset.response_tokens.sum() / dataset.base_latency.sum()
         yield "Generated tokens per second", shown(float(tokens))
     width = "none" if dataset.embeddings is None else f"{dataset.embeddings.shape[1]}-d"
     yield "Embeddings", width

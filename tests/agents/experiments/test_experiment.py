@@ -22,7 +22,7 @@ from edgecloud_gym.arrivals import Trace
 
 RNG = np.random.default_rng(0)
 DATA = RequestDataset.from_arrays(
-    latency=RNG.lognormal(0.0, 0.7, 100), embeddings=RNG.normal(size=(100, 8))
+    base_latency=RNG.lognormal(0.0, 0.7, 100), embeddings=RNG.normal(size=(100, 8))
 )
 SETTINGS: dict[str, Any] = {"dataset": DATA, "duration": 30.0}
 STATIC, CONTINUOUS = "EdgeCloud-Static-v0", "EdgeCloud-Continuous-v0"
@@ -138,7 +138,7 @@ def test_interrupted_run_leaves_a_resumable_folder(tmp_path: Path, repository: P
         "from agents import run_experiment\n"
         "from edgecloud_gym import RequestDataset\n"
         "if __name__ == '__main__':\n"
-        "    data = RequestDataset.from_arrays(latency=np.ones(10))\n"
+        "    data = RequestDataset.from_arrays(base_latency=np.ones(10))\n"
         "    settings = dict(dataset=data, observe='id', duration=2000.0)\n"
         f"    run_experiment({STATIC!r}, ['fcfs'], 500, settings, 'out', workers=2)\n"
     )
@@ -186,9 +186,9 @@ def test_bad_input(tmp_path: Path, arguments: tuple[Any, ...], message: str) -> 
 
 
 def test_descriptions_tell_settings_apart() -> None:
-    same = [RequestDataset.from_arrays(latency=[1.0, 2.0]) for _ in range(2)]
+    same = [RequestDataset.from_arrays(base_latency=[1.0, 2.0]) for _ in range(2)]
     assert describe(same[0]) == describe(same[1])
-    assert describe(same[0]) != describe(RequestDataset.from_arrays(latency=[1.0, 2.5]))
+    assert describe(same[0]) != describe(RequestDataset.from_arrays(base_latency=[1.0, 2.5]))
     assert describe(Trace([1.0, 2.0])) == describe(Trace([1.0, 2.0]))
     assert describe(Trace([1.0, 2.0])) != describe(Trace([1.0, 3.0]))
     assert describe(np.arange(3)) != describe(np.arange(3.0))

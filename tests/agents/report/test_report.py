@@ -45,7 +45,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("a<b")
-    data = RequestDataset.from_arrays(latency=np.ones(9), name="<data>")
+    data = RequestDataset.from_arrays(base_latency=np.ones(9), name="<data>")
     settings = {"dataset": data, "observe": "id", "duration": 20.0, "cloud_concurrency": 0}
     with pytest.raises(ExperimentError):
         run_experiment(ENV_ID, ["fcfs", "random", "cloud-only"], 2, settings, folder)

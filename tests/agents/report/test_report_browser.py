@@ -57,7 +57,7 @@ def browser() -> str:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("results")
-    data = RequestDataset.from_arrays(latency=np.random.default_rng(0).lognormal(size=50))
+    data = RequestDataset.from_arrays(base_latency=np.random.default_rng(0).lognormal(size=50))
     settings = {"dataset": data, "observe": "id", "duration": 20.0}
     agents = ["fcfs", "random", "sjf-oracle"]
     result = run_experiment("EdgeCloud-Static-v0", agents, 2, settings, folder)

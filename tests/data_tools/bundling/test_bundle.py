@@ -87,7 +87,7 @@ def test_the_first_measurement_of_each_prompt_becomes_its_request(run_file, tmp_
     build(run_file, tmp_path)
     dataset = load_dataset(tmp_path / "tiny")
     assert dataset.prompts == (*(f"prompt {i}" for i in range(30)), "cut")
-    assert dataset.latency[:2].tolist() == [1.0, 2.0]
+    assert dataset.base_latency[:2].tolist() == [1.0, 2.0]
     assert dataset.embeddings.shape == (31, 4)
     table = pd.read_parquet(tmp_path / "tiny" / "requests.parquet")
     assert table["repeated_inference_times"][1].tolist() == [2.4]
