@@ -35,7 +35,7 @@ def make_vec_env(
     seed: int | None = None,
     wrapper: str | Wrapper | None = "sequential",
     **settings: Any,
-) -> EdgeCloudVecEnv:
+) -> SB3VecEnv:
     """Makes an environment that Stable-Baselines3's algorithms take.
 
     Args:
@@ -59,13 +59,13 @@ def make_vec_env(
             raise ValueError(f"wrapper={wrapper!r}: must be {allowed}, None or a callable")
         wrapper = WRAPPERS[wrapper]
     envs: Any = gym.make_vec(env_id, n_envs, autoreset_mode=AutoresetMode.SAME_STEP, **settings)
-    adapter = EdgeCloudVecEnv(envs if wrapper is None else wrapper(envs))
+    adapter = SB3VecEnv(envs if wrapper is None else wrapper(envs))
     if seed is not None:
         adapter.seed(seed)
     return adapter
 
 
-class EdgeCloudVecEnv(VecEnv):
+class SB3VecEnv(VecEnv):
     """A native vector environment, wrapped or not, as Stable-Baselines3's ``VecEnv``.
 
     A lane that ends is reset at once. Its info then holds ``terminal_observation``,
@@ -85,7 +85,7 @@ class EdgeCloudVecEnv(VecEnv):
             ValueError: If its autoreset mode is another.
         """
         if not isinstance(envs.unwrapped, EdgeCloudVectorEnv):
-            raise TypeError(f"EdgeCloudVecEnv adapts native EdgeCloud environments, not {envs!r}")
+            raise TypeError(f"SB3VecEnv adapts native EdgeCloud environments, not {envs!r}")
         mode = envs.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.SAME_STEP:
             raise ValueError(f"autoreset_mode={mode!r}: must be AutoresetMode.SAME_STEP")

@@ -1,12 +1,12 @@
-"""Schedulers without a model: the reference's, and the two ends of the scale.
+"""Schedulers without a model: the paper's, and the two ends of the scale.
 
-The rules are those of the reference for static batching. In continuous batching "a batch of K"
+The rules are those of the paper's code for static batching. In continuous batching "a batch of K"
 becomes the free sequence slots: FCFS gives the oldest requests to all free edge slots and the next
 to the cloud; where a rule chooses a node per assignment (round robin, least connections), an
 assignment to the edge is one request.
 
-They decide from the observation, and see no further than its candidates: M of at least K + C keeps
-them exact. They expect ``work_conserving=False``, where a request that they leave waits.
+They decide from the state of the nodes, and see no further than the candidates: M of at least K + C
+keeps them exact. They expect ``work_conserving=False``, where a request that they leave waits.
 """
 
 from __future__ import annotations
@@ -168,6 +168,6 @@ class LeastConnections(Scheduler):
 
 
 class QueueLength(LeastConnections):
-    """The reference's second name for least connections: its decisions are identical."""
+    """The paper's second name for least connections: its decisions are identical."""
 
     name: ClassVar[str] = "queue-length"

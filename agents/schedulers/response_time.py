@@ -24,7 +24,7 @@ class HistoricalLRT(Scheduler):
     edge: avg is the mean of the last ``memory`` inference times that the node showed, and delay is
     how long its earliest busy slot should still take, avg less what has passed, or 0 if a slot is
     free. The edge takes the K lowest-scored that prefer it; the cloud takes whatever remains, by
-    score. The reference takes delay from the true completion times, which nobody can know.
+    score. The paper's code takes delay from the true completion times, which nobody can know.
 
     A request behind the candidate window is scored when it comes into view.
 

@@ -9,7 +9,7 @@ import numpy as np
 import pygame
 from numpy.typing import NDArray
 
-from edgecloud_gym.render.layout import Box
+from edgecloud_gym.render.geometry import Box
 
 Colour = tuple[int, int, int]
 

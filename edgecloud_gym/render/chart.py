@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecloud_gym.render.canvas import CLOUD, EDGE, FAINT, INK, MUTED, Canvas
-from edgecloud_gym.render.layout import Box, scale_from_zero, seconds, ticks
+from edgecloud_gym.render.geometry import Box, scale_from_zero, seconds, ticks
 from edgecloud_gym.results.snapshot import Snapshot
 
 _AVERAGED: Final = 25  # completions in the moving mean

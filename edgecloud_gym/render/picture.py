@@ -19,7 +19,7 @@ from edgecloud_gym.render.canvas import (
     readable_on,
 )
 from edgecloud_gym.render.chart import paint_chart
-from edgecloud_gym.render.layout import Box, count, grid, nice_ceiling, percent, seconds
+from edgecloud_gym.render.geometry import Box, count, grid, nice_ceiling, percent, seconds
 from edgecloud_gym.render.slots import CLOUD_COLOURS, EDGE_COLOURS, paint_slots
 from edgecloud_gym.results.snapshot import SlotView, Snapshot
 

@@ -19,7 +19,7 @@ from edgecloud_gym.render.canvas import (
     Canvas,
     Colour,
 )
-from edgecloud_gym.render.layout import Box, grid, percent, row, seconds
+from edgecloud_gym.render.geometry import Box, grid, percent, row, seconds
 from edgecloud_gym.results.snapshot import SlotView
 
 _LEAST_HEIGHT: Final = 6  # of a slot's tile; lower ones are painted in sum

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from edgecloud_gym.render.layout import count, seconds
+from edgecloud_gym.render.geometry import count, seconds
 from edgecloud_gym.results.snapshot import SlotView, Snapshot
 
 WIDTH: Final = 80

@@ -3,7 +3,6 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.vector import AutoresetMode
 from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3 import A2C, DQN, PPO, SAC
@@ -11,7 +10,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
 from edgecloud_gym import ENV_IDS, wrappers
-from edgecloud_gym.sb3 import EdgeCloudVecEnv, make_vec_env
+from edgecloud_gym.sb3 import SB3VecEnv, make_vec_env
 from tests.edgecloud_gym.support import CONTINUOUS, STATIC, toy_dataset
 
 SMALL = {"candidate_pool_size": 4, "duration": 10.0, "embedding_dim": 3}
@@ -99,9 +98,9 @@ def test_attributes_and_methods(settings):
 
 def test_only_same_step_environments_are_adapted(settings):
     with pytest.raises(ValueError, match="SAME_STEP"):
-        EdgeCloudVecEnv(gym.make_vec(STATIC, 2, **settings))
+        SB3VecEnv(gym.make_vec(STATIC, 2, **settings))
     with pytest.raises(TypeError, match="EdgeCloud"):
-        EdgeCloudVecEnv(gym.make_vec("CartPole-v1", 2))
+        SB3VecEnv(gym.make_vec("CartPole-v1", 2))
     with pytest.raises(ValueError, match="wrapper"):
         make_vec_env(STATIC, 2, wrapper="sequentia", **settings)
 
@@ -143,8 +142,3 @@ def test_evaluate_policy_reads_the_returns(settings):
     assert len(returns) == 2
     assert max(returns) < 0.0
     assert min(lengths) > 0
-
-
-def test_the_lanes_restart_at_once(settings):
-    env = make_vec_env(STATIC, 2, wrapper=None, **settings)
-    assert env.envs.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP

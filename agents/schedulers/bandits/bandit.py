@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from agents.base import Info, Observation
 from agents.schedulers.plan import Plan
 from agents.schedulers.scheduler import Scheduler
+from edgecloud_gym.checks import check_integer
 from edgecloud_gym.config import Priority
 
 Contexts = NDArray[np.float32]
@@ -45,7 +46,7 @@ class Bandit(Scheduler):
 
     def __init__(self, rerank_every: int = 256) -> None:
         super().__init__()
-        self.rerank_every = positive("rerank_every", rerank_every)
+        self.rerank_every = check_integer("rerank_every", rerank_every, least=1)
         self._width: int | None = None  # of a context, once the model is built
         self._explore = True
 
@@ -150,19 +151,3 @@ class Bandit(Scheduler):
     @abstractmethod
     def learn(self, contexts: Contexts, times: Floats) -> None:
         """Updates the model with completed requests: contexts (n, D) and times (n,), s."""
-
-
-def positive(name: str, value: Any, zero: bool = False) -> Any:
-    """Returns a setting of an agent after checking that it is positive.
-
-    Args:
-        name: The setting.
-        value: Its value.
-        zero: Whether 0 is allowed.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    if not (value > 0 or (zero and value == 0)) or not np.isfinite(value):
-        raise ValueError(f"{name}={value!r}: must be {'>= 0' if zero else '> 0'} and finite")
-    return value

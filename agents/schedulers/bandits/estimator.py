@@ -10,14 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.schedulers.bandits.bandit import Contexts, Floats, positive
+from agents.schedulers.bandits.bandit import Contexts, Floats
 from agents.schedulers.bandits.mlp import MLP
 from agents.schedulers.bandits.moments import RunningMoments
+from edgecloud_gym.checks import check_integer, check_number
 
 
 @dataclass(frozen=True)
 class Training:
-    """How the network is trained; the defaults are the reference's where it has them.
+    """How the network is trained; the defaults are those of the paper's code where it has them.
 
     Attributes:
         hidden: Widths of the hidden layers.
@@ -37,12 +38,14 @@ class Training:
     discount: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "batch_size", "buffer_size", "train_every", "discount"):
-            positive(name, getattr(self, name))
-        if self.discount > 1.0:
-            raise ValueError(f"discount={self.discount!r}: must be at most 1")
-        if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"hidden={self.hidden!r}: must name at least one layer, all >= 1")
+        check_number("learning_rate", self.learning_rate, above=0)
+        for name in ("batch_size", "buffer_size", "train_every"):
+            check_integer(name, getattr(self, name), least=1)
+        check_number("discount", self.discount, above=0, most=1)
+        if not self.hidden:
+            raise ValueError(f"hidden={self.hidden!r}: must name at least one layer")
+        for width in self.hidden:
+            check_integer("hidden", width, least=1)
 
 
 class LatencyEstimator:

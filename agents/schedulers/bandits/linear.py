@@ -8,17 +8,18 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.schedulers.bandits.bandit import Bandit, Contexts, Floats, positive
+from agents.schedulers.bandits.bandit import Bandit, Contexts, Floats
 from agents.schedulers.bandits.ridge import Ridge
+from edgecloud_gym.checks import check_number
 
 
 class CLinUCB(Bandit):
-    """The reference's combinatorial LinUCB with a diagonal matrix, kept for comparison.
+    """The paper's combinatorial LinUCB with a diagonal matrix, kept for comparison.
 
     With A = ridge and b = 0 at first, per feature, a request with context x and time t adds x^2 to
     A and -t x to b. Its score is -(sum b x / A + alpha sqrt(sum x^2 / A)): the reward is -t
     seconds. There is no intercept, and features count as independent; principal components are
-    uncorrelated, which is kinder to this agent than the reference's raw embeddings.
+    uncorrelated, which is kinder to this agent than the raw embeddings of the paper's code.
 
     Args:
         ridge: Regularisation, lambda.
@@ -31,8 +32,8 @@ class CLinUCB(Bandit):
 
     def __init__(self, ridge: float = 1.0, alpha: float = 0.1, rerank_every: int = 256) -> None:
         super().__init__(rerank_every)
-        self.ridge = positive("ridge", ridge)
-        self.alpha = positive("alpha", alpha, zero=True)
+        self.ridge = check_number("ridge", ridge, above=0)
+        self.alpha = check_number("alpha", alpha, least=0)
 
     def build(self, width: int, rng: np.random.Generator) -> None:
         """Starts with nothing seen."""
@@ -87,8 +88,8 @@ class C2UCB(Bandit):
 
     def __init__(self, ridge: float = 1.0, alpha: float = 0.1, rerank_every: int = 256) -> None:
         super().__init__(rerank_every)
-        self.ridge = positive("ridge", ridge)
-        self.alpha = positive("alpha", alpha, zero=True)
+        self.ridge = check_number("ridge", ridge, above=0)
+        self.alpha = check_number("alpha", alpha, least=0)
 
     def build(self, width: int, rng: np.random.Generator) -> None:
         """Starts with nothing seen."""

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.schedulers.bandits.bandit import Bandit, Contexts, Floats, positive
+from agents.schedulers.bandits.bandit import Bandit, Contexts, Floats
 from agents.schedulers.bandits.estimator import LatencyEstimator, Training
 from agents.schedulers.bandits.linear import with_intercept
 from agents.schedulers.bandits.mlp import DiagonalPrecision
 from agents.schedulers.bandits.ridge import Ridge
+from edgecloud_gym.checks import check_number
 
 
 class NeuralBandit(Bandit):
@@ -104,9 +105,7 @@ class CNGreedy(NeuralBandit):
 
     def __init__(self, epsilon: float = 0.1, **training: Any) -> None:
         super().__init__(**training)
-        if not 0.0 <= epsilon <= 1.0:
-            raise ValueError(f"epsilon={epsilon!r}: must be in [0, 1]")
-        self.epsilon = epsilon
+        self.epsilon = check_number("epsilon", epsilon, least=0, most=1)
 
     def edge_picks(self, scores: Floats, room: int, explore: bool) -> list[int]:
         """Returns a random batch with probability epsilon, else the shortest."""
@@ -120,8 +119,8 @@ class DiagonalBandit(NeuralBandit):
 
     def __init__(self, ridge: float = 1.0, nu: float = 0.001, **training: Any) -> None:
         super().__init__(**training)
-        self.ridge = positive("ridge", ridge)
-        self.nu = positive("nu", nu, zero=True)
+        self.ridge = check_number("ridge", ridge, above=0)
+        self.nu = check_number("nu", nu, least=0)
 
     def build_exploration(self) -> None:
         """Starts at U = ridge."""
@@ -153,7 +152,7 @@ class CNDUCB(DiagonalBandit):
 
     score = mu - sqrt(ridge nu sum g^2 / (m U)), with U = ridge + sum g^2 / m over all dispatched
     requests. The edge takes the lowest scores, the cloud the lowest predictions mu of the rest.
-    Unlike the reference, every request trains with its own single-request time, cloud picks enter
+    Unlike in the paper's code, every request trains with its own base latency, cloud picks enter
     U, candidates are scored by the present model, and gradients are scaled by the width m.
 
     Args:
@@ -210,9 +209,9 @@ class NeuralLinear(NeuralBandit):
         self, alpha: float = 0.1, ridge: float = 1.0, refit: float = 0.1, **training: Any
     ) -> None:
         super().__init__(**training)
-        self.alpha = positive("alpha", alpha, zero=True)
-        self.ridge = positive("ridge", ridge)
-        self.refit = positive("refit", refit)
+        self.alpha = check_number("alpha", alpha, least=0)
+        self.ridge = check_number("ridge", ridge, above=0)
+        self.refit = check_number("refit", refit, above=0)
 
     def build_exploration(self) -> None:
         """Starts with the untrained network's features."""

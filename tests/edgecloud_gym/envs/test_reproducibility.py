@@ -105,17 +105,3 @@ def test_another_process_draws_the_same() -> None:
         [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
     ).stdout
     assert output.strip() == repr(sum(play(make(STATIC), at_random(0), seed=9).rewards))
-
-
-def test_importing_the_package_loads_nothing_heavy() -> None:
-    script = """
-        import sys
-        import edgecloud_gym
-        heavy = ("torch", "transformers", "numba", "pandas", "pyarrow", "stable_baselines3",
-                 "matplotlib", "pygame", "scipy")
-        print(*(name for name in heavy if name in sys.modules))
-    """
-    output = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
-    ).stdout
-    assert output.split() == []

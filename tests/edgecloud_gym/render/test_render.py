@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgecloud_gym import ENV_IDS
 from edgecloud_gym.arrivals import Trace
 from edgecloud_gym.render import Renderer, render_text
-from edgecloud_gym.render.layout import (
+from edgecloud_gym.render.geometry import (
     Box,
     count,
     grid,

@@ -76,23 +76,33 @@ def test_precision_forgets() -> None:
     torch.testing.assert_close(precision.values, 1.0 + (once - 1.0) * (0.25 + 1.0))
 
 
+class Recorder(np.random.Generator):
+    """A generator that keeps the batches which it drew."""
+
+    def __init__(self) -> None:
+        super().__init__(np.random.PCG64(3))
+        self.batches: list[NDArray[np.int64]] = []
+
+    def integers(self, *arguments: Any, **options: Any) -> Any:
+        self.batches.append(super().integers(*arguments, **options))
+        return self.batches[-1]
+
+
 def test_a_training_step_is_adam_on_hubers_loss() -> None:
     training = Training(hidden=(8, 6), batch_size=4, train_every=4, learning_rate=0.01)
     estimator = LatencyEstimator(SIZES[0], training, np.random.default_rng(1))
     twin = estimator.network.copy()
     parameter = torch.nn.Parameter(twin.parameters.clone())
     adam = torch.optim.Adam([parameter], lr=0.01)
-    rng = np.random.default_rng(2)
-    chosen = []
-    draw = estimator._draw_batch
-    estimator._draw_batch = lambda: chosen.append(draw()) or chosen[-1]  # type: ignore[func-returns-value, method-assign]
+    recorder, rng = Recorder(), np.random.default_rng(2)
+    estimator.seed(recorder)
     x = rng.normal(size=(12, SIZES[0])).astype(np.float32)
     times = rng.lognormal(0.0, 2.0, 12)
     for step in range(3):
         estimator.add(x[4 * step : 4 * step + 4], times[4 * step : 4 * step + 4])
-        seen = np.log(times[: 4 * step + 4])
-        target = torch.tensor((np.log(times[chosen[-1]]) - seen.mean()) / seen.std())
-        hidden = torch.tensor(x[chosen[-1]])
+        seen, batch = np.log(times[: 4 * step + 4]), recorder.batches[-1]
+        target = torch.tensor((np.log(times[batch]) - seen.mean()) / seen.std())
+        hidden = torch.tensor(x[batch])
         *layers, (weights, biases) = layers_of(parameter, SIZES)
         for w, b in layers:
             hidden = torch.relu(hidden @ w.t() + b)
@@ -100,6 +110,7 @@ def test_a_training_step_is_adam_on_hubers_loss() -> None:
         adam.zero_grad()
         torch.nn.functional.huber_loss(output, target.float()).backward()
         adam.step()
+        assert len(recorder.batches) == step + 1
         torch.testing.assert_close(
             estimator.network.parameters, parameter.detach(), rtol=1e-4, atol=1e-6
         )
@@ -134,12 +145,14 @@ def _predictions(estimator: LatencyEstimator, contexts: NDArray[np.float32]) -> 
     return output[:, 0]
 
 
-def test_discounted_batches_prefer_recent_samples() -> None:
-    training = Training(hidden=(4,), discount=0.9, batch_size=2000, buffer_size=100)
-    estimator = LatencyEstimator(1, training, np.random.default_rng(0))
-    estimator.seen = 250  # the latest sample is at 49
-    ages = (49 - estimator._draw_batch()) % 100
-    assert ages.mean() == pytest.approx(9.0, rel=0.1)  # a geometric age of mean 0.9 / 0.1
+@pytest.mark.parametrize(("discount", "follows"), [(1.0, False), (0.99, True)])
+def test_an_estimator_that_discounts_follows_a_change(discount: float, follows: bool) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3000, 2)).astype(np.float32)
+    logs = np.where(np.arange(3000) < 2500, 1.0, -1.0) * x[:, 0]  # the last 500 contradict
+    estimator = LatencyEstimator(2, Training(hidden=(32,), discount=discount), rng)
+    estimator.add(x, np.exp(logs))
+    assert (np.corrcoef(_predictions(estimator, x), -x[:, 0])[0, 1] > 0.9) == follows
 
 
 @pytest.mark.parametrize("discount", [1.0, 0.95])
