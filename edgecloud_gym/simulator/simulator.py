@@ -82,12 +82,16 @@ class Simulator:
         self._everyone = np.ones(lanes, np.bool_)
         self._scorer: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None = None
         self.set_priority(config.priority)
-        self._bind_arrays()
+        self._bind()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Neither copying nor pickling keeps views as views and read-only arrays read-only, and
+        # machine code is this process's own: all three are bound anew.
+        return {k: v for k, v in self.__dict__.items() if k not in ("_arrays", "_step_lanes")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # Neither copying nor pickling keeps views as views and read-only arrays read-only.
         self.__dict__.update(state)
-        self._bind_arrays()
+        self._bind()
 
     @cached_property
     def embeddings(self) -> NDArray[np.float32]:
@@ -174,7 +178,7 @@ class Simulator:
             first: First lane.
             last: One past the last lane; the number of lanes by default.
         """
-        events.step_lanes(
+        self._step_lanes(
             stage,
             first,
             self.lanes if last is None else last,
@@ -185,6 +189,14 @@ class Simulator:
             output.ids,
             output.masks,
         )
+
+    def _bind(self) -> None:
+        """Gathers the arrays and the function compiled for them."""
+        self._bind_arrays()
+        output = self.output()
+        buffers = (output.floats, output.ids, output.masks)
+        arguments = (0, 0, self.lanes, self._everyone, self._no_action, *self._arrays, *buffers)
+        self._step_lanes = events.step_lanes.compiled_for(arguments)
 
     def _bind_arrays(self) -> None:
         """Gathers the compiled code's arrays once, not at every step."""

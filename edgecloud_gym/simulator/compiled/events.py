@@ -13,7 +13,7 @@ from typing import Any, Final
 import numba
 import numpy as np
 
-from edgecloud_gym.simulator.compiled.cache import source_digest
+from edgecloud_gym.simulator.compiled.cache import CompiledFunction
 from edgecloud_gym.simulator.compiled.dispatch import apply_action, fill_idle
 from edgecloud_gym.simulator.compiled.features import observe_lane, sample_history
 from edgecloud_gym.simulator.compiled.prefetch import prefetch
@@ -177,10 +177,10 @@ def _prefetch_requests(i, lanes, requests, finished, window):
         prefetch(requests, i, window[i, 0])
 
 
-def _compile(sources: str) -> Callable[..., Any]:
+def _build(sources: str, cache: bool) -> Callable[..., Any]:
     # Nothing is allocated here, so that Numba's reference counting can be off: its atomic
     # operations on views were 60 % of a step.
-    @numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+    @numba.njit(cache=cache, nogil=True, error_model="numpy", _nrt=False)
     def step_lanes(
         stage,
         first,
@@ -246,4 +246,4 @@ def _compile(sources: str) -> Callable[..., Any]:
     return compiled
 
 
-step_lanes = _compile(source_digest())
+step_lanes: Final = CompiledFunction(_build)
