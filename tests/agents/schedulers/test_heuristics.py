@@ -108,14 +108,14 @@ def test_first_call(name: str, expected: str) -> None:
     [
         ("fcfs", "eeecc"),
         ("round-robin", "e"),
-        ("least-connections", "e"),  # one busy edge slot, none in the cloud: its turn next
+        ("least-connections", "ec"),  # one each: then neither has fewer
         ("edge-only", "eee"),
     ],
 )
 def test_first_call_in_continuous_batching(name: str, expected: str) -> None:
     settings = {"env_id": "EdgeCloud-Continuous-v0", "edge_concurrency": 3, "cloud_concurrency": 2}
     agent, _, observation, info = start(name, [1.0] * 9, **settings)
-    assert picks(agent.act(observation, info)).startswith(expected)
+    assert picks(agent.act(observation, info)) == expected
 
 
 def test_one_call_per_event() -> None:
@@ -125,8 +125,7 @@ def test_one_call_per_event() -> None:
     taken = []
     for _ in range(3):
         taken.append((info["time"], picks(agent.act(observation, info))))
-        observation, _, _, _, info = env.step(agent_action := agent_pick(taken[-1][1]))
-        assert agent_action.shape == (32,)
+        observation, _, _, _, info = env.step(agent_pick(taken[-1][1]))
         agent.observe(env.unwrapped.completions())
     assert taken == [(1.0, "e"), (1.0, "c"), (1.5, "e")]
 
@@ -138,8 +137,6 @@ def agent_pick(letters: str) -> NDArray[np.int64]:
 
 
 def test_agent_waits_at_a_second_decision_of_one_event() -> None:
-    agent, env, observation, info = start("round-robin", [0.5, 1.0], cloud_concurrency=1)
-    env.step(agent.act(observation, info))
     # Two requests wait when the edge batch ends: one event, so one assignment.
     agent, env, observation, info = start(
         "round-robin", [0.1, 0.2, 0.3, 0.4], edge_batch_capacity=1, cloud_concurrency=1
