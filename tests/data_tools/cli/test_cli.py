@@ -252,15 +252,3 @@ def test_describe(run, measured: Path) -> None:
 
     for arguments in ([measured, "--png", "x.png", "--no-png"], ["no-such-name"], ["none.csv"]):
         assert run("describe", *arguments).exit_code == 2
-
-
-def test_help_loads_nothing_heavy(repository: Path) -> None:
-    code = (
-        "import sys, data_tools.cli.app; "
-        "heavy = {'torch', 'transformers', 'matplotlib', 'datasets'}; "
-        "print(sorted(heavy & set(sys.modules)))"
-    )
-    shown = subprocess.run(
-        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True
-    )
-    assert shown.stdout.strip() == "[]"
