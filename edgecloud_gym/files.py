@@ -178,6 +178,8 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any] | ValueError]]:
 def _object(line: bytes) -> dict[str, Any] | ValueError:
     try:
         value = decoded_json(line)
+    except _RepeatedKeyError as error:
+        return error
     except ValueError as error:
         return ValueError(f"not a line of JSON: {error}")
     if not isinstance(value, dict):
@@ -196,6 +198,8 @@ def read_json(path: Path) -> Any:
         content = file.read()
     try:
         return decoded_json(content)
+    except _RepeatedKeyError as error:
+        raise UnreadableFileError(f"{path}: {error}") from error
     except ValueError as error:
         raise UnreadableFileError(f"{path}: not JSON: {error}") from error
 
@@ -213,11 +217,15 @@ def decoded_json(text: bytes | str) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
+class _RepeatedKeyError(ValueError):
+    """An object has a key twice."""
+
+
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"key {duplicate(names)!r} occurs twice")
+        raise _RepeatedKeyError(f"key {duplicate(names)!r} occurs twice")
     return fields
 
 

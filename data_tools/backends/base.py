@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, Protocol, Self
+
+WARM_UP_PROMPT: Final = "Count from one to ten."
+WARM_UP_TOKENS: Final = 8
+WARM_UP_RUNS: Final = 3
+
+
+class ModelUnavailableError(OSError):
+    """A model is not on this machine and cannot be fetched, or is not of the kind that is needed.
+
+    The message names it and says what to do.
+    """
 
 
 @dataclass(frozen=True)
@@ -17,7 +29,7 @@ class Measurement:
         output_token_count: Generated tokens, the stop token included.
         time_to_first_token: s.
         device_time: ``inference_time`` by the GPU's own clock, s; None on a CPU.
-        finish_reason: "eos" or "length".
+        finish_reason: "eos" or "length"; from a server also what else it says.
         error: "kind: message", or None.
     """
 
@@ -29,6 +41,85 @@ class Measurement:
     device_time: float | None = None
     finish_reason: str | None = None
     error: str | None = None
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Settings on which the numbers of a run depend; a resumed run must have the same.
+
+    What is None is not known of the run, and not written to its metadata.
+
+    Attributes:
+        model: Name for the rows and the file.
+        max_new_tokens: Cap on an answer's length.
+    """
+
+    model: str | None = None
+    max_new_tokens: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what the run's metadata hold."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Makes one of what a run's metadata hold; names it does not have are passed over."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in content.items() if name in known})
+
+
+@dataclass(frozen=True)
+class LocalConfiguration(Configuration):
+    """Of a model on this machine.
+
+    Attributes:
+        source: Hub id, or the name of the local file or directory.
+        revision: Hub commit, or a digest of the local weights.
+        dtype, attention, device, threads: As torch and transformers name them.
+        hardware: Name of the processor or accelerator.
+        chat_template: Whether prompts are wrapped in the model's chat template.
+        generation: The model's own generation settings, where they shape a greedy answer.
+        torch, transformers, tokenizers, numpy: Versions.
+    """
+
+    source: str | None = None
+    revision: str | None = None
+    dtype: str | None = None
+    attention: str | None = None
+    device: str | None = None
+    hardware: str | None = None
+    threads: int | None = None
+    chat_template: bool | None = None
+    generation: Mapping[str, Any] | None = None
+    torch: str | None = None
+    transformers: str | None = None
+    tokenizers: str | None = None
+    numpy: str | None = None
+
+
+@dataclass(frozen=True)
+class ServerConfiguration(Configuration):
+    """Of a model behind a server, as far as a client knows it.
+
+    Attributes:
+        backend: Tells the metadata of the two kinds apart.
+        served_model: The model's name on the server.
+        endpoint: The address.
+        temperature: Sent with every prompt.
+        limit_field: What the request calls the cap, where that is not ``max_tokens``.
+    """
+
+    backend: str = "endpoint"
+    served_model: str | None = None
+    endpoint: str | None = None
+    temperature: float | None = 0
+    limit_field: str | None = None
+
+
+def read_configuration(content: Mapping[str, Any]) -> LocalConfiguration | ServerConfiguration:
+    """Returns the configuration of either kind that a run's metadata hold."""
+    served = content.get("backend") == ServerConfiguration.backend
+    return (ServerConfiguration if served else LocalConfiguration).from_json(content)
 
 
 class Backend(Protocol):

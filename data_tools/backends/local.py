@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from jinja2 import TemplateError
 
-from data_tools.backends.base import Measurement
-from data_tools.backends.decoding import greedy_decode
-from data_tools.backends.models import LoadedModel
+from data_tools.backends.base import (
+    WARM_UP_PROMPT,
+    WARM_UP_RUNS,
+    WARM_UP_TOKENS,
+    LocalConfiguration,
+    Measurement,
+)
+from data_tools.backends.decoding import Generation, greedy_decode
+from data_tools.backends.models import LoadedModel, is_out_of_memory, release_memory
 from data_tools.machine import library_versions
-
-_WARM_UP_PROMPT = "Count from one to ten."
-_WARM_UP_TOKENS = 8
-_WARM_UP_RUNS = 3
+from edgecloud_gym.checks import check_integer
 
 
 class LocalBackend:
@@ -26,52 +30,56 @@ class LocalBackend:
         chat: Whether to wrap prompts in the model's chat template, if it has one.
 
     Raises:
-        ValueError: If ``max_new_tokens`` is not positive.
+        ValueError: If ``max_new_tokens`` is below 1.
     """
 
     def __init__(
         self, name: str, loaded: LoadedModel, *, max_new_tokens: int, chat: bool = True
     ) -> None:
-        if max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
         self.name = name
         self.device = str(loaded.device)
         self._loaded = loaded
-        self._max_new_tokens = max_new_tokens
+        self._max_new_tokens = check_integer("max_new_tokens", max_new_tokens, least=1)
         self._chat = chat and bool(loaded.tokenizer.chat_template)
 
     @property
     def configuration(self) -> dict[str, Any]:
         """What the numbers depend on."""
         model = self._loaded.model
-        return {
-            "model": self.name,
-            "source": self._loaded.source,
-            "revision": self._loaded.revision,
-            "dtype": str(model.dtype).removeprefix("torch."),
-            "attention": model.config._attn_implementation,
-            "device": self.device,
-            "hardware": self._loaded.hardware,
-            "threads": torch.get_num_threads(),
-            "max_new_tokens": self._max_new_tokens,
-            "chat_template": self._chat,
+        return LocalConfiguration(
+            model=self.name,
+            source=self._loaded.source,
+            revision=self._loaded.revision,
+            dtype=str(model.dtype).removeprefix("torch."),
+            attention=model.config._attn_implementation,
+            device=self.device,
+            hardware=self._loaded.hardware,
+            threads=torch.get_num_threads(),
+            max_new_tokens=self._max_new_tokens,
+            chat_template=self._chat,
+            generation=self._loaded.generation_settings,
             **library_versions(),
-        }
+        ).to_json()
 
     def warm_up(self) -> None:
         """Decodes a few tokens a few times: caches, memory pools and kernels settle."""
-        for _ in range(_WARM_UP_RUNS):
-            greedy_decode(self._loaded, self._encode(_WARM_UP_PROMPT), _WARM_UP_TOKENS)
+        # Without the chat template, which may refuse a prompt of its own.
+        prompt_ids = self._tokenize(WARM_UP_PROMPT, special_tokens=True)
+        for _ in range(WARM_UP_RUNS):
+            greedy_decode(self._loaded, prompt_ids, WARM_UP_TOKENS)
 
     def measure(self, prompt: str) -> Measurement:
         """Answers one prompt greedily.
 
         Returns:
-            The measurement; running out of memory, a prompt that cannot be tokenised and one that
-            does not fit the context are errors of this prompt and come back as such.
+            The measurement; running out of memory, a prompt that the chat template refuses, that
+            cannot be tokenised or does not fit the context are errors of this prompt and come back
+            as such.
         """
         try:
             prompt_ids = self._encode(prompt)
+        except TemplateError as error:
+            return Measurement(error=f"chat template: {error}")
         except (ValueError, TypeError, UnicodeError) as error:
             return Measurement(error=f"tokenisation: {error}")
         length = prompt_ids.shape[1]
@@ -82,11 +90,15 @@ class LocalBackend:
         try:
             generation = greedy_decode(self._loaded, prompt_ids, room)
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
-            if self._loaded.device.type == "cuda":
-                torch.cuda.empty_cache()
-            return Measurement(input_token_count=length, error=f"out of memory: {error}")
+            failed = Measurement(input_token_count=length, error=f"out of memory: {error}")
+        else:
+            return self._measured(generation, length)
+        release_memory(self._loaded.device)  # out here the error no longer holds what ran
+        return failed
+
+    def _measured(self, generation: Generation, length: int) -> Measurement:
         return Measurement(
             response_text=self._loaded.tokenizer.decode(
                 generation.tokens, skip_special_tokens=True
@@ -108,22 +120,19 @@ class LocalBackend:
 
     def _encode(self, prompt: str) -> torch.Tensor:
         """Returns the prompt's (1, length) token ids on the model's device."""
-        tokenizer = self._loaded.tokenizer
-        if self._chat:
-            message = [{"role": "user", "content": prompt}]
-            prompt = tokenizer.apply_chat_template(
-                message, tokenize=False, add_generation_prompt=True
-            )
-        # The template writes the special tokens itself.
-        encoded = tokenizer(prompt, return_tensors="pt", add_special_tokens=not self._chat)
+        if not self._chat:
+            return self._tokenize(prompt, special_tokens=True)
+        message = [{"role": "user", "content": prompt}]
+        wrapped = self._loaded.tokenizer.apply_chat_template(
+            message, tokenize=False, add_generation_prompt=True
+        )
+        return self._tokenize(wrapped, special_tokens=False)  # the template writes them itself
+
+    def _tokenize(self, text: str, *, special_tokens: bool) -> torch.Tensor:
+        encoded = self._loaded.tokenizer(
+            text, return_tensors="pt", add_special_tokens=special_tokens
+        )
         if encoded.input_ids.shape[1] == 0:
             raise ValueError("the prompt has no tokens")
         input_ids: torch.Tensor = encoded.input_ids
         return input_ids.to(self._loaded.device)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Tells torch's and Python's out-of-memory errors from defects."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return "can't allocate memory" in str(error)  # the CPU allocator raises a bare RuntimeError

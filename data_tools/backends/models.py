@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
+from data_tools.backends.base import ModelUnavailableError
 from data_tools.hub import require_on_hub
 from data_tools.machine import processor_name
+from edgecloud_gym.checks import check_choice
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+# Generation settings that do not tell greedy answers apart: tokens that are named elsewhere,
+# sampling, caps, and what to return.
+_NOT_GREEDY: Final = frozenset(
+    (
+        *("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"),
+        *("do_sample", "temperature", "top_k", "top_p", "min_p", "typical_p"),
+        *("epsilon_cutoff", "eta_cutoff", "num_return_sequences"),
+        *("max_length", "max_new_tokens", "use_cache", "transformers_version"),
+        *("output_attentions", "output_hidden_states", "output_scores", "output_logits"),
+        *("return_dict_in_generate", "_from_model_config"),
+    )
+)
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".gguf")
 
 
@@ -56,8 +71,25 @@ class LoadedModel:
     @property
     def context_length(self) -> int | None:
         """Most tokens that prompt and answer may have together; None if the model sets no limit."""
-        limit = getattr(self.model.config, "max_position_embeddings", None)
+        limit = getattr(self.text_config, "max_position_embeddings", None)
         return int(limit) if limit is not None else None
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of token ids that the model knows."""
+        return int(self.text_config.vocab_size)
+
+    @property
+    def text_config(self) -> Any:
+        """Configuration of the part that reads and writes text; a multimodal model has others."""
+        return self.model.config.get_text_config()
+
+    @property
+    def generation_settings(self) -> dict[str, Any] | None:
+        """The model's own generation settings that shape a greedy answer; None without any."""
+        stated = self.model.generation_config.to_diff_dict()
+        shaping = {name: value for name, value in stated.items() if name not in _NOT_GREEDY}
+        return shaping or None
 
 
 def resolve_device(name: str) -> torch.device:
@@ -84,7 +116,7 @@ def load_model(
     *,
     device: str = "auto",
     dtype: str = "auto",
-    attention: str = "sdpa",
+    attention: str = "auto",
     revision: str | None = None,
 ) -> LoadedModel:
     """Loads a causal language model and its tokenizer for inference.
@@ -96,23 +128,24 @@ def load_model(
         source: Hub id, local directory, or path of a ``.gguf`` file.
         device: "auto", "cpu", "cuda", "cuda:1", ...
         dtype: "float32", "bfloat16", "float16", or "auto": as stored, float32 for a GGUF file.
-        attention: Attention backend in transformers' terms: "sdpa", "eager", "flash_attention_2".
+        attention: Attention backend in transformers' terms ("sdpa", "eager", "flash_attention_2"),
+            or "auto": what transformers takes for the model.
         revision: Branch, tag or commit of a hub model.
 
     Raises:
         ValueError: If ``device`` or ``dtype`` is not available.
-        FileNotFoundError: If ``source`` looks like a path and does not exist.
-        ConnectionError: If the hub has no such model, or cannot be reached.
-        OSError: If the model cannot be loaded, with transformers' explanation.
+        ModelUnavailableError: If the model is not here and not on the hub, cannot be loaded, or is
+            no causal language model with all its weights; names it, with transformers'
+            explanation.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     target = resolve_device(device)
     local = Path(source)
     _require_model(source, revision)
     where: str = source
     options: dict[str, Any] = {"revision": revision} if revision else {}
-    model_options: dict[str, Any] = {"attn_implementation": attention, "dtype": _dtype(dtype)}
+    model_options: dict[str, Any] = {"dtype": _dtype(dtype)}
+    if attention != "auto":
+        model_options["attn_implementation"] = attention
     if local.suffix == ".gguf":
         from transformers import GgufConfig
 
@@ -120,8 +153,8 @@ def load_model(
         model_options["quantization_config"] = GgufConfig(dequantize=True)
         if dtype == "auto":
             model_options["dtype"] = torch.float32
-    tokenizer = AutoTokenizer.from_pretrained(where, **options)
-    model = AutoModelForCausalLM.from_pretrained(where, **options, **model_options)
+    tokenizer, model = _load(source, where, options, model_options)
+    _require_causal(source, model)
     return LoadedModel(
         model=model.to(target).eval(),
         tokenizer=tokenizer,
@@ -131,18 +164,86 @@ def load_model(
     )
 
 
+def _load(
+    source: str, where: str, options: dict[str, Any], model_options: dict[str, Any]
+) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    from safetensors import SafetensorError
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        config = AutoConfig.from_pretrained(where, **options)
+        if type(config) not in AutoModelForCausalLM._model_mapping or config.is_encoder_decoder:
+            raise ValueError(f"{config.model_type!r} is no causal language model")
+        tokenizer = AutoTokenizer.from_pretrained(where, **options)
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            where, **options, **model_options, output_loading_info=True
+        )
+    # What transformers raises about a model's files, which are the user's.
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ImportError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
+            raise
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelUnavailableError(f"model {source!r} cannot be loaded: {reason[0]}") from error
+    if missing := sorted(loading["missing_keys"]):
+        raise ModelUnavailableError(
+            f"model {source!r} lacks weights of a causal language model, such as {missing[0]}: "
+            "its answers would be random"
+        )
+    return tokenizer, model
+
+
+@torch.inference_mode()
+def _require_causal(source: str, model: PreTrainedModel) -> None:
+    """Raises if the model's first prediction depends on what comes after.
+
+    transformers loads BERT and its kin as causal models too, and only logs what that leads to.
+    """
+    one, other = (
+        model.eval()(input_ids=torch.tensor([[1, last]])).logits[0, 0].float() for last in (1, 2)
+    )
+    if (one - other).abs().max() > 1e-2 * (one.max() - one.min()):  # more than rounding
+        raise ModelUnavailableError(
+            f"model {source!r} is no causal language model: it reads what comes after a token"
+        )
+
+
 def _require_model(source: str, revision: str | None) -> None:
     """Raises what `load_model` does for a model that is neither here nor on the hub."""
     local = Path(source)
     if local.exists():
         return
     if local.suffix == ".gguf" or local.is_absolute() or source.startswith((".", "~")):
-        raise FileNotFoundError(f"model {source} does not exist")
+        raise ModelUnavailableError(f"model {source} does not exist")
     try:
         require_on_hub(source, "model", revision)
     except ConnectionError as error:
         message = f"{error}; give a local directory or a .gguf file instead"
-        raise ConnectionError(message) from error
+        raise ModelUnavailableError(message) from error
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tells torch's and Python's out-of-memory errors from defects."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # The CPU allocator and CUDA's libraries raise a bare RuntimeError.
+    signs = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+    return any(sign in str(error) for sign in signs)
+
+
+def release_memory(device: torch.device) -> None:
+    """Gives back what a computation held that ran out of memory."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def _dtype(name: str) -> torch.dtype | str:
@@ -153,9 +254,7 @@ def _dtype(name: str) -> torch.dtype | str:
         "bfloat16": torch.bfloat16,
         "float16": torch.float16,
     }
-    if name not in allowed:
-        raise ValueError(f"dtype must be one of {', '.join(allowed)}; got {name!r}")
-    return allowed[name]
+    return allowed[check_choice("dtype", name, tuple(allowed))]
 
 
 def _hub_commit(model: PreTrainedModel, revision: str | None) -> str:

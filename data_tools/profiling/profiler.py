@@ -19,6 +19,8 @@ from data_tools.backends.base import Backend
 from data_tools.machine import load_average, session_conditions
 from data_tools.profiling.run_file import RunFile
 from data_tools.progress import track
+from edgecloud_gym.checks import check_integer
+from edgecloud_gym.dataset.slowdown import slowdown_path
 
 
 def output_path(output_dir: Path, model_name: str) -> Path:
@@ -34,7 +36,7 @@ def profile(
     max_new_tokens: int = 512,
     device: str = "auto",
     dtype: str = "auto",
-    attention: str = "sdpa",
+    attention: str = "auto",
     threads: int | None = None,
     chat: bool = True,
     batch_sizes: Sequence[int] = (),
@@ -42,8 +44,8 @@ def profile(
 ) -> list[Path]:
     """Measures every prompt on every model; interrupted, it resumes when called again.
 
-    With ``batch_sizes``, each model's slowdown curve is measured after its prompts and written to
-    ``inference_data_<MODEL_NAME>.slowdown.json``.
+    With ``batch_sizes``, each model's slowdown curve is measured after its prompts and written, as
+    it grows, to ``inference_data_<MODEL_NAME>.slowdown.json``. It resumes like the prompts.
 
     Args:
         models: Display name -> hub id, local directory or GGUF file.
@@ -52,7 +54,7 @@ def profile(
         max_new_tokens: Cap on an answer's length, >= 1.
         device: "auto", "cpu", "cuda", ...
         dtype: "auto", "float32", "bfloat16" or "float16".
-        attention: Attention backend in transformers' terms.
+        attention: Attention backend in transformers' terms, or "auto".
         threads: CPU threads for torch; None leaves torch's choice.
         chat: Whether to wrap prompts in the model's chat template, if it has one.
         batch_sizes: Sizes to measure the decoding step at, none or at least two distinct ones.
@@ -69,13 +71,12 @@ def profile(
 
     from data_tools.backends.local import LocalBackend
     from data_tools.backends.models import load_model
-    from data_tools.profiling.slowdown import distinct_sizes, measure_slowdown, write_slowdown
+    from data_tools.profiling.slowdown import continue_slowdown, distinct_sizes
 
+    check_integer("max_new_tokens", max_new_tokens, least=1)
     sizes = distinct_sizes(batch_sizes) if batch_sizes else ()
     if threads is not None:
-        if threads < 1:
-            raise ValueError(f"threads must be at least 1, got {threads}")
-        torch.set_num_threads(threads)
+        torch.set_num_threads(check_integer("threads", threads, least=1))
 
     def profile_model(name: str, source: str) -> Path:
         # A function of its own, so that one model's memory is free before the next is loaded.
@@ -83,9 +84,14 @@ def profile(
         backend = LocalBackend(name, loaded, max_new_tokens=max_new_tokens, chat=chat)
         path = profile_backend(backend, prompts, Path(output_dir), show_progress=show_progress)
         if sizes:
-            about = {"configuration": backend.configuration, "conditions": session_conditions()}
-            curve = measure_slowdown(loaded, sizes, show_progress=show_progress)
-            write_slowdown(path.with_suffix(".slowdown.json"), curve, about)
+            continue_slowdown(
+                slowdown_path(path),
+                loaded,
+                sizes,
+                backend.configuration,
+                session_conditions(),
+                show_progress=show_progress,
+            )
         return path
 
     return [profile_model(name, source) for name, source in models.items()]
@@ -142,10 +148,8 @@ def spread_repeats(prompts: Sequence[str], count: int, times: int) -> list[str]:
         n + count * (times - 1) prompts; the copies of one prompt lie about n / times apart.
     """
     n = len(prompts)
-    if not 0 <= count <= n:
-        raise ValueError(f"count must lie between 0 and the {n} prompts, got {count}")
-    if times < 1:
-        raise ValueError(f"times must be at least 1, got {times}")
+    check_integer("count", count, least=0, most=n)
+    check_integer("times", times, least=1)
     chosen = [i * n // count for i in range(count)]
     copies = [((i + k * n / times) % n, prompts[i]) for i in chosen for k in range(1, times)]
     placed = sorted([*enumerate(prompts), *copies], key=lambda item: item[0])

@@ -12,13 +12,49 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from edgecloud_gym.files import UnreadableFileError, read_json, read_jsonl, write_json
 
-class ConfigurationChangedError(ValueError):
-    """The rows of a file were measured under another configuration than the one asked for."""
+
+class ConfigurationChangedError(UnreadableFileError):
+    """A file was measured under another configuration than the one asked for."""
+
+
+@dataclass(frozen=True)
+class RunMetadata:
+    """What lies beside a run file; the names of the attributes are the file's keys.
+
+    Attributes:
+        configuration: Settings on which the rows depend; see `read_configuration`.
+        sessions: Conditions of each session that added rows, oldest first; see
+            `session_conditions`.
+    """
+
+    configuration: Mapping[str, Any]
+    sessions: list[Mapping[str, Any]]
+
+    def write(self, path: Path) -> None:
+        """Writes the file; readers see either the old one or the whole new one."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Reads the file.
+
+        Raises:
+            UnreadableFileError: If it is no run's metadata.
+            FileNotFoundError: If there is none.
+        """
+        content = read_json(path)
+        if isinstance(content, dict):
+            settings, sessions = content.get("configuration"), content.get("sessions")
+            if isinstance(settings, dict) and isinstance(sessions, list):
+                return cls(settings, sessions)
+        raise UnreadableFileError(f"{path}: keys 'configuration' and 'sessions' are needed")
 
 
 def metadata_path(path: Path) -> Path:
@@ -26,29 +62,22 @@ def metadata_path(path: Path) -> Path:
     return path.with_suffix(".meta.json")
 
 
-def write_json(path: Path, value: object) -> None:
-    """Writes indented JSON so that readers see either the old file or the whole new one."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
-
-
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Reads all rows of a run file.
 
     Raises:
-        ValueError: If a line is not a JSON object with a ``request_text``, naming the line.
+        UnreadableFileError: If a line is not a JSON object with a text under ``request_text``,
+            naming the line.
     """
     rows = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{path}, line {number}: not JSON ({error})") from error
-            if not isinstance(row, dict) or "request_text" not in row:
-                raise ValueError(f"{path}, line {number}: not a measurement (no 'request_text')")
-            rows.append(row)
+    for number, row in read_jsonl(path):
+        if isinstance(row, ValueError):
+            raise UnreadableFileError(f"{path}, line {number}: {row}") from row
+        if not isinstance(row.get("request_text"), str):
+            raise UnreadableFileError(
+                f"{path}, line {number}: not a measurement (no 'request_text')"
+            )
+        rows.append(row)
     return rows
 
 
@@ -85,7 +114,8 @@ class RunFile:
     Raises:
         ConfigurationChangedError: If the file's rows were measured under another configuration, or
             under an unknown one because its metadata is missing.
-        ValueError: If the file holds a damaged line other than the last.
+        UnreadableFileError: If the file holds a damaged line other than the last, or its metadata
+            are damaged.
         BlockingIOError: If another run has the file open.
     """
 
@@ -101,13 +131,11 @@ class RunFile:
             rows = read_rows(path)
             self.done = Counter(row["request_text"] for row in rows)
             sessions = self._previous_sessions(configuration) if rows else []
-            sessions.append({"rows_before": len(rows), **conditions})
-            write_json(
-                metadata_path(path), {"configuration": dict(configuration), "sessions": sessions}
-            )
+            sessions = [*sessions, {"rows_before": len(rows), **conditions}]
+            RunMetadata(dict(configuration), sessions).write(metadata_path(path))
             on_failure.pop_all()
 
-    def _previous_sessions(self, configuration: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _previous_sessions(self, configuration: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """Returns the sessions so far, after comparing their configuration with the new one."""
         beside = metadata_path(self.path)
         if not beside.exists():
@@ -115,15 +143,9 @@ class RunFile:
                 f"{self.path} holds rows, but {beside.name}, which says how they were measured, is "
                 "missing; restore it or choose another output directory"
             )
-        recorded = json.loads(beside.read_text(encoding="utf-8"))
-        difference = _difference(recorded["configuration"], configuration)
-        if difference:
-            raise ConfigurationChangedError(
-                f"{self.path} was measured under another configuration; restore it or choose "
-                "another output directory:\n" + "\n".join(difference)
-            )
-        sessions: list[dict[str, Any]] = recorded["sessions"]
-        return sessions
+        recorded = RunMetadata.read(beside)
+        require_same(self.path, recorded.configuration, configuration)
+        return recorded.sessions
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Writes one row as one line and hands it to the operating system at once."""
@@ -156,10 +178,19 @@ def _lock(file: IO[str], path: Path) -> None:
         raise BlockingIOError(f"{path} is being written by another run") from error
 
 
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Returns one line per setting whose value differs."""
-    return [
-        f"  {key}: recorded {old.get(key)!r}, now {new.get(key)!r}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
+def require_same(path: Path, recorded: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Checks that a file was measured under the configuration of now.
+
+    Raises:
+        ConfigurationChangedError: If not, with one line per setting that differs.
+    """
+    difference = [
+        f"  {key}: recorded {recorded.get(key)!r}, now {now.get(key)!r}"
+        for key in sorted(recorded.keys() | now.keys())
+        if recorded.get(key) != now.get(key)
     ]
+    if difference:
+        raise ConfigurationChangedError(
+            f"{path} was measured under another configuration; restore it or choose another output "
+            "directory:\n" + "\n".join(difference)
+        )

@@ -1,125 +1,49 @@
-"""The batch slowdown curve: how much longer a decoding step takes when n sequences share it.
-
-A step of n sequences takes about a + b n seconds: reading the weights costs the same for any n,
-arithmetic and cache traffic grow with n. A request that alone takes one unit of time therefore
-takes s(n) = (a + b n) / (a + b) among n. The environment reads s from ``slowdown.json``.
-"""
+"""Measures the batch slowdown curve: how much longer a step takes when n sequences share it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_tools.backends.decoding import Stopwatch
-from data_tools.backends.models import LoadedModel
-from data_tools.profiling.run_file import write_json
+from data_tools.backends.decoding import step_times
+from data_tools.backends.models import LoadedModel, is_out_of_memory, release_memory
+from data_tools.profiling.curve import SlowdownCurve, StepTimeFit, fit_step_time
+from data_tools.profiling.run_file import require_same
 from data_tools.progress import track
+from edgecloud_gym.checks import check_integer
+from edgecloud_gym.dataset.slowdown import SlowdownFile
 
-CURVE_LENGTH = 64  # s(1) ... s(64) are written, more if larger batches were measured
+__all__ = [
+    "SlowdownCurve",
+    "StepTimeFit",
+    "continue_slowdown",
+    "distinct_sizes",
+    "fit_step_time",
+    "measure_slowdown",
+    "write_slowdown",
+]
 
-
-@dataclass(frozen=True)
-class StepTimeFit:
-    """Decoding step time as a function of the batch size n: a + b n, in seconds."""
-
-    a: float
-    b: float
-
-    def step_time(self, batch_sizes: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns a + b n, in s, for each batch size n."""
-        return self.a + self.b * batch_sizes
-
-    def slowdown(self, length: int = CURVE_LENGTH) -> NDArray[np.float64]:
-        """Returns s(1) ... s(length), float64 (length,); s(1) is exactly 1."""
-        times = self.step_time(np.arange(1, length + 1, dtype=np.float64))
-        return np.asarray(times / times[0])
-
-
-@dataclass(frozen=True)
-class SlowdownCurve:
-    """Measured decoding step times and their fit.
-
-    Attributes:
-        batch_sizes: (k,) distinct sizes, ascending.
-        step_times: (repeats, k) s; each the median over the steps of one repetition.
-        context_length: Tokens in each sequence's cache when the timed steps begin.
-        steps: Timed steps per repetition.
-        fit: The straight line through the medians.
-    """
-
-    batch_sizes: tuple[int, ...]
-    step_times: NDArray[np.float64]
-    context_length: int
-    steps: int
-    fit: StepTimeFit
-
-    @property
-    def median(self) -> NDArray[np.float64]:
-        """Median step time over the repetitions for each batch size, (k,) s."""
-        return np.asarray(np.median(self.step_times, axis=0))
-
-    @property
-    def fit_error(self) -> float:
-        """Largest relative deviation of the fit from the medians."""
-        fitted = self.fit.step_time(np.asarray(self.batch_sizes, dtype=np.float64))
-        return float(np.abs(fitted / self.median - 1).max())
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns what ``slowdown.json`` holds; times in s."""
-        quartiles = np.quantile(self.step_times, [0.25, 0.75], axis=0)
-        return {
-            "batch_sizes": list(self.batch_sizes),
-            "step_time": self.median.tolist(),
-            "step_time_quartiles": quartiles.T.tolist(),
-            "step_time_repeats": self.step_times.T.tolist(),
-            "context_length": self.context_length,
-            "steps": self.steps,
-            "a": self.fit.a,
-            "b": self.fit.b,
-            "fit_error": self.fit_error,
-            "slowdown": self.fit.slowdown(max(CURVE_LENGTH, *self.batch_sizes)).tolist(),
-        }
-
-
-def fit_step_time(batch_sizes: Sequence[int], step_times: NDArray[np.float64]) -> StepTimeFit:
-    """Fits a + b n with a, b >= 0 by least squares of the relative error.
-
-    Relative, because a step of 16 sequences is not worth more than a step of one.
-
-    Args:
-        batch_sizes: (k,) at least two distinct sizes.
-        step_times: (k,) s, > 0.
-    """
-    sizes = np.asarray(batch_sizes, dtype=np.float64)
-    design = np.column_stack([np.ones_like(sizes), sizes]) / step_times[:, None]
-    (a, b), *_ = np.linalg.lstsq(design, np.ones_like(sizes), rcond=None)
-    if b < 0:  # noise on a flat curve
-        a, b = _scale(design[:, 0]), 0.0
-    elif a < 0:
-        a, b = 0.0, _scale(design[:, 1])
-    return StepTimeFit(float(a), float(b))
-
-
-def _scale(column: NDArray[np.float64]) -> float:
-    """Returns the factor that brings a column closest to ones."""
-    return float(column.sum() / (column @ column))
+CONTEXT_LENGTH: Final = 64
+STEPS: Final = 16
 
 
 def distinct_sizes(batch_sizes: Sequence[int]) -> tuple[int, ...]:
     """Returns the batch sizes in ascending order, each once.
 
     Raises:
+        TypeError: If one is no integer.
         ValueError: If there are fewer than two, or one is below 1.
     """
-    sizes = tuple(sorted(set(batch_sizes)))
-    if len(sizes) < 2 or sizes[0] < 1:
-        raise ValueError(f"batch_sizes must be two or more sizes of at least 1, got {batch_sizes}")
+    sizes = tuple(sorted({check_integer("batch_sizes", size, least=1) for size in batch_sizes}))
+    if len(sizes) < 2:
+        raise ValueError(f"batch_sizes={batch_sizes!r}: must be two or more sizes")
     return sizes
 
 
@@ -127,16 +51,19 @@ def measure_slowdown(
     loaded: LoadedModel,
     batch_sizes: Sequence[int] = (1, 2, 4, 8, 16),
     *,
-    context_length: int = 64,
-    steps: int = 16,
+    context_length: int = CONTEXT_LENGTH,
+    steps: int = STEPS,
     repeats: int = 8,
     seed: int = 0,
     show_progress: bool = True,
+    earlier: Mapping[int, Sequence[float]] | None = None,
+    save: Callable[[SlowdownCurve], object] | None = None,
 ) -> SlowdownCurve:
     """Measures the decoding step time against the batch size.
 
     Every repetition visits all sizes in a new random order, so that drift of the machine falls on
-    all of them alike. The first repetition is a warm-up and not kept.
+    all of them alike. A warm-up, which is not kept, visits them in ascending order: a size that
+    does not fit the memory is given up with a warning, and larger ones are not tried.
 
     Args:
         loaded: The model.
@@ -146,54 +73,160 @@ def measure_slowdown(
         repeats: Kept repetitions, >= 1.
         seed: Of the orders and the random tokens.
         show_progress: Whether to draw a progress bar.
+        earlier: Step times (s) that an earlier session measured, by size; they count.
+        save: Called with the curve so far after each measurement, once two sizes have one.
 
     Raises:
         ValueError: If a setting is out of range.
-        torch.OutOfMemoryError: If a batch does not fit the GPU.
+        MemoryError: If fewer than two sizes fit the memory.
     """
     sizes = distinct_sizes(batch_sizes)
-    for name, value in (("context_length", context_length), ("steps", steps), ("repeats", repeats)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    check_integer("context_length", context_length, least=1)
+    check_integer("steps", steps, least=1)
+    check_integer("repeats", repeats, least=1)
     rng = np.random.default_rng(seed)
-    times = np.empty((repeats + 1, len(sizes)))
-    order = [(r, int(i)) for r in range(repeats + 1) for i in rng.permutation(len(sizes))]
-    for repetition, i in track(order, "Batch sizes", visible=show_progress):
-        prompts = rng.integers(loaded.model.config.vocab_size, size=(sizes[i], context_length))
-        times[repetition, i] = _median_step_time(
-            loaded, torch.as_tensor(prompts, device=loaded.device), steps
+    table = _Table(sizes, repeats, earlier or {})
+
+    def measure(size: int) -> float | None:
+        shape = (size, context_length)
+        prompts = rng.integers(loaded.vocabulary_size, size=shape)
+        try:
+            return _median_step_time(loaded, prompts, steps)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            table.give_up(size, error)
+        release_memory(loaded.device)
+        return None
+
+    order: list[tuple[int | None, int]] = [(None, i) for i in table.unfinished()]
+    order += [(r, int(i)) for r in range(repeats) for i in rng.permutation(len(sizes))]
+    with closing(track(order, "Batch sizes", visible=show_progress)) as bar:
+        for repetition, i in bar:
+            if table.fits(i) and (repetition is None or np.isnan(table.times[repetition, i])):
+                time = measure(sizes[i])
+                if time is not None and repetition is not None:
+                    table.times[repetition, i] = time
+                    if save is not None and table.measured().sum() > 1:
+                        save(table.curve(context_length, steps))
+    if table.measured().sum() < 2:
+        raise MemoryError(
+            f"batch_sizes={batch_sizes!r}: a curve needs two sizes that fit the memory; smaller "
+            "ones would, or bfloat16"
         )
-    kept = times[1:]
-    return SlowdownCurve(
-        batch_sizes=sizes,
-        step_times=kept,
-        context_length=context_length,
-        steps=steps,
-        fit=fit_step_time(sizes, np.median(kept, axis=0)),
-    )
+    return table.curve(context_length, steps)
 
 
-@torch.inference_mode()
-def _median_step_time(loaded: LoadedModel, prompts: torch.Tensor, steps: int) -> float:
-    """Returns the median time, s, of greedy decoding steps after a prefill of (n, length) tokens.
+class _Table:
+    """Step times by repetition and size, as they come in.
+
+    Attributes:
+        times: (repeats, k) s; NaN where not measured.
+    """
+
+    def __init__(
+        self, sizes: tuple[int, ...], repeats: int, earlier: Mapping[int, Sequence[float]]
+    ) -> None:
+        self._sizes = sizes
+        self._did_not_fit: dict[int, str] = {}
+        self.times = np.full((repeats, len(sizes)), np.nan)
+        for i, size in enumerate(sizes):
+            known = list(earlier.get(size, ()))[:repeats]
+            self.times[: len(known), i] = known
+
+    def unfinished(self) -> list[int]:
+        """Returns which sizes lack a repetition."""
+        return [int(i) for i in np.flatnonzero(np.isnan(self.times).any(axis=0))]
+
+    def measured(self) -> NDArray[np.bool_]:
+        """Returns which sizes have a repetition, (k,)."""
+        return np.asarray(np.isfinite(self.times).any(axis=0))
+
+    def fits(self, i: int) -> bool:
+        """Whether size i and all below it have fitted the memory so far."""
+        return self._sizes[i] < min(self._did_not_fit, default=np.inf)
+
+    def give_up(self, size: int, error: Exception) -> None:
+        """Takes a size out, with all above it, and says so."""
+        reason = str(error).partition("\n")[0]
+        larger = [other for other in self._sizes if other > size]
+        self._did_not_fit[size] = f"out of memory: {reason}"
+        self._did_not_fit |= dict.fromkeys(larger, f"not tried: {size} did not fit")
+        skipped = f"; {', '.join(map(str, larger))} not tried" if larger else ""
+        warnings.warn(
+            f"batch size {size} does not fit the memory ({reason}){skipped}. A shorter context, "
+            "bfloat16 or a smaller model would; the sizes below it are measured",
+            UserWarning,
+            stacklevel=4,  # the caller of measure_slowdown
+        )
+
+    def curve(self, context_length: int, steps: int) -> SlowdownCurve:
+        """Returns the curve through the sizes measured so far, two or more."""
+        kept = self.measured()
+        sizes = tuple(size for size, keep in zip(self._sizes, kept, strict=True) if keep)
+        times = self.times[:, kept]
+        return SlowdownCurve(
+            batch_sizes=sizes,
+            step_times=times[~np.isnan(times).all(axis=1)],
+            context_length=context_length,
+            steps=steps,
+            fit=fit_step_time(sizes, np.nanmedian(times, axis=0)),
+            did_not_fit=self._did_not_fit,
+        )
+
+
+def _median_step_time(loaded: LoadedModel, prompts: NDArray[np.int64], steps: int) -> float:
+    """Returns the median time, s, of decoding steps after a prefill of (n, length) tokens.
 
     The first step is not counted: it is the one that allocates.
     """
-    from transformers import DynamicCache
-
-    cache = DynamicCache(config=loaded.model.config)
-    current = prompts
-    times = []
-    for _ in range(steps + 2):  # the prefill, the step that allocates, the timed ones
-        watch = Stopwatch(loaded.device)
-        logits = loaded.model(
-            input_ids=current, past_key_values=cache, use_cache=True, logits_to_keep=1
-        ).logits
-        current = logits[:, -1].argmax(dim=-1, keepdim=True)
-        times.append(watch.elapsed())
-    return float(np.median(times[2:]))
+    tokens = torch.as_tensor(prompts, device=loaded.device)
+    return float(np.median(step_times(loaded, tokens, steps + 1)[1:]))
 
 
-def write_slowdown(path: Path, curve: SlowdownCurve, about: Mapping[str, Any]) -> None:
-    """Writes the curve as JSON, with the settings and conditions it was measured under."""
-    write_json(path, {**curve.to_json(), **about})
+def continue_slowdown(
+    path: Path,
+    loaded: LoadedModel,
+    batch_sizes: Sequence[int],
+    configuration: Mapping[str, Any],
+    conditions: Mapping[str, Any],
+    *,
+    show_progress: bool = True,
+) -> SlowdownCurve:
+    """Measures what a file of the curve lacks, and writes the file as it grows.
+
+    Args:
+        path: The file; made if there is none.
+        loaded: The model.
+        batch_sizes: As of `measure_slowdown`.
+        configuration: What the times depend on.
+        conditions: Circumstances of this session.
+        show_progress: Whether to draw a progress bar.
+
+    Raises:
+        ConfigurationChangedError: If the file was measured under another configuration.
+    """
+    about = {"configuration": configuration, "conditions": conditions}
+    earlier: dict[int, list[float]] = {}
+    if path.exists():
+        file = SlowdownFile.read(path)
+        settings = {"context_length": CONTEXT_LENGTH, "steps": STEPS}
+        recorded = {"context_length": file.context_length, "steps": file.steps}
+        require_same(
+            path, {**recorded, **(file.configuration or {})}, {**settings, **configuration}
+        )
+        earlier = dict(zip(file.batch_sizes, file.step_time_repeats, strict=False))
+    return measure_slowdown(
+        loaded,
+        sorted({*batch_sizes, *earlier}),
+        show_progress=show_progress,
+        earlier=earlier,
+        save=lambda curve: write_slowdown(path, curve, about),
+    )
+
+
+def write_slowdown(
+    path: Path, curve: SlowdownCurve, about: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Writes the curve as JSON, with the configuration and conditions it was measured under."""
+    curve.to_file(about).write(path)

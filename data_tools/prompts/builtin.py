@@ -21,6 +21,7 @@ from string import Formatter
 import numpy as np
 
 from data_tools.prompts.vocabulary import VOCABULARY
+from edgecloud_gym.checks import check_integer
 
 DEFAULT_PROMPT_COUNT = 2200
 
@@ -266,8 +267,7 @@ def generate_prompts(count: int = DEFAULT_PROMPT_COUNT, *, seed: int = 0) -> lis
     Raises:
         ValueError: If ``count`` is not positive or exceeds what the templates can give.
     """
-    if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}")
+    check_integer("count", count, least=1)
     total_share = sum(family.share for family in FAMILIES)
     placed: list[tuple[float, Prompt]] = []
     for index, family in enumerate(FAMILIES):
@@ -277,8 +277,8 @@ def generate_prompts(count: int = DEFAULT_PROMPT_COUNT, *, seed: int = 0) -> lis
         texts = dict.fromkeys(islice(_family_texts(family, rng), needed))
         if len(texts) < needed:
             raise ValueError(
-                f"count must be smaller: family {family.name!r} has {len(texts)} prompts, "
-                f"count={count} needs {needed}"
+                f"count={count}: must be smaller; family {family.name!r} has {len(texts)} prompts "
+                f"where it needs {needed}"
             )
         placed += [
             ((i + offset) / family.share, Prompt(text, family.name)) for i, text in enumerate(texts)

@@ -7,8 +7,8 @@ from data_tools.profiling.run_file import (
     RunFile,
     metadata_path,
     read_rows,
-    write_json,
 )
+from edgecloud_gym.files import UnreadableFileError
 
 CONFIGURATION = {"model": "m", "max_new_tokens": 8}
 
@@ -91,24 +91,32 @@ def test_a_second_run_on_the_same_file_is_refused_while_the_first_is_open(path):
     assert add(path, "a").done == {"a": 1}
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"prompt": "a"}'])
-def test_damage_before_the_last_line_is_reported_with_its_line_number(path, line):
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "not a line of JSON"),
+        ("[]", "a JSON object is needed, got list"),
+        ('{"prompt": "a"}', "not a measurement"),
+        ('{"request_text": 5}', "not a measurement"),
+        ('{"request_text": "b", "request_text": "c"}', "key 'request_text' occurs twice"),
+    ],
+)
+def test_damage_before_the_last_line_is_reported_with_its_line_number(path, line, message):
     add(path, "a")
     with path.open("a") as file:
         file.write(f'{line}\n{{"request_text": "b"}}\n')
-    with pytest.raises(ValueError, match="line 2: not"):
+    with pytest.raises(ValueError, match=f"line 2: {message}"):
         add(path)
-
-
-def test_json_is_replaced_as_a_whole(tmp_path):
-    target = tmp_path / "x.json"
-    write_json(target, {"a": 1})
-    with pytest.raises(TypeError):
-        write_json(target, {"a": object()})
-    assert json.loads(target.read_text()) == {"a": 1}
-    assert [file.name for file in tmp_path.iterdir()] == ["x.json"]
 
 
 def test_a_prompt_with_half_a_surrogate_pair_is_kept(path):
     add(path, "broken \ud83d emoji")
     assert read_rows(path) == [{"request_text": "broken \ud83d emoji"}]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"configuration": [], "sessions": {}}'])
+def test_damaged_metadata_is_named(path, text):
+    add(path, "a")
+    metadata_path(path).write_text(text)
+    with pytest.raises(UnreadableFileError, match=r"inference_data_m\.meta\.json: "):
+        add(path, "b")

@@ -59,7 +59,7 @@ def test_every_word_list_is_used(monkeypatch):
 
 @pytest.mark.parametrize("count", [0, -3])
 def test_a_count_below_one_is_refused(count):
-    with pytest.raises(ValueError, match=f"count must be at least 1, got {count}"):
+    with pytest.raises(ValueError, match=f"count={count}: must be an integer >= 1"):
         generate_prompts(count)
 
 
