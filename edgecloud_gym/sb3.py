@@ -69,8 +69,8 @@ class SB3VecEnv(VecEnv):
     """A native vector environment, wrapped or not, as Stable-Baselines3's ``VecEnv``.
 
     A lane that ends is reset at once. Its info then holds ``terminal_observation``,
-    ``TimeLimit.truncated`` and, as of SB3's ``Monitor``, ``episode``: return ``r``, length ``l`` in
-    steps and time ``t`` since the adapter was made (s).
+    ``TimeLimit.truncated``, the episode's ``summary`` and, as of SB3's ``Monitor``, ``episode``:
+    return ``r``, length ``l`` in steps and time ``t`` since the adapter was made (s).
     """
 
     def __init__(self, envs: LaneEnv) -> None:
@@ -147,10 +147,14 @@ class SB3VecEnv(VecEnv):
     def _split(self, infos: dict[str, Any]) -> list[dict[str, Any]]:
         """Turns infos of arrays into one info of Python scalars and arrays per lane."""
         names = [name for name in infos if f"_{name}" in infos and not name.startswith("final_")]
-        columns = [
-            infos[name].tolist() if infos[name].ndim == 1 else list(infos[name]) for name in names
-        ]
+        columns = [self._column(infos[name]) for name in names]
         return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+    def _column(self, values: Any) -> list[Any]:
+        """Returns one value per lane: a scalar, an array, or a mapping of them."""
+        if isinstance(values, dict):
+            return self._split(values)
+        return list(values.tolist() if values.ndim == 1 else values)
 
     def close(self) -> None:
         """Closes the vector environment."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -59,6 +60,19 @@ def checked_actions(actions: object, shape: tuple[int, ...]) -> NDArray[np.int64
     return array
 
 
+def check_reset_options(options: Mapping[str, Any] | None, known: tuple[str, ...]) -> None:
+    """Raises ``ValueError`` if ``options`` of `reset` names one that is not known."""
+    for name, value in (options or {}).items():
+        if name not in known:
+            allowed = f"must be among {', '.join(known)}" if known else "there are none"
+            raise ValueError(f"options: {name}={value!r}: {allowed}")
+
+
+def settings_in_words(settings: Mapping[str, Any]) -> str:
+    """Returns settings for a repr, long values cut short."""
+    return ", ".join(f"{name}={reprlib.repr(value)}" for name, value in settings.items())
+
+
 class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
     """Base of the environments: one lane of the simulator behind Gymnasium's interface."""
 
@@ -84,6 +98,7 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
             raise ValueError(f"render_mode={render_mode!r}: must be None or one of {allowed}")
         self.render_mode = render_mode
         self.config = SystemConfig.from_settings(settings, self.defaults)
+        self._settings = settings
         self._simulator = Simulator(self.config, lanes=1)
         self._info_fields = list(info_fields(self.config))
         self._action_shape = (self.config.candidate_pool_size,)
@@ -94,10 +109,16 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         self._running = False
         self._renderer: Renderer | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy (tree search copies environments) reads its own lane and draws on its own canvas.
+        return {**self.__dict__, "_renderer": None, "_told": None, "_outcome": None}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # A copy (tree search copies environments) must read its own lane, not the original's.
         self.__dict__.update(state)
         self._bind_step()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({settings_in_words(self._settings)})"
 
     def _bind_step(self) -> None:
         """Looks at what a step yields: what `info` tells, and how the step ended."""
@@ -122,11 +143,15 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
 
         Args:
             seed: Seeds ``np_random``; ``None`` goes on with the present one.
-            options: Not used.
+            options: There are none: ``None`` or an empty mapping.
 
         Returns:
             The observation and ``info``.
+
+        Raises:
+            ValueError: If ``options`` names one.
         """
+        check_reset_options(options, ())
         super().reset(seed=seed, options=options)
         self._simulator.begin_episode(0, self.np_random)
         if self._renderer is not None:
@@ -197,6 +222,8 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
     def _info(self, output: Output) -> dict[str, Any]:
         info = dict(zip(self._info_fields, self._told.item(), strict=True))
         info["action_mask"] = output.masks[0]
+        if not self._running:
+            info["summary"] = self.summary()
         return info
 
     def action_masks(self) -> NDArray[np.bool_]:

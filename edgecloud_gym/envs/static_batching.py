@@ -83,7 +83,8 @@ class StaticBatchingEnv(EdgeCloudEnv):
     ``arrivals`` and ``services_ended`` (a batch is one service); of this step
     ``invalid_assignments``, ``forced_dispatches`` and the reward terms ``jct``, ``completed``,
     ``cloud_seconds``, ``slo_violations``; ``action_mask``, int8 (M, 3). ``makespan`` is there if it
-    carries weight.
+    carries weight. The last step of an episode also tells its ``summary``, the metrics by name. (A
+    `TimeLimit` cuts from outside: ask ``env.unwrapped.summary()`` then.)
 
     ``env.unwrapped`` offers ``completions()``, ``request_log()``, ``telemetry()``, ``summary()``,
     ``config`` and ``dataset``.

@@ -15,15 +15,19 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from edgecloud_gym.checks import check_integer
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import RequestDataset
 from edgecloud_gym.envs.base import (
     RENDER_FPS,
     EdgeCloudEnv,
     Observation,
+    check_reset_options,
     checked_actions,
+    settings_in_words,
 )
 from edgecloud_gym.envs.spaces import action_space, observation_space
+from edgecloud_gym.processors import available_processors
 from edgecloud_gym.results import records
 from edgecloud_gym.results.snapshot import snapshot
 from edgecloud_gym.simulator.compiled.events import HOLD, OBSERVE, START, STEP
@@ -53,6 +57,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         num_threads: int | None = None,
+        max_episode_steps: int | None = None,
         **settings: Any,
     ) -> None:
         """Builds ``num_envs`` systems with the same settings.
@@ -63,6 +68,8 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
             autoreset_mode: When a lane whose episode ended is reset.
             num_threads: Threads that step the lanes; by default one per available core. It
                 changes nothing but the speed.
+            max_episode_steps: Steps after which a lane's episode is truncated, if it has not ended
+                by itself; as the argument of `gymnasium.make`.
             **settings: As for the single environment, but that ``priority`` must not be a
                 callable.
 
@@ -70,8 +77,9 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
             TypeError: If a setting is unknown or of the wrong type.
             ValueError: If a setting is out of range, or settings contradict each other.
         """
-        if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
-            raise ValueError(f"num_envs={num_envs!r}: must be an integer >= 1")
+        num_envs = check_integer("num_envs", num_envs, least=1)
+        if max_episode_steps is not None:
+            max_episode_steps = check_integer("max_episode_steps", max_episode_steps, least=1)
         if render_mode not in (None, "rgb_array", "ansi"):
             raise ValueError(f"render_mode={render_mode!r}: must be None, 'rgb_array' or 'ansi'")
         self.config = SystemConfig.from_settings(settings, self.single_env.defaults)
@@ -94,9 +102,21 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         self._rngs: list[np.random.Generator | None] = [None] * num_envs
         self._seeds: list[int] = [-1] * num_envs
         self._ended = np.zeros(num_envs, np.bool_)
+        self.max_episode_steps = max_episode_steps
+        self._settings = settings
+        self._lengths = np.zeros(num_envs, np.int64)  # steps of the present episodes
         self._pool: ThreadPoolExecutor | None = None
+        self._pool_owner = 0  # the process whose threads they are
         self._renderers: list[Any] = []
         self.final_room = self._simulator.room
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy starts threads and draws on canvases of its own.
+        return {**self.__dict__, "_pool": None, "_renderers": []}
+
+    def __repr__(self) -> str:
+        settings = settings_in_words({"num_envs": self.num_envs, **self._settings})
+        return f"{type(self).__name__}({settings})"
 
     @property
     def dataset(self) -> RequestDataset:
@@ -189,16 +209,24 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
             lanes = np.flatnonzero(restarting).tolist()
             raise ResetNeeded(f"lanes {lanes} have ended: reset them before step()")
         output = self._simulator.output()
-        self._run(STEP, output, checked, active & ~restarting)
+        stepping = active & ~restarting
+        self._run(STEP, output, checked, stepping)
         if not active.all():
             self._run(HOLD | OBSERVE, output, checked, ~active)
         if restarting.any():
             self._restart(restarting, output)
         steps = self._simulator.state.steps
         rewards, terminations, truncations = (steps[name].copy() for name in OUTCOME_FIELDS)
-        self._ended = (self._ended & ~active) | terminations | truncations
+        self._lengths[stepping] += 1
+        if self.max_episode_steps is not None:
+            truncations |= stepping & (self._lengths >= self.max_episode_steps)
+        ending = terminations | truncations
+        self._ended = (self._ended & ~active) | ending
         infos: dict[str, Any] = {}
-        if self.autoreset_mode is AutoresetMode.SAME_STEP and self._ended.any():
+        if self.autoreset_mode is not AutoresetMode.SAME_STEP:
+            for lane in np.flatnonzero(ending).tolist():
+                infos = self._add_info(infos, {"summary": self.summary(lane)}, lane)
+        elif self._ended.any():
             infos = self._final_infos(output)
             self._restart(self._ended.copy(), output)
         infos |= self._infos(output, np.ones(self.num_envs, np.bool_))
@@ -255,6 +283,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         self._renderers = []
 
     def _reset_mask(self, options: Mapping[str, Any] | None) -> NDArray[np.bool_]:
+        check_reset_options(options, ("reset_mask",))
         mask = (options or {}).get("reset_mask")
         if mask is None:
             return np.ones(self.num_envs, np.bool_)
@@ -270,6 +299,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
             self._simulator.begin_episode(int(lane), rng)
         self._run(START, output, None, which)
         self._ended = self._ended & ~which
+        self._lengths[which] = 0
 
     def _run(
         self,
@@ -282,8 +312,9 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         if self.num_threads == 1:
             self._simulator.run(stage, output, actions, active)
             return
-        if self._pool is None:
+        if self._pool is None or self._pool_owner != os.getpid():  # threads do not survive a fork
             self._pool = ThreadPoolExecutor(self.num_threads - 1, "edgecloud-lanes")
+            self._pool_owner = os.getpid()
         bounds = np.linspace(0, self.num_envs, self.num_threads + 1).astype(int).tolist()
         parts = list(itertools.pairwise(bounds))
         waiting = [
@@ -316,6 +347,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         for lane in np.flatnonzero(self._ended):
             info = dict(zip(self._info_fields, told[lane].item(), strict=True))
             info["action_mask"] = output.masks[lane].copy()
+            info["summary"] = self.summary(int(lane))
             final = {name: part[lane].copy() for name, part in observation.items()}
             infos = self._add_info(infos, {"final_obs": final, "final_info": info}, int(lane))
         return infos
@@ -323,10 +355,8 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
 
 def _thread_count(requested: int | None, lanes: int) -> int:
     if requested is None:
-        return max(1, min(len(os.sched_getaffinity(0)), lanes // LANES_PER_THREAD))
-    if isinstance(requested, bool) or not isinstance(requested, int) or requested < 1:
-        raise ValueError(f"num_threads={requested!r}: must be None or an integer >= 1")
-    return min(requested, lanes)
+        return max(1, min(available_processors(), lanes // LANES_PER_THREAD))
+    return min(check_integer("num_threads", requested, least=1), lanes)
 
 
 def _checked_mask(name: str, mask: object, lanes: int) -> NDArray[np.bool_]:

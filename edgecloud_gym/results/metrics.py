@@ -177,19 +177,21 @@ def summarize_requests(
     }
 
 
-def prediction_errors(predicted: ArrayLike, base: ArrayLike) -> dict[str, float]:
+def prediction_errors(predicted: ArrayLike, base_latency: ArrayLike) -> dict[str, float]:
     """Returns statistics of how far predicted times were from true ones.
 
     Args:
-        predicted: Predicted single-request times (n,), s; NaN where nothing was predicted.
-        base: The true ones (n,), s; NaN where a request is not done.
+        predicted: Predicted base latencies (n,), s; NaN where nothing was predicted.
+        base_latency: The true ones (n,), s; NaN where a request is not done.
 
     Returns:
-        ``prediction_error_{mean,p95,p99}``: |predicted - base| (s), over the requests that have
-        both; NaN if none has.
+        ``prediction_error_{mean,p95,p99}``: |predicted - base latency| (s), over the requests that
+        have both: infinite if a prediction is, NaN if there are none. ``predictions``: how many
+        requests that are done have one.
     """
-    errors = np.abs(np.asarray(predicted, np.float64) - np.asarray(base, np.float64))
-    return _statistics("prediction_error", errors[np.isfinite(errors)], (95, 99))
+    errors = np.abs(np.asarray(predicted, np.float64) - np.asarray(base_latency, np.float64))
+    known = errors[~np.isnan(errors)]
+    return {**_statistics("prediction_error", known, (95, 99)), "predictions": float(len(known))}
 
 
 def _ratio(numerator: float, denominator: float) -> float:
@@ -200,10 +202,29 @@ def _statistics(
     name: str, values: Floats, percentiles: tuple[int, ...], suffix: str = ""
 ) -> dict[str, float]:
     """Returns mean and percentiles (linear interpolation) by name; NaN for no values."""
-    points = np.percentile(values, percentiles) if len(values) else [NAN] * len(percentiles)
     mean = float(values.mean()) if len(values) else NAN
-    shares = {f"{name}_p{p}{suffix}": float(x) for p, x in zip(percentiles, points, strict=True)}
+    points = _percentiles(values, percentiles) if len(values) else [NAN] * len(percentiles)
+    shares = {f"{name}_p{p}{suffix}": x for p, x in zip(percentiles, points, strict=True)}
     return {f"{name}_mean{suffix}": mean, **shares}
+
+
+def _percentiles(values: Floats, percentiles: tuple[int, ...]) -> list[float]:
+    """Returns what `numpy.percentile` does, to the bit, in a third of its time.
+
+    An episode of a vector environment takes a millisecond, and ends with five calls of this.
+    """
+    ordered = np.sort(values)
+    if np.isnan(ordered[-1]):
+        return [NAN] * len(percentiles)
+    points = []
+    for percentile in percentiles:
+        place = (len(ordered) - 1) * (percentile / 100)
+        below = int(place)
+        low, high = float(ordered[below]), float(ordered[min(below + 1, len(ordered) - 1)])
+        share = place - below
+        step = high - low
+        points.append(high - step * (1 - share) if share >= 0.5 else low + step * share)
+    return points
 
 
 def _busy_seconds(times: RequestTimes, end: float, batches: bool) -> tuple[float, float]:
@@ -213,9 +234,9 @@ def _busy_seconds(times: RequestTimes, end: float, batches: bool) -> tuple[float
     on_edge = started & ~times.cloud
     edge = length[on_edge]
     if batches:
-        keys = np.stack([times.group[on_edge], times.start[on_edge]])
-        _, first = np.unique(keys, axis=1, return_index=True)
-        edge = edge[first]
+        # A complex number is the quickest pair that NumPy can sort.
+        pairs = times.group[on_edge] + 1j * times.start[on_edge]
+        edge = edge[np.unique(pairs, return_index=True)[1]]
     return float(edge.sum()), float(length[started & times.cloud].sum())
 
 

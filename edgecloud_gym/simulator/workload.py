@@ -40,14 +40,15 @@ class Workload:
         """Works out the derived quantities.
 
         Raises:
-            ValueError: If the split is empty, or ``edge_slowdown`` is shorter than the edge's
-                largest batch.
+            ValueError: If the split is empty, ``edge_slowdown`` is shorter than the edge's largest
+                batch, or no request of a recorded trace falls into the episode.
         """
         rows = dataset.rows(config.split)
         slowdown = resolve_slowdown(config, dataset)
         latency = dataset.base_latency[rows]
         capacity = edge_capacity(config, latency, slowdown) + cloud_capacity(config, latency)
         rate = _arrival_rate(config, capacity)
+        _require_arrivals(config, rate)
         return cls(
             rows=rows,
             slowdown=slowdown,
@@ -136,6 +137,20 @@ def _own_rate(config: SystemConfig) -> float:
     process = config.arrival_process
     times = process.times if isinstance(process, Trace) else np.empty(0)
     return float(np.count_nonzero(times < config.duration) / config.duration)
+
+
+def _require_arrivals(config: SystemConfig, rate: float | None) -> None:
+    """Raises ``ValueError`` if a recorded trace begins only after the episode."""
+    process = config.arrival_process
+    if not isinstance(process, Trace):
+        return
+    first = float(process.times[0]) * (1.0 if rate is None else process.rate / rate)
+    if first >= config.duration:
+        raise ValueError(
+            f"arrivals={process!r}: its first request arrives at {first:.10g} s, not before "
+            f"duration={config.duration:g} s, so none would arrive; times count from 0: give "
+            "Trace(start=...), times less the first of them, or a longer duration"
+        )
 
 
 def _arrival_rate(config: SystemConfig, capacity: float) -> float | None:

@@ -40,8 +40,9 @@ def test_episodes_are_those_of_the_wrapped_environment(settings, env_id):
         assert reward[lane] == np.float32(r)
         assert reward.dtype == np.float32
         assert dones[lane] == (terminated or truncated)
+        assert info.keys() <= infos[lane].keys()
         for name in info:
-            np.testing.assert_array_equal(infos[lane][name], info[name])
+            np.testing.assert_equal(infos[lane][name], info[name])
     last = infos[lane]
     for name, part in first.items():
         np.testing.assert_array_equal(last["terminal_observation"][name], part)

@@ -75,6 +75,11 @@ class CompiledFunction:
         self._sources = source_digest()
         self._function = self._cached()
 
+    @property
+    def signatures(self) -> list[tuple[Any, ...]]:
+        """The argument types that there is machine code for."""
+        return list(self._function.signatures)
+
     def compiled_for(self, arguments: Sequence[Any]) -> Callable[..., None]:
         """Returns the function, ready to be called with arguments of these types."""
         types = tuple(numba.typeof(argument) for argument in arguments)

@@ -31,7 +31,6 @@ def test_step_needs_a_reset() -> None:
     ("settings", "message"),
     [
         ({"lanes": 0}, "num_envs=0.*>= 1"),
-        ({"lanes": 2.0}, "num_envs=2.0.*integer"),
         ({"num_threads": 0}, "num_threads=0.*>= 1"),
         ({"render_mode": "human"}, "render_mode='human'.*rgb_array"),
         ({"priority": lambda embeddings: embeddings[:, 0]}, "priority.*None or an array"),
@@ -41,6 +40,19 @@ def test_step_needs_a_reset() -> None:
 def test_bad_settings(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_vec(**settings)
+
+
+@pytest.mark.parametrize("setting", ["lanes", "num_threads", "max_episode_steps"])
+def test_numbers_of_any_integer_type_do_and_no_others(setting: str) -> None:
+    make_vec(**{setting: np.int64(2)})
+    with pytest.raises(TypeError, match=r"=2.0: must be an integer >= 1"):
+        make_vec(**{setting: 2.0})
+
+
+@pytest.mark.parametrize("options", [{"reset_masks": np.ones(LANES, bool)}, {"seed": 3}])
+def test_unknown_reset_options(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be among reset_mask"):
+        make_vec().reset(options=options)
 
 
 @pytest.mark.parametrize(

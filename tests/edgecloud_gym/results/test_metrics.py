@@ -7,6 +7,9 @@ import gymnasium as gym
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from edgecloud_gym import RequestDataset
 from edgecloud_gym.results.metrics import (
@@ -67,7 +70,23 @@ def test_prediction_errors_count_what_is_known_and_predicted() -> None:
     errors = prediction_errors([1.0, NAN, 3.0, 4.0], [2.0, 5.0, 0.0, NAN])
     assert errors["prediction_error_mean"] == 2.0
     assert errors["prediction_error_p95"] == pytest.approx(1.0 + 0.95 * 2.0)
-    assert np.isnan(list(prediction_errors([NAN], [1.0]).values())).all()
+    assert errors["predictions"] == 2.0
+    nothing = prediction_errors([NAN], [1.0])
+    assert nothing["predictions"] == 0.0
+    assert np.isnan(nothing["prediction_error_mean"])
+
+
+def test_an_infinite_prediction_is_infinitely_wrong() -> None:
+    errors = prediction_errors([1.0, np.inf], [1.0, 1.0])
+    assert errors["prediction_error_mean"] == np.inf
+    assert errors["predictions"] == 2.0
+
+
+@given(arrays(np.float64, st.integers(1, 60), elements=st.floats(-1e9, 1e9)))
+def test_percentiles_are_those_of_numpy_to_the_bit(errors: Any) -> None:
+    found = prediction_errors(errors, np.zeros(len(errors)))
+    expected = np.percentile(np.abs(errors), (95, 99))
+    assert [found["prediction_error_p95"], found["prediction_error_p99"]] == expected.tolist()
 
 
 def test_slo_judges_only_what_is_known() -> None:

@@ -1,0 +1,1 @@
+"""What lanes have done, read from their state: records, snapshots, metrics."""

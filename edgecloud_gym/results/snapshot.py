@@ -1,0 +1,135 @@
+"""A lane as people look at it: what a viewer draws, and agents must not see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecloud_gym.config import CONTINUOUS
+from edgecloud_gym.nodes import CLOUD_NODE
+from edgecloud_gym.simulator.simulator import Simulator
+
+
+@dataclass(frozen=True)
+class SlotView:
+    """A slot as a viewer sees it.
+
+    Attributes:
+        requests: Who runs there; empty if idle.
+        elapsed: Time since they started (s).
+        progress: Share of the work that is done, in [0, 1].
+        shares: Each one's own work as a share of the slot's, in (0, 1]: a batch lasts as long as
+            its longest member.
+    """
+
+    requests: tuple[int, ...]
+    elapsed: float
+    progress: float
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A lane at one moment, for people to look at; it shows what agents must not see.
+
+    Attributes:
+        time: Simulated time (s).
+        duration: When arrivals stop (s).
+        continuous: Whether the edge batches continuously.
+        batch_capacity: Largest edge batch.
+        queue_length: Waiting requests.
+        pool_size: How many of them are candidates at most, M.
+        candidates: Request ids at the head of the queue.
+        ages: Their time since arrival (s).
+        edge: Edge slots.
+        cloud: Cloud slots.
+        completed: Requests done.
+        arrived: Requests arrived.
+        offloaded: Requests dispatched to the cloud.
+        mean_jct: Mean JCT of the requests done (s), NaN if there is none.
+        finish_times: Completion times of the latest requests done (s), float64 (n,).
+        jcts: Their JCTs (s), float64 (n,).
+        on_cloud: Whether the cloud served them, bool (n,).
+    """
+
+    time: float
+    duration: float
+    continuous: bool
+    batch_capacity: int
+    queue_length: int
+    pool_size: int
+    candidates: tuple[int, ...]
+    ages: tuple[float, ...]
+    edge: tuple[SlotView, ...]
+    cloud: tuple[SlotView, ...]
+    completed: int
+    arrived: int
+    offloaded: int
+    mean_jct: float
+    finish_times: NDArray[np.float64]
+    jcts: NDArray[np.float64]
+    on_cloud: NDArray[np.bool_]
+
+    @property
+    def running(self) -> int:
+        """Requests in service."""
+        return sum(len(slot.requests) for slot in (*self.edge, *self.cloud))
+
+
+def snapshot(simulator: Simulator, lane: int, recent: int = 400) -> Snapshot:
+    """Returns a lane as a viewer sees it, with the ``recent`` latest completions."""
+    config = simulator.config
+    state = simulator.state
+    record = state.lanes[lane]
+    now = float(record["now"])
+    requests = state.requests[lane]
+    arrived = requests[: int(record["arrived"])]
+    window = state.window[lane, : int(record["window_size"])]
+    done = state.finished[lane, : int(record["done"])]
+    jcts = requests["finish"][done] - requests["arrival"][done]
+    latest = done[-recent:]
+    slots = config.edge_concurrency + config.cloud_concurrency
+    views = [_slot_view(simulator, lane, slot, now) for slot in range(slots)]
+    return Snapshot(
+        time=now,
+        duration=config.duration,
+        continuous=config.batching == CONTINUOUS,
+        batch_capacity=simulator.batch_capacity,
+        queue_length=int(record["queue_length"]),
+        pool_size=config.candidate_pool_size,
+        candidates=tuple(window.tolist()),
+        ages=tuple((now - requests["arrival"][window]).tolist()),
+        edge=tuple(views[: config.edge_concurrency]),
+        cloud=tuple(views[config.edge_concurrency :]),
+        completed=int(record["done"]),
+        arrived=len(arrived),
+        offloaded=int(np.count_nonzero(simulator.nodes(arrived["slot"]) == CLOUD_NODE)),
+        mean_jct=float(jcts.mean()) if len(jcts) else float("nan"),
+        finish_times=requests["finish"][latest],
+        jcts=jcts[-recent:],
+        on_cloud=simulator.nodes(requests["slot"][latest]) == CLOUD_NODE,
+    )
+
+
+def _slot_view(simulator: Simulator, lane: int, index: int, now: float) -> SlotView:
+    config = simulator.config
+    slot = simulator.state.slots[lane, index]
+    count = int(slot["count"])
+    if count == 0:
+        return SlotView((), 0.0, 0.0, ())
+    elapsed = now - float(slot["start"])
+    if index < config.edge_concurrency:
+        members = simulator.state.members[lane, index, :count].tolist()
+        progress = float(slot["attained"] / slot["work"])
+    else:
+        members = [int(slot["request"])]
+        progress = elapsed / float(slot["mark"] - slot["start"])
+    base_latency = simulator.dataset.base_latency[simulator.state.requests["row"][lane, members]]
+    return SlotView(
+        requests=tuple(members),
+        elapsed=elapsed,
+        progress=min(1.0, max(0.0, progress)),
+        shares=tuple((base_latency / base_latency.max()).tolist()),
+    )
