@@ -63,6 +63,8 @@ class CandidateExtractor(BaseFeaturesExtractor):
         super().__init__(observation_space, (self.candidates + 1) * width + flags)
         if ("prompt_ids" in shapes) != (table is not None):
             raise ValueError('table: needed with observe="id", and only then')
+        if "prompt_ids" in shapes:
+            observation_space["prompt_ids"].looked_up = True  # type: ignore[attr-defined]
         self.width = width
         # One more row, for the id -1 of empty rows.
         rows = None if table is None else torch.tensor(np.pad(table, ((0, 1), (0, 0)))).float()

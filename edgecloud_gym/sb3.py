@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
+from edgecloud_gym.envs.spaces import RowNumbers
 from edgecloud_gym.envs.vector import EdgeCloudVectorEnv
 from edgecloud_gym.wrappers.vector import PriorityAction, SequentialAssignment
 
@@ -95,9 +97,11 @@ class SB3VecEnv(VecEnv):
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, np.int64)
         self._made = time.perf_counter()
+        self._warned = False
 
     def reset(self) -> dict[str, NDArray[Any]]:
         """Resets all lanes, with the seeds of `seed` if it was called since the last reset."""
+        self._warn_of_row_numbers()
         seeds = None if None in self._seeds else list(self._seeds)
         observation, infos = self.envs.reset(seed=seeds)  # type: ignore[arg-type]
         self.reset_infos = self._split(infos)
@@ -106,6 +110,20 @@ class SB3VecEnv(VecEnv):
         self._reset_seeds()
         self._reset_options()
         return dict(observation)
+
+    def _warn_of_row_numbers(self) -> None:
+        """Warns once if a network may take dataset rows for quantities."""
+        rows = self.envs.single_observation_space.spaces.get("prompt_ids")
+        if isinstance(rows, RowNumbers) and not rows.looked_up and not self._warned:
+            self._warned = True
+            warnings.warn(
+                'observe="id": prompt_ids are the numbers of dataset rows, from which a network '
+                'that takes them for quantities, as "MultiInputPolicy" does, learns nothing. Use '
+                'observe="embedding", or agents.policies.CandidatePolicy with '
+                "features_extractor_kwargs={'table': ...}; a network of yours that looks rows up "
+                "sets observation_space['prompt_ids'].looked_up = True",
+                stacklevel=3,
+            )
 
     def step_async(self, actions: NDArray[Any]) -> None:
         """Takes the actions that `step_wait` carries out."""

@@ -12,6 +12,16 @@ from edgecloud_gym.nodes import NODE_NAMES
 from edgecloud_gym.simulator.observation import BLOCKS, EMBEDDINGS, ObservationLayout
 
 
+class RowNumbers(spaces.Box):
+    """Dataset rows by number, -1 for none: names, although they look like quantities.
+
+    Attributes:
+        looked_up: Whether some network has said that it looks them up in a table.
+    """
+
+    looked_up = False
+
+
 def observation_space(layout: ObservationLayout) -> spaces.Dict:
     """Returns the observation space of one lane."""
     bounds: dict[str, tuple[Any, Any]] = {block.key: block.bounds() for block in BLOCKS}
@@ -21,7 +31,7 @@ def observation_space(layout: ObservationLayout) -> spaces.Dict:
         low, high = (np.broadcast_to(bound, shape) for bound in bounds[key])
         boxes[key] = spaces.Box(low, high, dtype=np.float32)
     if layout.observe_ids:
-        boxes["prompt_ids"] = spaces.Box(-1, layout.rows - 1, (layout.candidates,), np.int32)
+        boxes["prompt_ids"] = RowNumbers(-1, layout.rows - 1, (layout.candidates,), np.int32)
     return spaces.Dict(boxes)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -49,8 +48,8 @@ def candidates(simulator: Simulator, lane: int) -> NDArray[np.void]:
 def completions(simulator: Simulator, lane: int) -> NDArray[np.void]:
     """Returns what finished since the last step, in order of completion, `COMPLETION_DTYPE`.
 
-    ``processing_time`` is the time in service (s), ``base_latency`` the request's own single-request
-    inference time (s): in a batch the former is the batch's, the latter each request's own.
+    ``processing_time`` is the time in service (s), ``base_latency`` the time that the request would
+    have taken alone (s): in a batch the former is the batch's, the latter each request's own.
     """
     record = simulator.state.lanes[lane]
     done = simulator.state.finished[lane, record["done_before"] : record["done"]]

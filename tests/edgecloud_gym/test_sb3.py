@@ -1,5 +1,7 @@
 """The Stable-Baselines3 adapter: what it hands over, and that the algorithms run on it."""
 
+import warnings
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
+from agents.policies import CandidatePolicy
 from edgecloud_gym import ENV_IDS, wrappers
 from edgecloud_gym.sb3 import SB3VecEnv, make_vec_env
 from tests.edgecloud_gym.support import CONTINUOUS, STATIC, toy_dataset
@@ -143,3 +146,22 @@ def test_evaluate_policy_reads_the_returns(settings):
     assert len(returns) == 2
     assert max(returns) < 0.0
     assert min(lengths) > 0
+
+
+def test_row_numbers_taken_for_quantities_are_warned_about_once(settings):
+    env = make_vec_env(STATIC, 2, observe="id", **settings)
+    model = PPO("MultiInputPolicy", env, n_steps=8, batch_size=8)
+    with pytest.warns(UserWarning, match="numbers of dataset rows"):
+        model.learn(16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.learn(16)
+
+
+def test_row_numbers_that_are_looked_up_are_fine(settings):
+    env = make_vec_env(STATIC, 2, observe="id", **settings)
+    table = settings["dataset"].embedding_table(4)
+    kwargs = {"features_extractor_kwargs": {"table": table}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        PPO(CandidatePolicy, env, n_steps=8, batch_size=8, policy_kwargs=kwargs).learn(16)

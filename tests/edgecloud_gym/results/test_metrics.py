@@ -109,7 +109,8 @@ def test_no_requests() -> None:
 def play(env_id: str, **settings: Any) -> tuple[gym.Env[Any, Any], float]:
     """An episode of random decisions; returns the environment and the integral of N."""
     data = RequestDataset.from_arrays(
-        base_latency=np.random.default_rng(1).lognormal(0.0, 0.7, 100), slowdown=1 + 0.2 * np.arange(8)
+        base_latency=np.random.default_rng(1).lognormal(0.0, 0.7, 100),
+        slowdown=1 + 0.2 * np.arange(8),
     )
     env = gym.make(env_id, dataset=data, observe="id", load=1.1, duration=200.0, **settings)
     env.action_space.seed(0)

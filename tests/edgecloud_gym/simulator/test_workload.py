@@ -144,3 +144,19 @@ def test_a_missing_measured_slowdown_is_said() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Workload.resolve(SystemConfig(edge_slowdown=None), dataset)
+
+
+@pytest.mark.parametrize(
+    ("times", "settings"),
+    [
+        ([1.7e9, 1.7e9 + 1.0, 1.7e9 + 2.0], {}),
+        ([600.0, 601.0], {"duration": 600.0}),
+        ([30.0, 31.0], {"duration": 20.0, "arrival_rate": 1.0}),
+    ],
+    ids=["absolute", "at the end", "stretched"],
+)
+def test_a_trace_that_begins_after_the_episode_is_refused(
+    times: list[float], settings: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=r"first request arrives at .* not before duration="):
+        make(arrivals=Trace(times), **settings)
