@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Self
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, Literal, Self, get_args
 
 import httpx2
 
-from data_tools.backends.base import Measurement
+from data_tools.backends.base import (
+    WARM_UP_PROMPT,
+    WARM_UP_RUNS,
+    WARM_UP_TOKENS,
+    Measurement,
+    ServerConfiguration,
+)
 from data_tools.backends.stream import PromptFailedError, ServerFailedError, StreamedAnswer
+from edgecloud_gym.checks import check_choice, check_integer, check_number
 
 __all__ = ["EndpointBackend", "EndpointStoppedError", "chat_url"]
 
-# Statuses that say "not now", and those that may pass; each is worth another attempt.
-BUSY_STATUSES = frozenset({429, 502, 503, 504})
-RETRIED_STATUSES = BUSY_STATUSES | {408, 500}
+# Statuses that say "not now": the prompt is not to blame. They, every other status from 500 on and
+# a few more may pass; each is worth another attempt.
+BUSY_STATUSES: Final = frozenset({429, 502, 503, 504, 529})
+RETRIED_STATUSES: Final = BUSY_STATUSES | {408, 425}
 # Statuses that every other prompt would meet as well: key, address or model name are wrong.
-REFUSED_STATUSES = frozenset({401, 403, 404, 405})
+REFUSED_STATUSES: Final = frozenset({401, 403, 404, 405})
 
-CONNECT_TIMEOUT = 10.0  # s
-LONGEST_PAUSE = 30.0  # s, between two attempts
+CONNECT_TIMEOUT: Final = 10.0  # s
+LONGEST_PAUSE: Final = 30.0  # s, between two attempts
 
-WARM_UP_PROMPT = "Count from one to ten."
-WARM_UP_TOKENS = 8
-WARM_UP_RUNS = 3
+LimitField = Literal["max_tokens", "max_completion_tokens"]
 
 
 class EndpointStoppedError(ConnectionError):
@@ -49,6 +57,8 @@ class EndpointBackend:
         name: Model name for the rows and the file name; None takes `model`.
         api_key: Sent as a bearer token, and blotted out of every message. None sends none.
         timeout: Longest silence of the server, s.
+        limit_field: What the request calls the cap: "max_tokens", which every server knows, or
+            "max_completion_tokens", which some models insist on.
         retries: Further attempts after the first.
         backoff: Pause before the first further attempt, s; doubled before each next one.
         sleep: What pauses; tests pass their own.
@@ -65,24 +75,21 @@ class EndpointBackend:
         max_new_tokens: int,
         name: str | None = None,
         api_key: str | None = None,
+        limit_field: LimitField = "max_tokens",
         timeout: float = 300.0,
         retries: int = 5,
         backoff: float = 0.5,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        if max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
-        if timeout <= 0:
-            raise ValueError(f"timeout must be above 0 s, got {timeout}")
-        if retries < 0:
-            raise ValueError(f"retries must be at least 0, got {retries}")
+        self._max_new_tokens = check_integer("max_new_tokens", max_new_tokens, least=1)
+        self._limit_field = check_choice("limit_field", limit_field, get_args(LimitField))
+        self._retries = check_integer("retries", retries, least=0)
+        check_number("timeout", timeout, above=0)
         self.name = name or model
         self._url = chat_url(url)
         self._model = model
-        self._max_new_tokens = max_new_tokens
         self._api_key = api_key
-        self._retries = retries
-        self._backoff = backoff
+        self._backoff = check_number("backoff", backoff, least=0)
         self._sleep = sleep
         self._failing = False  # whether the server broke down with the last prompt
         self._client = httpx2.Client(
@@ -104,14 +111,14 @@ class EndpointBackend:
     @property
     def configuration(self) -> dict[str, Any]:
         """What the numbers depend on, as far as a client knows it."""
-        return {
-            "backend": "endpoint",
-            "model": self.name,
-            "served_model": self._model,
-            "endpoint": self._url,
-            "max_new_tokens": self._max_new_tokens,
-            "temperature": 0,
-        }
+        usual = self._limit_field == "max_tokens"
+        return ServerConfiguration(
+            model=self.name,
+            served_model=self._model,
+            endpoint=self._url,
+            max_new_tokens=self._max_new_tokens,
+            limit_field=None if usual else self._limit_field,
+        ).to_json()
 
     def warm_up(self) -> None:
         """Asks for a few short answers: opens the connection and makes the server load the model.
@@ -174,7 +181,7 @@ class EndpointBackend:
         body = {
             "model": self._model,
             "messages": [{"role": "user", "content": prompt}],
-            "max_tokens": max_tokens,
+            self._limit_field: max_tokens,
             "temperature": 0,
             "stream": True,
             "stream_options": {"include_usage": True},
@@ -184,21 +191,13 @@ class EndpointBackend:
             with self._client.sse(self._url, method="POST", json=body) as events:
                 self._check_status(events.response)
                 for event in events:
-                    if event.data == "[DONE]":
+                    answer.read(event.data, event.event)
+                    if answer.done:
                         break
-                    answer.read(event.data)
-        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            raise _PassingError(f"cannot be reached ({error})") from error
-        except httpx2.TimeoutException as error:
-            raise ServerFailedError(f"timeout: {answer.progress()}") from error
-        except (httpx2.SSEError, UnicodeError) as error:
-            raise PromptFailedError(f"request: {error}") from error
-        except httpx2.TransportError as error:
-            failure = ServerFailedError(f"connection: {answer.progress()} ({error})")
-            if answer.last is not None:
-                raise failure from error
-            raise _PassingError(str(failure), blame=failure) from error
-        return answer.measurement()
+        except (httpx2.RequestError, UnicodeError) as error:
+            if not answer.complete:  # else only what comes after it is missing
+                raise _failure(error, answer) from error
+        return answer.measurement(max_tokens)
 
     def _check_status(self, response: httpx2.Response) -> None:
         status = response.status_code
@@ -206,9 +205,13 @@ class EndpointBackend:
             return
         response.read()
         reason = f"HTTP {status}: {response.text.strip()[:300]}"
+        if response.has_redirect_location:
+            raise EndpointStoppedError(
+                f"{self._url}: HTTP {status}: it has moved to {response.headers['Location']}"
+            )
         if status in REFUSED_STATUSES:
             raise EndpointStoppedError(f"{self._url}: {self._without_key(reason)}")
-        if status not in RETRIED_STATUSES:
+        if status < 500 and status not in RETRIED_STATUSES:
             raise PromptFailedError(reason)
         raise _PassingError(
             reason,
@@ -242,15 +245,36 @@ class _PassingError(Exception):
         self.retry_after = retry_after
 
 
+def _failure(error: httpx2.RequestError | UnicodeError, answer: StreamedAnswer) -> Exception:
+    """Returns what an attempt that broke off means."""
+    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+        return _PassingError(f"cannot be reached ({error})")
+    if isinstance(error, httpx2.TimeoutException):
+        return ServerFailedError(f"timeout: {answer.progress()}")
+    if isinstance(error, httpx2.TransportError) and not isinstance(error, httpx2.SSEError):
+        failure = ServerFailedError(f"connection: {answer.progress()} ({error})")
+        return failure if answer.begun else _PassingError(str(failure), blame=failure)
+    return PromptFailedError(f"request: {error}")  # neither sent nor understood
+
+
 def _retry_after(response: httpx2.Response) -> float | None:
+    """Returns for how long the server asks not to be asked, s: a number or a date."""
+    stated = response.headers.get("Retry-After", "")
     try:
-        return max(0.0, float(response.headers.get("Retry-After", "")))
-    except ValueError:  # absent, or a date, which model servers do not send
+        return max(0.0, float(stated))
+    except ValueError:
+        pass
+    try:
+        moment = parsedate_to_datetime(stated)
+    except ValueError:  # absent, or neither
         return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
 def chat_url(url: str) -> str:
-    """The address of chat completions under a base URL.
+    """Returns the address of chat completions under a base URL.
 
     Raises:
         ValueError: If it is not a plain http(s) URL. Credentials in it would end up in the records.

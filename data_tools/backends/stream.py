@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from data_tools.backends.base import Measurement
 
@@ -18,19 +18,30 @@ class ServerFailedError(PromptFailedError):
     """The server died or fell silent with this prompt; it may not be there for the next one."""
 
 
+# What a chunk may bring of an answer besides ``content``: servers differ in what they call it.
+_ANSWERING: Final = ("content", "refusal")
+_OTHER_OUTPUT: Final = ("tool_calls", "function_call")
+_THOUGHTS: Final = ("reasoning", "thinking")  # and what begins so: reasoning_content, ...
+
+_FINISHED: Final = {"stop": "eos"}
+
+
 @dataclass
 class StreamedAnswer:
     """What a stream has brought so far; its clock starts when it is made.
 
     The first chunk of a chat stream only names the role and the last ones only bring the finish
-    reason and the token counts: the time to first token ends with the first chunk that has text.
+    reason and the token counts. The time to first token ends with the first chunk in which anything
+    was generated; the answer ends with the finish reason, and nothing after it counts but text.
 
     Attributes:
         started: Moment of its making on the clock of `time.perf_counter`, s.
         first: Moment of the first chunk with generated text.
         last: Moment of the last chunk that belongs to the answer.
         texts: What the chunks brought, reasoning left out.
-        chunks: Number of chunks with generated text.
+        chunks: Number of chunks with generated text, reasoning included.
+        begun: Whether any chunk of the answer has come.
+        done: Whether the server has said that the stream is over.
         finish_reason: As the server says it; None until then.
         usage: The server's token counts; empty if it states none.
     """
@@ -40,65 +51,176 @@ class StreamedAnswer:
     last: float | None = None
     texts: list[str] = field(default_factory=list)
     chunks: int = 0
+    begun: bool = False
+    done: bool = False
     finish_reason: str | None = None
-    usage: dict[str, Any] = field(default_factory=dict)
+    usage: dict[str, int] = field(default_factory=dict)
 
-    def read(self, data: str) -> None:
+    def read(self, data: str, event: str = "message") -> None:
         """Takes in the data of one server-sent event.
+
+        Events that keep the connection alive or tell the state of the queue bring nothing.
+
+        Args:
+            data: Its data.
+            event: Its type.
 
         Raises:
             PromptFailedError: If it is no chunk, or one in which the server reports an error.
         """
         now = time.perf_counter()
-        chunk = _decoded(data)
-        self.usage = chunk.get("usage") or self.usage
-        for choice in chunk.get("choices") or ():
+        if not data.strip():
+            return
+        if data.strip() == "[DONE]":
+            self.done = True
+            if self.begun and self.last is None:  # an empty answer
+                self.last = now
+            return
+        chunk = _decoded(data, event)
+        self.usage = _usage(chunk.get("usage")) or self.usage
+        for choice in _list(chunk, "choices"):
+            self._read_choice(_object("choice", choice), now)
+
+    def _read_choice(self, choice: dict[str, Any], now: float) -> None:
+        self.begun = True
+        delta = _object("delta", choice.get("delta"))
+        texts = [_text(delta.get(name)) for name in _ANSWERING]
+        self.texts += texts
+        reason = choice.get("finish_reason")
+        if any(texts) or _generated(delta):
+            self.first = now if self.first is None else self.first
             self.last = now
-            delta = choice.get("delta") or {}
-            text = delta.get("content") or ""
-            # Reasoning takes its time like any other text; servers differ in what they call it.
-            if text or delta.get("reasoning_content") or delta.get("reasoning"):
-                self.first = now if self.first is None else self.first
-                self.chunks += 1
-            self.texts.append(text)
-            self.finish_reason = choice.get("finish_reason") or self.finish_reason
+            self.chunks += 1
+        if not reason or self.finish_reason is not None:
+            return
+        if not isinstance(reason, str):
+            raise PromptFailedError(f"stream: finish_reason is {_shown(reason)}")
+        self.finish_reason = reason
+        self.last = now
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer has ended, as the server says."""
+        return self.last is not None and (self.done or self.finish_reason is not None)
 
     def progress(self) -> str:
         """Says how far the answer came, for messages."""
-        if self.last is None:
+        if not self.begun:
             return "no answer began"
         return f"the answer broke off after {self.chunks} chunks"
 
-    def measurement(self) -> Measurement:
+    def measurement(self, max_new_tokens: int) -> Measurement:
         """Returns the finished answer.
 
         Token counts are the server's own where it states them. Else the output is counted in
         chunks, one token each on servers that send every token by itself, and the input's count
         is None.
 
+        Args:
+            max_new_tokens: The cap: tells how the answer ended where the server does not.
+
         Raises:
             PromptFailedError: If the stream ended before the answer did.
         """
-        if self.last is None or self.finish_reason is None:
+        if self.last is None or not self.complete:
             raise PromptFailedError(f"stream: {self.progress()}")
-        output_tokens = self.usage.get("completion_tokens")
+        output_tokens = self.usage.get("completion_tokens", self.chunks)
+        reason = self.finish_reason or ("length" if output_tokens >= max_new_tokens else "stop")
         return Measurement(
             response_text="".join(self.texts),
             inference_time=self.last - self.started,
             input_token_count=self.usage.get("prompt_tokens"),
-            output_token_count=self.chunks if output_tokens is None else output_tokens,
+            output_token_count=output_tokens,
             time_to_first_token=None if self.first is None else self.first - self.started,
-            finish_reason="eos" if self.finish_reason == "stop" else self.finish_reason,
+            finish_reason=_FINISHED.get(reason, reason),
         )
 
 
-def _decoded(data: str) -> dict[str, Any]:
+def _decoded(data: str, event: str) -> dict[str, Any]:
+    """Returns an event's chunk; an empty one for an event of another type that holds none."""
     try:
         chunk = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
+        if event == "error":
+            raise PromptFailedError(f"server: {data[:300]}") from error
+        if event != "message":
+            return {}
         raise PromptFailedError(f"stream: not JSON: {data[:200]}") from error
+    if event not in ("message", "error") and not (isinstance(chunk, dict) and "choices" in chunk):
+        return {}
     if not isinstance(chunk, dict):
         raise PromptFailedError(f"stream: not a JSON object: {data[:200]}")
-    if chunk.get("error"):
-        raise PromptFailedError(f"server: {str(chunk['error'])[:300]}")
+    reported = chunk.get("error") or (event == "error" or chunk.get("object") == "error")
+    if reported:
+        said = chunk if reported is True else reported
+        raise PromptFailedError(f"server: {str(said)[:300]}")
     return chunk
+
+
+def _list(chunk: dict[str, Any], name: str) -> list[Any]:
+    value = chunk.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise PromptFailedError(f"stream: {name} is {_shown(value)}")
+    return value
+
+
+def _object(name: str, value: object) -> dict[str, Any]:
+    if value is None and name == "delta":
+        return {}
+    if not isinstance(value, dict):
+        raise PromptFailedError(f"stream: {name} is {_shown(value)}")
+    return value
+
+
+def _text(content: object) -> str:
+    """Returns the text of a content, which may come as a list of parts."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else [content]
+    return "".join(map(_text_of_part, parts))
+
+
+def _text_of_part(part: object) -> str:
+    if isinstance(part, str):
+        return part
+    if not isinstance(part, dict):
+        raise PromptFailedError(f"stream: content is {_shown(part)}")
+    text = part.get("text") if part.get("type", "text") in ("text", "output_text") else None
+    if text is not None and not isinstance(text, str):
+        raise PromptFailedError(f"stream: text of the content is {_shown(text)}")
+    return text or ""
+
+
+def _generated(delta: dict[str, Any]) -> bool:
+    """Whether a chunk brings something that the model made, text or not."""
+    return any(
+        value
+        for name, value in delta.items()
+        if name in (*_ANSWERING, *_OTHER_OUTPUT) or name.startswith(_THOUGHTS)
+    )
+
+
+def _usage(usage: object) -> dict[str, int]:
+    if not usage:
+        return {}
+    counts = _object("usage", usage)
+    return {
+        name: _count(name, counts[name])
+        for name in ("prompt_tokens", "completion_tokens")
+        if counts.get(name) is not None
+    }
+
+
+def _count(name: str, value: object) -> int:
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not whole or not 0 <= value < 2**31:  # type: ignore[operator]
+        raise PromptFailedError(f"stream: {name} is {_shown(value)}")
+    return int(value)  # type: ignore[call-overload,no-any-return]
+
+
+def _shown(value: object) -> str:
+    return f"{type(value).__name__} {value!r:.100}"

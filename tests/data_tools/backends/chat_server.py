@@ -102,7 +102,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def send(self, data: str) -> None:
         """Sends one event."""
-        event = f"data: {data}\n\n".encode()
+        self.send_lines(f"data: {data}")
+
+    def send_lines(self, lines: str) -> None:
+        """Sends one event, line by line as given."""
+        event = f"{lines}\n\n".encode()
         self.wfile.write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
         self.wfile.flush()
 
@@ -116,7 +120,7 @@ class Handler(BaseHTTPRequestHandler):
         self.connection.shutdown(socket.SHUT_RDWR)
 
 
-def delta(finish_reason: str | None = None, **fields: str) -> str:
+def delta(finish_reason: str | None = None, **fields: Any) -> str:
     """A chunk of a chat completion."""
     choice = {"index": 0, "delta": fields, "finish_reason": finish_reason}
     return json.dumps({"object": "chat.completion.chunk", "choices": [choice]})
@@ -158,6 +162,33 @@ def events(*data: str) -> Reply:
     def reply(handler: Handler) -> None:
         handler.begin_stream()
         for item in data:
+            handler.send(item)
+        handler.end_stream()
+
+    return reply
+
+
+def lines(*groups: str) -> Reply:
+    """A stream of exactly these groups of lines: events with types, comments."""
+
+    def reply(handler: Handler) -> None:
+        handler.begin_stream()
+        for group in groups:
+            handler.send_lines(group)
+        handler.end_stream()
+
+    return reply
+
+
+def late(seconds: float, before: Iterable[str], after: Iterable[str]) -> Reply:
+    """A stream whose last events come late."""
+
+    def reply(handler: Handler) -> None:
+        handler.begin_stream()
+        for item in before:
+            handler.send(item)
+        time.sleep(seconds)
+        for item in after:
             handler.send(item)
         handler.end_stream()
 

@@ -1,5 +1,7 @@
 import json
 import re
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from tests.data_tools.backends.chat_server import (
     death,
     delta,
     events,
+    late,
+    lines,
     silence,
     status,
 )
@@ -74,13 +78,166 @@ def test_usage_in_the_last_chunk_and_no_end_mark(pauses: list[float]) -> None:
     assert (measured.input_token_count, measured.output_token_count) == (4, 2)
 
 
-@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
-def test_reasoning_is_timed_but_is_not_the_answer(field: str, pauses: list[float]) -> None:
-    reply = events(delta(**{field: "Hm."}), delta(content="42"), delta(finish_reason="stop"))
+@pytest.mark.parametrize(
+    "thought",
+    [
+        {"reasoning": "Hm."},
+        {"reasoning_content": "Hm."},
+        {"reasoning_details": [{"type": "reasoning.text", "text": "Hm."}]},
+        {"thinking": "Hm."},
+        {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}]},
+        {"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": "{}"}}]},
+    ],
+)
+def test_reasoning_is_timed_but_is_not_the_answer(
+    thought: dict[str, object], pauses: list[float]
+) -> None:
+    end = [delta(content="42"), delta(finish_reason="stop"), "[DONE]"]
+    reply = late(0.2, [delta(role="assistant", content=""), delta(**thought)], end)
     with ChatServer([reply]) as server, connect(server, pauses) as backend:
         measured = backend.measure("What?")
     assert measured.response_text == "42"
     assert measured.output_token_count == 2
+    assert measured.time_to_first_token is not None
+    assert measured.inference_time is not None
+    assert measured.time_to_first_token < 0.2 <= measured.inference_time
+
+
+FILTERED = json.dumps(
+    {"choices": [{"delta": {}, "finish_reason": None, "content_filter_results": {"hate": 0}}]}
+)
+COUNTS = json.dumps({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 1}})
+ROLE_AGAIN = delta(role="assistant", content="")
+
+
+@pytest.mark.parametrize("after", [FILTERED, COUNTS, ROLE_AGAIN, delta(finish_reason="stop")])
+def test_what_comes_after_the_end_takes_no_time(after: str, pauses: list[float]) -> None:
+    before = [delta(content="Yes"), delta(finish_reason="stop")]
+    with (
+        ChatServer([late(0.3, before, [after, "[DONE]"])]) as server,
+        connect(server, pauses) as backend,
+    ):
+        measured = backend.measure("Is it?")
+    assert measured.inference_time is not None
+    assert measured.inference_time < 0.3
+
+
+def test_a_connection_lost_after_the_end_costs_nothing(pauses: list[float]) -> None:
+    ended = [delta(content="Yes"), delta(finish_reason="stop")]
+    replies = [death(*ended), silence(2.0, *ended)]
+    with ChatServer(replies) as server, connect(server, pauses, timeout=0.3) as backend:
+        for _ in replies:
+            measured = backend.measure("Is it?")
+            assert (measured.response_text, measured.error) == ("Yes", None)
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        "data:",
+        "data: ",
+        ": keep-alive",
+        "retry: 3000",
+        "event: status\ndata: queued",
+        'event: ping\ndata: {"type": "ping"}',
+        "event: status\ndata: [1]",
+        'data: {"status": "queued"}',
+        'data: {"choices": null, "error": null}',
+    ],
+)
+def test_keep_alive_events_do_not_lose_the_answer(noise: str, pauses: list[float]) -> None:
+    said = [delta(content="Y"), delta(content="es"), delta(finish_reason="stop"), "[DONE]"]
+    groups = [group for data in said for group in (noise, f"data: {data}")]
+    with ChatServer([lines(*groups)]) as server, connect(server, pauses) as backend:
+        measured = backend.measure("Is it?")
+    assert (measured.response_text, measured.error) == ("Yes", None)
+    assert measured.output_token_count == 2
+
+
+@pytest.mark.parametrize(("words", "reason"), [(3, "eos"), (16, "length")])
+def test_an_end_mark_without_a_reason_is_an_end(
+    words: int, reason: str, pauses: list[float]
+) -> None:
+    reply = events(*[delta(content="a")] * words, "[DONE]")
+    with ChatServer([reply]) as server, connect(server, pauses) as backend:
+        measured = backend.measure("Is it?")
+    assert measured.finish_reason == reason
+    assert measured.output_token_count == words
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([{"type": "text", "text": "Yes"}], "Yes"),
+        ([{"type": "text", "text": "Ye"}, {"type": "image"}, "s"], "Yes"),
+        ({"type": "text", "text": "Yes"}, "Yes"),
+        ([], ""),
+        (None, ""),
+    ],
+)
+def test_content_may_come_in_parts(content: object, text: str, pauses: list[float]) -> None:
+    reply = events(delta(content=content), delta(finish_reason="stop"), "[DONE]")
+    with ChatServer([reply]) as server, connect(server, pauses) as backend:
+        assert backend.measure("Is it?").response_text == text
+
+
+def test_a_refusal_is_the_answer(pauses: list[float]) -> None:
+    reply = events(delta(content=None, refusal="No."), delta(finish_reason="stop"), "[DONE]")
+    with ChatServer([reply]) as server, connect(server, pauses) as backend:
+        assert backend.measure("Is it?").response_text == "No."
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        {"choices": [None]},
+        {"choices": ["x"]},
+        {"choices": {"delta": {}}},
+        {"choices": 5},
+        {"choices": [{"delta": "Yes"}]},
+        {"choices": [{"delta": [1]}]},
+        {"choices": [{"delta": {"content": 5}}]},
+        {"choices": [{"delta": {"content": [5]}}]},
+        {"choices": [{"delta": {"content": [{"type": "text", "text": 5}]}}]},
+        {"choices": [{"delta": {}, "finish_reason": {"type": "stop"}}]},
+        {"choices": [], "usage": [1, 2]},
+        {"choices": [], "usage": "none"},
+        {"choices": [], "usage": {"completion_tokens": -1}},
+        {"choices": [], "usage": {"completion_tokens": "12"}},
+        {"choices": [], "usage": {"prompt_tokens": 1.5}},
+        {"choices": [], "usage": {"prompt_tokens": True}},
+        {"choices": [], "usage": {"prompt_tokens": 10**12}},
+        {"object": "error", "message": "cache full"},
+    ],
+)
+def test_odd_shapes_cost_one_prompt_not_the_run(
+    chunk: dict[str, object], pauses: list[float]
+) -> None:
+    odd = events(delta(content="a"), json.dumps(chunk), delta(finish_reason="stop"), "[DONE]")
+    with ChatServer([odd, answer("fine")]) as server, connect(server, pauses) as backend:
+        failed = backend.measure("Trouble.")
+        assert backend.measure("The next one.").response_text == "fine"
+    assert failed.error is not None
+    assert re.match("(stream|server): ", failed.error)
+    assert failed.inference_time is None
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+def test_the_cap_goes_by_the_name_asked_for(field: str, pauses: list[float]) -> None:
+    with ChatServer([answer("a")]) as server, connect(server, pauses, limit_field=field) as backend:
+        backend.measure("Hello?")
+        recorded = backend.configuration.get("limit_field", "max_tokens")
+    sent = server.requests[0]
+    assert sent[field] == 16
+    assert len({"max_tokens", "max_completion_tokens"} & set(sent)) == 1
+    assert recorded == field
+
+
+def test_an_address_that_has_moved_stops_the_run(pauses: list[float]) -> None:
+    stopped = pytest.raises(EndpointStoppedError, match=r"HTTP 308: it has moved to https://new")
+    moved = ChatServer([status(308, Location="https://new")])
+    with moved as server, connect(server, pauses) as backend, stopped:
+        backend.measure("Hello?")
 
 
 def test_an_empty_answer_has_no_first_token(pauses: list[float]) -> None:
@@ -95,6 +252,23 @@ def test_a_failing_server_gets_growing_pauses(pauses: list[float]) -> None:
     with ChatServer(replies) as server, connect(server, pauses, backoff=0.5) as backend:
         assert backend.measure("Try.").response_text == "ok"
     assert pauses == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("code", [408, 425, 429, 500, 501, 502, 503, 504, 507, 520, 529, 599])
+def test_what_may_pass_is_tried_again(code: int, pauses: list[float]) -> None:
+    replies = [status(code), answer("ok")]
+    with ChatServer(replies) as server, connect(server, pauses) as backend:
+        assert backend.measure("Try.").response_text == "ok"
+
+
+def test_the_server_may_name_a_date(pauses: list[float]) -> None:
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=9), usegmt=True)
+    past = format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)
+    replies = [status(429, Retry_After=soon), status(529, Retry_After=past), answer("ok")]
+    with ChatServer(replies) as server, connect(server, pauses, backoff=0.5) as backend:
+        assert backend.measure("Try.").response_text == "ok"
+    assert 7.0 <= pauses[0] <= 9.0
+    assert pauses[1] == 1.0
 
 
 def test_the_server_may_say_how_long_to_wait(pauses: list[float]) -> None:
@@ -117,6 +291,10 @@ def test_the_server_may_say_how_long_to_wait(pauses: list[float]) -> None:
         (events("{half"), 1, r"stream: not JSON"),
         (events("[1]"), 1, r"stream: not a JSON object"),
         (events('{"error": {"message": "cache full"}}'), 1, r"server: .*cache full"),
+        (lines("event: error\ndata: cache full"), 1, r"server: cache full"),
+        (lines('event: error\ndata: {"message": "cache full"}'), 1, r"server: .*cache full"),
+        (events("[DONE]"), 1, r"stream: no answer began"),
+        (status(422, "no stream_options"), 1, r"HTTP 422"),
         (status(200, "{}"), 1, r"request: .*text/event-stream"),
     ],
 )
@@ -228,8 +406,18 @@ def test_url_may_name_the_whole_address() -> None:
     assert chat_url(whole) == chat_url("http://host/v1/") == chat_url("http://host") == whole
 
 
-@pytest.mark.parametrize("setting", [{"timeout": 0}, {"retries": -1}, {"max_new_tokens": 0}])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"timeout": 0},
+        {"timeout": float("inf")},
+        {"retries": -1},
+        {"max_new_tokens": 0},
+        {"backoff": -1},
+        {"limit_field": "max"},
+    ],
+)
 def test_settings_are_checked(setting: dict[str, int], pauses: list[float]) -> None:
     (name,) = setting
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(ValueError, match=f"{name}=.*: must be"):
         connect("http://127.0.0.1:1", pauses, **setting)

@@ -59,6 +59,21 @@ def test_measurement_counts_tokens_and_decodes_the_answer(backend):
     assert len(words) <= measured.output_token_count <= 8
 
 
+def test_a_prompt_that_the_template_refuses_is_an_error_row(loaded, monkeypatch):
+    refusing = "{% if 'sea' in messages[0]['content'] %}{{ raise_exception('no sea') }}{% endif %}a"
+    monkeypatch.setattr(loaded.tokenizer, "chat_template", refusing)
+    backend = LocalBackend("Tiny", loaded, max_new_tokens=2)
+    assert backend.measure("the sea").error == "chat template: no sea"
+    assert backend.measure("the cat").error is None
+
+
+def test_a_template_that_always_fails_stops_no_run(loaded, monkeypatch):
+    monkeypatch.setattr(loaded.tokenizer, "chat_template", "{{ messages[5]['content'].x }}")
+    backend = LocalBackend("Tiny", loaded, max_new_tokens=2)
+    backend.warm_up()
+    assert backend.measure("the sea").error.startswith("chat template: ")
+
+
 def test_without_chat_the_prompt_is_taken_as_it_is(loaded):
     plain = LocalBackend("Tiny", loaded, max_new_tokens=2, chat=False)
     assert plain.measure(PROMPT).input_token_count == 2
@@ -86,6 +101,7 @@ def test_answers_stop_where_the_context_ends(loaded, monkeypatch):
         torch.OutOfMemoryError("CUDA out of memory"),
         MemoryError("no memory"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"),
     ],
 )
 def test_running_out_of_memory_is_an_error_row(backend, monkeypatch, error):
