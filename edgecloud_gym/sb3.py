@@ -113,7 +113,8 @@ class SB3VecEnv(VecEnv):
 
     def _warn_of_row_numbers(self) -> None:
         """Warns once if a network may take dataset rows for quantities."""
-        rows = self.envs.single_observation_space.spaces.get("prompt_ids")
+        observed: Any = self.observation_space
+        rows = observed.spaces.get("prompt_ids")
         if isinstance(rows, RowNumbers) and not rows.looked_up and not self._warned:
             self._warned = True
             warnings.warn(
