@@ -13,6 +13,8 @@ from agents.schedulers.bandits.moments import RunningMoments
 Floats = NDArray[np.float64]
 
 REFRESH: Final = 1000  # design updates between inversions from scratch, against rounding
+LARGEST_WIDTH: Final = 1e3  # of a request that is added without inverting from scratch
+SMALLEST_RIDGE: Final = 1e-9  # as a share of the design's trace, for a plain inversion
 
 
 class Ridge:
@@ -39,6 +41,9 @@ class Ridge:
     def add_design(self, features: Floats) -> None:
         """Adds requests (n, width) to the design."""
         self.design += features.T @ features
+        if self._loses_digits(features):
+            self._invert()
+            return
         for x in features:
             gain = self._inverse @ x
             self._inverse -= np.outer(gain, gain / (1.0 + x @ gain))
@@ -46,8 +51,16 @@ class Ridge:
         if self._updates >= REFRESH:
             self._invert()
 
+    def _loses_digits(self, features: Floats) -> bool:
+        """Whether Sherman and Morrison's difference of large numbers would leave few digits."""
+        return bool(np.any(self.width(features) > LARGEST_WIDTH))
+
     def _invert(self) -> None:
-        self._inverse[...] = np.linalg.inv(self.design)
+        if self._ridge > SMALLEST_RIDGE * np.trace(self.design):
+            self._inverse[...] = np.linalg.inv(self.design)
+        else:  # the least eigenvalues drown in rounding: they are at least the ridge
+            values, axes = np.linalg.eigh(self.design)
+            self._inverse[...] = (axes / np.maximum(values, self._ridge)) @ axes.T
         self._updates = 0
 
     def add_times(self, features: Floats, times: Floats) -> None:

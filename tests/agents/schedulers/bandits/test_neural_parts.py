@@ -192,6 +192,20 @@ def test_ridge_against_the_normal_equations() -> None:
     assert refitted.theta == pytest.approx(model.theta, rel=1e-6)
 
 
+@pytest.mark.parametrize("ridge", [1.0, 1e-4, 1e-8, 1e-12, 1e-16])
+def test_widths_hold_for_the_smallest_ridge(ridge: float) -> None:
+    features = np.random.default_rng(0).normal(size=(60, 8))
+    features[:, 5:] = features[:, :3] + 1e-3 * features[:, 5:]  # nearly collinear
+    model = Ridge(8, ridge)
+    for batch in np.split(features, 20):
+        model.add_design(batch)
+    # Exact through the singular values: every direction is seen, so that none is 1 / ridge.
+    _, singular, axes = np.linalg.svd(features, full_matrices=False)
+    expected = np.sqrt(np.sum((features @ axes.T) ** 2 / (ridge + singular**2), axis=1))
+    np.testing.assert_allclose(model.width(features), expected, rtol=1e-3)
+    assert np.isfinite(model.theta).all()
+
+
 @pytest.mark.parametrize(
     "settings",
     [{"hidden": ()}, {"learning_rate": 0.0}, {"discount": 1.5}, {"buffer_size": -1}],
