@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,11 +52,25 @@ def test_damaged_checkpoint_is_refused(tmp_path: Path, keep: float) -> None:
         make_agent("fcfs").load(path)
 
 
+class Harmful:
+    """Unpickled, it leaves a file behind."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.path,))
+
+
 def test_pickles_are_not_read(tmp_path: Path) -> None:
-    path = tmp_path / "a.npz"
-    np.savez(path, header=np.array([{"agent": "fcfs"}], dtype=object))
+    make_agent("fcfs").save(tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as file:
+        arrays = dict(file)
+    harmful = np.array([Harmful(tmp_path / "harm")], dtype=object)
+    np.savez(tmp_path / "a.npz", **arrays, more=harmful)
     with pytest.raises(ValueError, match="not an agent's checkpoint"):
-        make_agent("fcfs").load(path)
+        make_agent("fcfs").load(tmp_path / "a.npz")
+    assert not (tmp_path / "harm").exists()
 
 
 def test_missing_checkpoint(tmp_path: Path) -> None:
