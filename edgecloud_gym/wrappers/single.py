@@ -44,36 +44,36 @@ class SequentialAssignment(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArg
     policy can take it into account, and the action space is small and exactly masked: the form
     to learn with.
 
-    Action Space
-        ``Discrete(2 * M + 1)``: ``2 * j`` assigns candidate j to the edge, ``2 * j + 1`` to the
-        cloud, and ``2 * M`` ends the decision. The decision also ends by itself as soon as
-        nothing more can be assigned; the environment is then stepped.
+    ## Action Space
+    ``Discrete(2 * M + 1)``: ``2 * j`` assigns candidate j to the edge, ``2 * j + 1`` to the
+    cloud, and ``2 * M`` ends the decision. The decision also ends by itself as soon as
+    nothing more can be assigned; the environment is then stepped.
 
-        ``info["action_mask"]`` (int8) and `action_masks` (bool) tell what is legal: candidates
-        not yet assigned, to a node with capacity left (the batch capacity of each free batch
-        slot; each free sequence or cloud slot). To end the decision is legal only if nothing else
-        is, unless ``allow_stop``. At least one action always is legal.
+    ``info["action_mask"]`` (int8) and `action_masks` (bool) tell what is legal: candidates
+    not yet assigned, to a node with capacity left (the batch capacity of each free batch
+    slot; each free sequence or cloud slot). To end the decision is legal only if nothing else
+    is, unless ``allow_stop``. At least one action always is legal.
 
-        An illegal action assigns nothing, is counted in ``info["invalid_assignments"]`` and ends
-        the decision: agents that know of no masks (DQN, A2C) run too, and time goes on.
+    An illegal action assigns nothing, is counted in ``info["invalid_assignments"]`` and ends
+    the decision: agents that know of no masks (DQN, A2C) run too, and time goes on.
 
-    Observation Space
-        The environment's and two more keys:
+    ## Observation Space
+    The environment's and two more keys:
 
-        - ``assigned`` (M, 2): 1 where a candidate has been assigned to the edge, to the cloud.
-        - ``remaining`` (2,): share of the edge's and the cloud's total capacity still to assign.
+    - ``assigned`` (M, 2): 1 where a candidate has been assigned to the edge, to the cloud.
+    - ``remaining`` (2,): share of the edge's and the cloud's total capacity still to assign.
 
-    Rewards
-        0 until the decision ends, then the environment's.
+    ## Rewards
+    0 until the decision ends, then the environment's.
 
-    Information
-        The environment's, of a step in which nothing happens (``elapsed`` is 0) until the decision
-        ends. ``action_mask`` is int8 (2 * M + 1,).
+    ## Information
+    The environment's, of a step in which nothing happens (``elapsed`` is 0) until the decision
+    ends. ``action_mask`` is int8 (2 * M + 1,).
 
     Wrappers that change observations or actions go around this one, not inside.
 
-    Version History
-        * v0: initial version
+    ## Version History
+    - v0: initial version
     """
 
     def __init__(self, env: BaseEnv, allow_stop: bool = False) -> None:
@@ -148,17 +148,17 @@ class SequentialAssignment(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArg
 class PriorityAction(gym.ActionWrapper[Any, Any, Any], RecordConstructorArgs):
     """Decides by one score per candidate: the lowest go to the edge, the next to the cloud.
 
-    Action Space
-        ``Box(-1, 1, (M,))``: candidates are ranked by their scores, of equal ones the earlier
-        first. The edge takes as many of the lowest as it has capacity for (the batch capacity of
-        each free batch slot; one per free sequence slot), the cloud as many of the next as it has
-        free slots. Rows without a candidate are passed over. Only the order matters: scores
-        beyond the bounds are accepted.
+    ## Action Space
+    ``Box(-1, 1, (M,))``: candidates are ranked by their scores, of equal ones the earlier
+    first. The edge takes as many of the lowest as it has capacity for (the batch capacity of
+    each free batch slot; one per free sequence slot), the cloud as many of the next as it has
+    free slots. Rows without a candidate are passed over. Only the order matters: scores
+    beyond the bounds are accepted.
 
     All else is the environment's. For agents with continuous actions, such as SAC.
 
-    Version History
-        * v0: initial version
+    ## Version History
+    - v0: initial version
     """
 
     def __init__(self, env: BaseEnv) -> None:

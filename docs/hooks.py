@@ -1,0 +1,62 @@
+"""MkDocs hooks: what pages take from data and code when the site is built.
+
+- ``{{ table argument }}`` becomes a table of `summaries` or `reference`.
+- A path or a test that a page names in code style must exist, else the build warns.
+"""
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import reference
+import summaries
+
+ROOT = Path(__file__).resolve().parent.parent
+TABLES = {
+    "about": summaries.about,
+    "closed-forms": summaries.closed_forms,
+    "command": reference.command,
+    "count": summaries.count,
+    "identities": summaries.identities,
+    "intervals": summaries.intervals,
+    "learned": summaries.learned,
+    "learning": summaries.learning,
+    "paper": summaries.paper,
+    "reference-traces": summaries.reference_traces,
+    "schedulers": summaries.schedulers,
+    "settings": reference.settings,
+    "unseen": summaries.unseen,
+    "versions": summaries.versions,
+}
+PLACEHOLDER = re.compile(r"\{\{ ([a-z-]+) ?(.*?) \}\}")
+TEST = re.compile(r"`(tests/[\w/.-]+\.py)::(\w+)`")
+FILE = re.compile(r"`((?:agents|data_tools|docs|edgecloud_gym|examples|tests)/[\w/.-]*)`")
+
+log = logging.getLogger("mkdocs.hooks.edgecloud")
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Fills a page's placeholders and checks what it says of the repository."""
+    source = page.file.src_uri
+    for path, test in TEST.findall(markdown):
+        file = ROOT / path
+        if not file.exists() or f"def {test}(" not in file.read_text(encoding="utf-8"):
+            log.warning("%s: there is no test %s::%s", source, path, test)
+    for path in FILE.findall(markdown):
+        if not (ROOT / path).exists():
+            log.warning("%s: there is no %s", source, path)
+
+    def fill(found: re.Match[str]) -> str:
+        table, argument = found.groups()
+        try:
+            return TABLES[table](argument)
+        except (KeyError, FileNotFoundError) as error:
+            log.warning("%s: %s: %r", source, found[0], error)
+            return f"*{found[0]} could not be filled.*"
+
+    lines = []
+    for line in markdown.split("\n"):
+        indent = line[: len(line) - len(line.lstrip())]
+        lines.append(PLACEHOLDER.sub(fill, line).replace("\n", f"\n{indent}"))
+    return "\n".join(lines)

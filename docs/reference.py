@@ -1,0 +1,51 @@
+"""Reference tables made from the code: an environment's settings, a command's options."""
+
+from typing import Any
+
+import griffe
+import gymnasium
+
+from edgecloud_gym.config import SystemConfig, settable
+
+
+def settings(env_id: str) -> str:
+    """Returns an environment's settings with its own defaults and what they mean."""
+    environment: Any = gymnasium.envs.registration.load_env_creator(
+        str(gymnasium.spec(env_id).entry_point)
+    )
+    meanings = _attributes(SystemConfig)
+    lines = ["| Setting | Default | Meaning |", "|---|---|---|"]
+    for name in settable(environment.defaults):
+        default = environment.defaults.get(name, getattr(SystemConfig, name))
+        lines.append(f"| `{name}` | `{_literal(default)}` | {meanings[name]} |")
+    return "\n".join(lines)
+
+
+def _literal(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def _attributes(documented: type) -> dict[str, str]:
+    """Returns what a class's docstring says of its attributes, by name, each on one line."""
+    docstring = griffe.Docstring(documented.__doc__ or "")
+    for section in docstring.parse("google", warnings=False):
+        if section.kind is griffe.DocstringSectionKind.attributes:
+            return {item.name: _one_line(item.description) for item in section.value}
+    return {}
+
+
+def command(name: str) -> str:
+    """Returns what ``edgecloud NAME --help`` prints."""
+    from typer.testing import CliRunner
+
+    from agents.cli.app import make_app
+
+    shown = CliRunner().invoke(
+        make_app(), [name, "--help"], prog_name="edgecloud", env={"COLUMNS": "88"}
+    )
+    lines = [line.rstrip() for line in shown.output.strip("\n").splitlines()]
+    return "\n".join(["```text", *lines, "```"])
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

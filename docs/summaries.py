@@ -1,0 +1,302 @@
+"""Tables and numbers for the site and the README, from the summary files under docs/data/."""
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+DATA = Path(__file__).resolve().parent / "data"
+BASELINE, ORACLE = "fcfs", "sjf-oracle"
+LINEAR = ("clinucb", "c2ucb")
+NEURAL = ("cn-greedy", "cn-ducb", "neural-linear", "cn-ts")
+BANDITS = (*LINEAR, *NEURAL)
+
+
+def read(name: str) -> pd.DataFrame:
+    """Reads a summary file.
+
+    Raises:
+        FileNotFoundError: If its step has not been run; the step is named.
+    """
+    path = DATA / f"{name}.csv"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: python docs/rebuild.py makes it")
+    return pd.read_csv(path)
+
+
+def readme(load: float = 0.95) -> str:
+    """Returns the README's table, narrow enough for a terminal: one load, all environments.
+
+    A difference from FCFS whose interval holds 0 is shown as an equals sign.
+    """
+    table = read("schedulers")
+    rows = table[table["load"] == load]
+    means = rows.pivot_table(index="agent", columns="env", values="jct", sort=False)
+    agents = np.log(means).mean(axis=1).sort_values().index
+    best = {env_id: means[env_id].drop(index=ORACLE).idxmin() for env_id in means}
+    cells = {}
+    for row in rows.itertuples():
+        difference = f"{_signed(100.0 * row.jct_difference / means.loc[BASELINE, row.env])}%"
+        if row.jct_difference_low <= 0.0 <= row.jct_difference_high:
+            difference = "="
+        cell = f"{row.jct:.2f}" + ("" if row.agent == BASELINE else f" ({difference})")
+        cells[row.agent, row.env] = f"**{cell}**" if best[row.env] == row.agent else cell
+    lines = [[agent, *(cells[agent, env_id] for env_id in means)] for agent in agents]
+    names = [env_id.removeprefix("EdgeCloud-").removesuffix("-v0") for env_id in means]
+    return _table([f"load {load:g}", *names], lines)
+
+
+def schedulers(env_id: str, br: str = "<br>") -> str:
+    """Returns mean JCTs by load with differences from FCFS, best over all loads first.
+
+    Args:
+        env_id: Which environment; its name heads the first column.
+        br: What separates a mean from its difference in a cell.
+    """
+    table = read("schedulers")
+    rows = table[table["env"] == env_id]
+    means = rows.pivot_table(index="agent", columns="load", values="jct", sort=False)
+    agents = np.log(means).mean(axis=1).sort_values().index  # geometric: no load outweighs
+    best = {load: means[load].drop(index=ORACLE).idxmin() for load in means}
+    cells = {}
+    for row in rows.itertuples():
+        mean = f"{row.jct:.2f}"
+        if row.agent != BASELINE:
+            mean += f"{br}({_difference(row, means.loc[BASELINE, row.load])})"
+        cells[row.agent, row.load] = f"**{mean}**" if best[row.load] == row.agent else mean
+    lines = [[agent, *(cells.get((agent, load), "–") for load in means)] for agent in agents]
+    return _table([f"`{env_id}`", *(f"load {load:g}" for load in means)], lines)
+
+
+def intervals(env_id: str) -> str:
+    """Returns mean and 95th percentile of JCT by load, each with its interval."""
+    table = read("schedulers")
+    rows = table[table["env"] == env_id]
+    loads = rows["load"].unique()
+    order = rows[rows["load"] == loads[0]].sort_values("jct")["agent"]
+    cells = {
+        (row.agent, row.load): f"{_estimate(row.jct, row.jct_low, row.jct_high)}<br>"
+        f"{_estimate(row.p95, row.p95_low, row.p95_high)}"
+        for row in rows.itertuples()
+    }
+    lines = [[agent, *(cells.get((agent, load), "–") for load in loads)] for agent in order]
+    return _table([f"`{env_id}`", *(f"load {load:g}" for load in loads)], lines)
+
+
+def learning(_: str = "") -> str:
+    """Returns regret per request by quarter of the long episodes, least in the last first."""
+    table = read("learning_regret")
+    rows = table[table["agent"] != ORACLE]
+    last = rows[rows["quarter"] == rows["quarter"].max()].sort_values("regret")
+    lines = []
+    for agent in last["agent"]:
+        mine = rows[rows["agent"] == agent].sort_values("quarter")
+        cells = [
+            f"{_estimate(row.regret, row.low, row.high)}<br>{100 * row.share:z.0f} %"
+            for row in mine.itertuples()
+        ]
+        lines.append([agent, *cells])
+    return _table(["", "1st quarter", "2nd", "3rd", "4th"], lines)
+
+
+def learned(_: str = "") -> str:
+    """Returns mean JCT and prediction error of the long episodes."""
+    lines = [
+        [
+            row.agent,
+            _estimate(row.jct, row.jct_low, row.jct_high),
+            "–" if np.isnan(row.prediction_error) else f"{row.prediction_error:.2f}",
+        ]
+        for row in read("learning").sort_values("jct").itertuples()
+    ]
+    return _table(["", "mean JCT (s)", "mean error of predicted times (s)"], lines)
+
+
+def unseen(_: str = "") -> str:
+    """Returns trained agents on prompts that they have not seen, best first."""
+    rows = read("unseen").sort_values("jct")
+    baseline = rows.set_index("agent").loc[BASELINE, "jct"]
+    lines = [
+        [
+            row.agent,
+            _estimate(row.jct, row.jct_low, row.jct_high),
+            _estimate(row.p95, row.p95_low, row.p95_high),
+            "–" if row.agent == BASELINE else _difference(row, baseline),
+        ]
+        for row in rows.itertuples()
+    ]
+    return _table(["", "mean JCT (s)", "p95 (s)", "mean, against FCFS"], lines)
+
+
+def paper(_: str = "") -> str:
+    """Returns the paper's overload by both counts, best by the full one first."""
+    rows = read("paper")
+    completed = rows["jct_completed"].rank(method="min").astype(int)
+    everyone = rows["jct_all"].rank(method="min").astype(int)
+    lines = [
+        [
+            rows["agent"][i],
+            f"{rows['jct_completed'][i]:.1f}",
+            str(completed[i]),
+            f"≥ {rows['jct_all'][i]:.1f}",
+            str(everyone[i]),
+            f"{rows['completed'][i]:,.0f}",
+            f"{rows['unfinished'][i]:,.0f}",
+        ]
+        for i in rows["jct_all"].sort_values().index
+    ]
+    head = ["", "completed: JCT (s)", "rank", "all: JCT (s)", "rank", "completed", "unfinished"]
+    return _table(head, lines)
+
+
+def closed_forms(_: str = "") -> str:
+    """Returns exact and simulated means."""
+    lines = [
+        [
+            row.model,
+            row.service,
+            f"{row.load:g}",
+            row.quantity,
+            f"{row.exact:.3f}",
+            f"{row.simulated:.3f} [{row.low:.3f}, {row.high:.3f}]",
+        ]
+        for row in read("closed_forms").itertuples()
+    ]
+    head = ["system", "service times", "load", "mean of", "exact (s)", "simulated (s)"]
+    return _table(head, lines, "llrlrr")
+
+
+def reference_traces(_: str = "") -> str:
+    """Returns how far the simulator is from traces of the paper's code."""
+    lines = [
+        [
+            row.agent,
+            f"{row.edge_concurrency} / {row.edge_batch_capacity} / {row.cloud_concurrency}",
+            f"{row.requests:,}",
+            f"{row.same_node:,}",
+            f"{row.largest_difference:g}",
+        ]
+        for row in read("reference_traces").itertuples()
+    ]
+    head = ["scheduler", "batches / K / cloud slots", "requests", "same node", "difference (s)"]
+    return _table(head, lines)
+
+
+def identities(name: str) -> str:
+    """Returns how far the environments are from an identity."""
+    compared = {"littles law": "episodes", "lanes": "numbers compared"}[name]
+    table = read("identities")
+    lines = [
+        [f"`{row.env}`", f"{row.compared:,}", f"{row.largest_difference:.1g}"]
+        for row in table[table["identity"] == name].itertuples()
+    ]
+    return _table(["environment", compared, "largest difference"], lines)
+
+
+def versions(step: str) -> str:
+    """Returns with what a step was run."""
+    found = json.loads((DATA / "versions.json").read_text())[step]
+    return ", ".join(f"{name} {number}" for name, number in found.items())
+
+
+def count(query: str) -> str:
+    """Returns a number that text states: see `COUNTS`."""
+    return COUNTS[query]()
+
+
+def _wins() -> str:
+    table = read("schedulers")
+    rows = table[table["agent"].isin(BANDITS)]
+    return f"{int((rows['jct_difference_high'] < 0).sum())} of {len(rows)}"
+
+
+def _tails(sign: int) -> str:
+    table = read("schedulers")
+    rows = table[table["agent"].isin(BANDITS)]
+    edge = rows["p95_difference_high"] if sign < 0 else rows["p95_difference_low"]
+    return f"{int((edge * sign > 0).sum())} of {len(rows)}"
+
+
+def _within() -> str:
+    rows = read("closed_forms")
+    inside = (rows["low"] <= rows["exact"]) & (rows["exact"] <= rows["high"])
+    return f"{int(inside.sum())} of {len(rows)}"
+
+
+def _best_places() -> str:
+    """Returns how often each agent has the lowest mean JCT of all that do not know the times."""
+    table = read("schedulers")
+    rows = table[table["agent"] != ORACLE]
+    first = rows.loc[rows.groupby(["env", "load"])["jct"].idxmin(), "agent"].value_counts()
+    return ", ".join(f"{agent} {number}" for agent, number in first.items())
+
+
+def _neural_wins() -> str:
+    rows = read("schedulers")
+    highest = rows[rows["load"] == rows["load"].max()]
+    means = highest.pivot_table(index="env", columns="agent", values="jct")
+    pairs = [means[fast] < means[slow] for fast in NEURAL for slow in LINEAR]
+    return f"{int(sum(pair.sum() for pair in pairs))} of {len(pairs) * len(means)}"
+
+
+def _slower_than_fcfs() -> str:
+    rows = read("schedulers")
+    mine = rows[rows["agent"] == "historical-lrt"]
+    return f"{int((mine['jct_difference_low'] > 0).sum())} of {len(mine)}"
+
+
+def _lanes() -> str:
+    rows = read("closed_forms")
+    return f"{rows['lanes'].max()} of {rows['requests'].max():,} requests each"
+
+
+COUNTS = {
+    "best": _best_places,
+    "lanes": _lanes,
+    "lrt": _slower_than_fcfs,
+    "longer tails": partial(_tails, 1),
+    "neural": _neural_wins,
+    "shorter tails": partial(_tails, -1),
+    "wins": _wins,
+    "within": _within,
+}
+
+
+def about(name: str) -> str:
+    """Returns how many seeds and requests a summary rests on, and how long its episodes are."""
+    rows = read(name)
+    seeds = f"{_range(rows['seeds'])} seed" + ("" if rows["seeds"].max() == 1 else "s")
+    return (
+        f"{seeds}; episodes of {_range(rows['duration'])} s with {_range(rows['requests'])} "
+        "requests on average"
+    )
+
+
+def _range(values: Iterable[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:,.0f}" if round(low) == round(high) else f"{low:,.0f} to {high:,.0f}"
+
+
+def _difference(row: object, baseline: float) -> str:
+    """Returns a paired difference as a share of the baseline, with its interval."""
+    names = ("jct_difference", "jct_difference_low", "jct_difference_high")
+    mean, low, high = (100.0 * getattr(row, name) / baseline for name in names)
+    return f"{_signed(mean)}% [{_signed(low)}, {_signed(high)}]"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+z.1f}" if abs(value) < 9.95 else f"{value:+.0f}"
+
+
+def _estimate(mean: float, low: float, high: float) -> str:
+    return f"{mean:z.2f} [{low:z.2f}, {high:z.2f}]"
+
+
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]], align: str = "") -> str:
+    """Returns a Markdown table; its first column is aligned left, the others right by default."""
+    rules = {"l": "---", "r": "--:"}
+    rule = [rules[letter] for letter in align or "l".ljust(len(head), "r")]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, rule, *lines])
