@@ -19,7 +19,7 @@ import pytest
 FLOORS = {
     "edgecloud_gym": (
         "sb3 | wrappers | envs | render | results | simulator | config | nodes"
-        " | arrivals dataset engines | checks files"
+        " | arrivals dataset engines | checks files processors times"
     ),
     "agents": (
         "cli | report | experiments | registry | schedulers policies | prediction"
