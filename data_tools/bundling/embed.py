@@ -15,7 +15,8 @@ from transformers import AutoModel, AutoTokenizer
 from data_tools.backends.models import resolve_device
 from data_tools.bundling.bert import ModelUnavailableError, Pooling, find_model, own_pooling
 from edgecloud_gym.dataset import prompts_digest
-from edgecloud_gym.dataset.files import OnError, bundled_datasets, locate, read_columns
+from edgecloud_gym.dataset.files import bundled_datasets, locate
+from edgecloud_gym.dataset.rows import OnError, read_columns
 
 __all__ = ["EmbeddedFile", "Embedder", "ModelUnavailableError", "embed_file", "write_embeddings"]
 

@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from data_tools.describing.quantities import Arrivals, Quantity, Slowdown, shown
-from edgecloud_gym.arrivals.traces import FORMATS, read_trace
+from edgecloud_gym.arrivals.trace_files import FORMATS
+from edgecloud_gym.arrivals.traces import read_trace
 from edgecloud_gym.dataset import RequestDataset, load_dataset
-from edgecloud_gym.dataset.files import OnError, bundled_datasets, locate
+from edgecloud_gym.dataset.files import bundled_datasets, locate
+from edgecloud_gym.dataset.rows import OnError
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -9,7 +9,6 @@ Every process but `Trace` has the mean rate that it is asked for from the first 
 5
 """
 
-import math
 import os
 from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field
@@ -19,6 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgecloud_gym.arrivals.traces import check_times, read_trace
+from edgecloud_gym.checks import check_choice, check_number
+from edgecloud_gym.times import UNITS
 
 
 @runtime_checkable
@@ -28,7 +29,7 @@ class ArrivalProcess(Protocol):
     def sample(
         self, rng: np.random.Generator, rate: float | None, duration: float
     ) -> NDArray[np.float64]:
-        """Draw the arrivals of one episode.
+        """Draws the arrivals of one episode.
 
         Args:
             rng: The only source of randomness.
@@ -51,9 +52,9 @@ class Poisson:
     def sample(
         self, rng: np.random.Generator, rate: float | None, duration: float
     ) -> NDArray[np.float64]:
-        """Draw arrivals; see `ArrivalProcess.sample`."""
+        """Draws arrivals; see `ArrivalProcess.sample`."""
         rate = _checked_rate(self, rate, duration)
-        return _before(duration, _unit_poisson(rng, rate * duration) / rate)
+        return _cut(duration, _unit_poisson(rng, rate * duration) / rate)
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,12 @@ class Gamma:
     burstiness: float = 0.5
 
     def __post_init__(self) -> None:
-        _require(self, "burstiness", self.burstiness, self.burstiness >= 1e-3, "at least 0.001")
+        check_number("burstiness", self.burstiness, least=1e-3)
 
     def sample(
         self, rng: np.random.Generator, rate: float | None, duration: float
     ) -> NDArray[np.float64]:
-        """Draw arrivals; see `ArrivalProcess.sample`."""
+        """Draws arrivals; see `ArrivalProcess.sample`."""
         rate = _checked_rate(self, rate, duration)
         shape = self.burstiness
         scale = 1.0 / (rate * shape)  # s, makes the mean gap 1 / rate
@@ -84,7 +85,7 @@ class Gamma:
         while (now := times[-1][-1]) < duration:
             gaps = rng.standard_gamma(shape, _enough((duration - now) * rate))
             times.append(now + np.cumsum(gaps * scale))
-        return _before(duration, np.concatenate(times))
+        return _cut(duration, np.concatenate(times))
 
 
 @dataclass(frozen=True)
@@ -106,20 +107,20 @@ class MMPP:
     def __post_init__(self) -> None:
         if len(self.rates) < 2 or len(self.rates) != len(self.dwell):
             raise ValueError(
-                "MMPP: rates and dwell must have one entry per state, for two states or more; "
-                f"got {len(self.rates)} and {len(self.dwell)}"
+                f"rates={self.rates!r}, dwell={self.dwell!r}: must have one entry per state each, "
+                "for two states or more"
             )
         for rate in self.rates:
-            _require(self, "rates", rate, rate >= 0.0, "at least 0")
+            check_number("rates", rate, least=0)
         for dwell in self.dwell:
-            _require(self, "dwell", dwell, dwell > 0.0, "above 0 s")
+            check_number("dwell", dwell, above=0)
         if not any(self.rates):
-            raise ValueError("MMPP: rates must not all be 0")
+            raise ValueError(f"rates={self.rates!r}: must not all be 0")
 
     def sample(
         self, rng: np.random.Generator, rate: float | None, duration: float
     ) -> NDArray[np.float64]:
-        """Draw arrivals; see `ArrivalProcess.sample`."""
+        """Draws arrivals; see `ArrivalProcess.sample`."""
         rate = _checked_rate(self, rate, duration)
         ends, states = self._spells(rng, duration)
         mean = np.average(self.rates, weights=self.dwell)
@@ -127,12 +128,12 @@ class MMPP:
         # A unit-rate process on the scale of expected arrivals, mapped back to time.
         expected = np.concatenate(([0.0], np.cumsum(np.diff(ends) * intensity)))
         points = _unit_poisson(rng, float(np.interp(duration, ends, expected)))
-        return _before(duration, np.interp(points, expected, ends))
+        return _cut(duration, np.interp(points, expected, ends))
 
     def _spells(
         self, rng: np.random.Generator, duration: float
     ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-        """Bounds of the spells (k + 1,), from 0 past `duration`, and their states (k,)."""
+        """Returns bounds of the spells (k + 1,), from 0 past `duration`, and their states (k,)."""
         dwell = np.asarray(self.dwell)
         state = int(rng.choice(len(dwell), p=dwell / dwell.sum()))
         bounds, states = [np.zeros(1)], []
@@ -164,20 +165,20 @@ class Diurnal:
     phase: float = 0.0
 
     def __post_init__(self) -> None:
-        _require(self, "amplitude", self.amplitude, 0.0 <= self.amplitude <= 1.0, "from 0 to 1")
-        _require(self, "period", self.period, self.period > 0.0, "above 0 s")
-        _require(self, "phase", self.phase, True, "in s")
+        check_number("amplitude", self.amplitude, least=0, most=1)
+        check_number("period", self.period, above=0)
+        check_number("phase", self.phase)
 
     def sample(
         self, rng: np.random.Generator, rate: float | None, duration: float
     ) -> NDArray[np.float64]:
-        """Draw arrivals; see `ArrivalProcess.sample`."""
+        """Draws arrivals; see `ArrivalProcess.sample`."""
         rate = _checked_rate(self, rate, duration)
         peak = rate * (1.0 + self.amplitude)
         times = _unit_poisson(rng, peak * duration) / peak
         angle = (2.0 * np.pi / self.period) * (times + self.phase)
         kept = rng.random(len(times)) * peak < rate * (1.0 + self.amplitude * np.sin(angle))
-        return _before(duration, times[kept])
+        return _cut(duration, times[kept])
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,11 +190,14 @@ class Trace:
     arrives.
 
     Attributes:
-        source: Arrival times, s, or a file for `edgecloud_gym.arrivals.traces.read_trace`.
+        source: Arrival times, or a file for `edgecloud_gym.arrivals.traces.read_trace`. Numbers are
+            s, durations count by their unit, dates from the first of them.
         jitter: Resolution of the recording's clock, s: each arrival is moved by a uniform draw from
             [0, jitter), before any stretching, so that those of one tick do not coincide. 1.0 suits
             BurstGPT.
         start: Where in the recording, s, an episode begins; what comes before is left out.
+        unit: What the clock of a file or of plain numbers counts: "s", "ms", "us" or "ns"; None for
+            what the file's format says, and s.
         times: (n,) float64, s since `start`: the recorded arrivals.
 
     Raises:
@@ -204,21 +208,22 @@ class Trace:
     source: InitVar[ArrayLike | str | os.PathLike[str]]
     jitter: float = 0.0
     start: float = 0.0
+    unit: InitVar[str | None] = None
     times: NDArray[np.float64] = field(init=False)
 
-    def __post_init__(self, source: ArrayLike | str | os.PathLike[str]) -> None:
-        _require(self, "jitter", self.jitter, self.jitter >= 0.0, "at least 0 s")
-        _require(self, "start", self.start, self.start >= 0.0, "at least 0 s")
-        recorded = (
-            read_trace(source).times
-            if isinstance(source, str | os.PathLike)
-            else check_times(source)
-        )
+    def __post_init__(self, source: ArrayLike | str | os.PathLike[str], unit: str | None) -> None:
+        check_number("jitter", self.jitter, least=0)
+        check_number("start", self.start, least=0)
+        if isinstance(source, str | os.PathLike):
+            recorded = read_trace(source, unit=unit).times
+        else:
+            recorded = check_times(source)
+            if unit is not None and np.asarray(source).dtype.kind in "iuf":
+                recorded = recorded * UNITS[check_choice("unit", unit, tuple(UNITS))]
         times = recorded[np.searchsorted(recorded, self.start) :] - self.start
         if len(times) == 0:
             raise ValueError(
-                f"Trace: start must not lie beyond the last arrival, {recorded[-1]} s; "
-                f"got {self.start}"
+                f"start={self.start!r}: must not lie beyond the last arrival, {recorded[-1]} s"
             )
         times.setflags(write=False)
         object.__setattr__(self, "times", times)
@@ -244,14 +249,14 @@ class Trace:
     def sample(
         self, rng: np.random.Generator, rate: float | None, duration: float
     ) -> NDArray[np.float64]:
-        """Draw arrivals; see `ArrivalProcess.sample`. Random only if there is jitter."""
+        """Draws arrivals; see `ArrivalProcess.sample`. Random only if there is jitter."""
         stretch = 1.0
         if rate is not None:
             stretch = self.rate / _checked_rate(self, rate, duration)
         times = self.times
         if self.jitter > 0.0:
             times = np.sort(times + self.jitter * rng.random(len(times)))
-        return _before(duration, times * stretch)
+        return _cut(duration, times * stretch)
 
 
 ARRIVALS: dict[str, Callable[[], ArrivalProcess]] = {
@@ -263,7 +268,7 @@ ARRIVALS: dict[str, Callable[[], ArrivalProcess]] = {
 
 
 def make_arrivals(arrivals: str | ArrivalProcess) -> ArrivalProcess:
-    """The arrival process of that name with its default parameters; a process is returned as it is.
+    """Returns the arrival process of that name with its defaults, or the process as it is.
 
     >>> make_arrivals("gamma")
     Gamma(burstiness=0.5)
@@ -276,16 +281,16 @@ def make_arrivals(arrivals: str | ArrivalProcess) -> ArrivalProcess:
         if arrivals in ARRIVALS:
             return ARRIVALS[arrivals]()
         raise ValueError(
-            f"arrivals must be one of {', '.join(ARRIVALS)}, or an arrival process, for instance "
-            f"edgecloud_gym.arrivals.Trace(file) for recorded ones; got {arrivals!r}"
+            f"arrivals={arrivals!r}: must be one of {', '.join(ARRIVALS)}, or an arrival process, "
+            "for instance edgecloud_gym.arrivals.Trace(file) for recorded ones"
         )
     if isinstance(arrivals, type) or not isinstance(arrivals, ArrivalProcess):
-        raise TypeError(f"arrivals must be a name or an arrival process, got {arrivals!r}")
+        raise TypeError(f"arrivals={arrivals!r}: must be a name or an arrival process")
     return arrivals
 
 
 def _unit_poisson(rng: np.random.Generator, length: float) -> NDArray[np.float64]:
-    """Points of a Poisson process of rate 1 in [0, length].
+    """Returns the points of a Poisson process of rate 1 in [0, length].
 
     Given their number n they are the order statistics of n uniform draws, and so the partial sums
     of n + 1 exponential ones over their total (Devroye, 1986, chapter V.2): sorted without a sort.
@@ -294,24 +299,18 @@ def _unit_poisson(rng: np.random.Generator, length: float) -> NDArray[np.float64
     return sums[:-1] * (length / float(sums[-1]))
 
 
-def _before(duration: float, times: NDArray[np.float64]) -> NDArray[np.float64]:
+def _cut(duration: float, times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the times before `duration`."""
     return times[: int(np.searchsorted(times, duration))]
 
 
 def _enough(expected: float) -> int:
-    """How many draws to take where `expected` are needed on average: mostly enough at once."""
+    """Returns how many draws to take where `expected` are needed on average; mostly enough."""
     return int(1.1 * expected) + 32
 
 
-def _checked_rate(process: ArrivalProcess, rate: float | None, duration: float) -> float:
+def _checked_rate(process: object, rate: float | None, duration: float) -> float:
     if rate is None:
-        raise ValueError(f"{type(process).__name__} needs an arrival rate, got None")
-    _require(process, "arrival rate", rate, rate > 0.0, "above 0 requests/s")
-    _require(process, "duration", duration, duration > 0.0, "above 0 s")
-    return float(rate)
-
-
-def _require(process: object, name: str, value: float, good: bool, allowed: str) -> None:
-    if not (good and math.isfinite(value)):
-        kind = type(process).__name__
-        raise ValueError(f"{kind}: {name} must be finite and {allowed}, got {value!r}")
+        raise ValueError(f"rate=None: {type(process).__name__} needs an arrival rate")
+    check_number("duration", duration, above=0)
+    return check_number("rate", rate, above=0)

@@ -1,10 +1,17 @@
 """What each array of a dataset must be: one check each, which returns a read-only copy."""
 
+import warnings
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from edgecloud_gym.times import in_seconds
+
+# From here on a median time looks like milliseconds: s per request, s per token.
+LONG_REQUEST: Final = 100.0
+LONG_TOKEN: Final = 5.0
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -16,12 +23,32 @@ def read_only(array: NDArray[Scalar]) -> NDArray[Scalar]:
 
 
 def check_base_latency(values: ArrayLike) -> NDArray[np.float64]:
-    """(n,) float64 with n >= 1; finite and above 0 s."""
-    latency: NDArray[np.float64] = _array("base_latency", values, np.float64, ndim=1)
+    """(n,) float64 with n >= 1; finite and above 0 s. Durations of any type count by their unit."""
+    seconds = in_seconds("base_latency", values)
+    latency: NDArray[np.float64] = _array("base_latency", seconds, np.float64, ndim=1)
     if len(latency) == 0:
         raise ValueError("base_latency must hold at least one request, got none")
     _require("base_latency", latency, np.isfinite(latency) & (latency > 0), "finite and above 0 s")
     return latency
+
+
+def remark_on_unit(
+    name: str, latency: NDArray[np.float64], response_tokens: NDArray[np.int32] | None
+) -> None:
+    """Warns if times look like milliseconds: seconds per token, or minutes per request."""
+    typical = float(np.median(latency))
+    said = f"the median inference time is {typical:,.4g} s"
+    suspicious = typical > LONG_REQUEST
+    if response_tokens is not None:
+        per_token = float(np.median(latency / np.maximum(response_tokens, 1)))
+        said += f", {per_token:,.3g} s per token"
+        suspicious = per_token > LONG_TOKEN or (suspicious and per_token > LONG_TOKEN / 5)
+    if suspicious:
+        warnings.warn(
+            f"{name}: {said}: are these milliseconds? They are taken as seconds",
+            UserWarning,
+            stacklevel=4,  # the caller of load_dataset or from_arrays
+        )
 
 
 def check_embeddings(values: ArrayLike | None, n: int) -> NDArray[np.float32] | None:
@@ -71,8 +98,10 @@ def _array(
     name: str, values: ArrayLike, dtype: DTypeLike, *, ndim: int, length: int | None = None
 ) -> NDArray[Any]:
     try:
+        if np.asarray(values).dtype.kind in "mM":
+            raise TypeError("these are durations or dates")
         array = np.array(values, dtype=dtype)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name} must be an array of numbers: {error}") from error
     if array.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} dimension(s), got shape {array.shape}")

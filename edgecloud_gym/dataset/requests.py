@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edgecloud_gym.checks import check_choice, check_integer
 from edgecloud_gym.dataset.checks import (
     check_base_latency,
     check_counts,
@@ -18,16 +19,12 @@ from edgecloud_gym.dataset.checks import (
     check_prompts,
     check_slowdown,
     read_only,
+    remark_on_unit,
 )
-from edgecloud_gym.dataset.files import (
-    OnError,
-    Source,
-    bundled_datasets,
-    locate,
-    read_columns,
-    read_embeddings,
-    read_slowdown,
-)
+from edgecloud_gym.dataset.files import Source, bundled_datasets, locate, read_embeddings
+from edgecloud_gym.dataset.rows import OnError, read_columns
+from edgecloud_gym.dataset.slowdown import SlowdownFile
+from edgecloud_gym.files import UnreadableFileError
 
 __all__ = ["RequestDataset", "bundled_datasets", "load_dataset", "prompts_digest"]
 
@@ -116,7 +113,9 @@ class RequestDataset:
             "response_tokens": response_tokens,
             "slowdown": slowdown,
         }
-        return cls(**arrays, name=name)
+        dataset = cls(**arrays, name=name)
+        remark_on_unit(name, dataset.base_latency, dataset.response_tokens)
+        return dataset
 
     @property
     def latency(self) -> NDArray[np.float64]:
@@ -151,8 +150,7 @@ class RequestDataset:
         Raises:
             ValueError: If the split is unknown, or empty in this dataset.
         """
-        if split not in SPLITS:
-            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+        check_choice("split", split, SPLITS)
         side = self._is_test if split == "test" else ~self._is_test
         chosen = np.arange(len(self)) if split == "all" else np.flatnonzero(side)
         if chosen.size == 0:
@@ -182,16 +180,14 @@ class RequestDataset:
             rank of the train rows are 0.
 
         Raises:
+            TypeError: If `dim` is no integer.
             ValueError: If the dataset has no embeddings, or `dim` is out of range.
         """
         if self.embeddings is None:
             raise ValueError(f"{self!r} has no embeddings")
         width = self.embeddings.shape[1]
-        if dim is not None and (isinstance(dim, bool) or not 1 <= dim <= width):
-            raise ValueError(
-                f"embedding dimension must be 1 to {width}, the width of the embeddings of "
-                f"{self.name!r}, or None for all of it; got {dim!r}"
-            )
+        if dim is not None:
+            dim = check_integer("embedding_dim", dim, least=1, most=width)
         if dim not in self._tables:
             centre, axes, scale = self._principal_components
             table = self.embeddings - centre
@@ -228,20 +224,22 @@ def load_dataset(
     embeddings: str | os.PathLike[str] | ArrayLike | None = None,
     on_error: OnError = "raise",
 ) -> RequestDataset:
-    """Load a dataset; a bundled one only once in a process.
+    """Loads a dataset; a bundled one only once in a process.
 
     Args:
-        name_or_path: A bundled name (see `bundled_datasets`); the path of a `.jsonl` or `.parquet`
-            file with the columns request_text and inference_time (s), and perhaps
-            input_token_count and output_token_count; the path of a folder laid out like a bundled
-            one; or a `RequestDataset`, which is returned as it is. Which files beside the requests
-            are read too, `edgecloud_gym.dataset.files.locate` says.
+        name_or_path: A bundled name (see `bundled_datasets`); the path of a `.jsonl`, `.parquet` or
+            `.csv` file with the columns request_text and inference_time (s), and perhaps
+            input_token_count and output_token_count (or prompt, base_latency, prompt_tokens and
+            response_tokens); the path of a folder laid out like a bundled one; or a
+            `RequestDataset`, which is returned as it is. Which files beside the requests are read
+            too, `edgecloud_gym.dataset.files.locate` says.
         embeddings: An `.npz` file or an array (n, d) in place of the file beside the requests.
         on_error: "raise" at the first malformed row, or "skip" such rows: count them in `skipped`
             and warn.
 
     Raises:
-        ValueError: If the name is unknown, or a file is malformed, empty or about other prompts.
+        ValueError: If the name is unknown.
+        UnreadableFileError: If a file is malformed, empty or about other prompts.
         FileNotFoundError: If a path leads nowhere.
     """
     if isinstance(name_or_path, RequestDataset):
@@ -251,7 +249,7 @@ def load_dataset(
         return replace(name_or_path, embeddings=vectors)
     if not isinstance(name_or_path, str | os.PathLike):
         raise TypeError(
-            f"dataset must be a name, a path or a RequestDataset, got {type(name_or_path).__name__}"
+            f"dataset={name_or_path!r}: must be a bundled name, a path or a RequestDataset"
         )
     if embeddings is None and name_or_path in bundled_datasets():
         return _load_bundled(str(name_or_path))
@@ -274,9 +272,13 @@ def _load(
         "embeddings": None if given is None else _embeddings_for(prompts, given),
         "prompt_tokens": columns.prompt_tokens,
         "response_tokens": columns.response_tokens,
-        "slowdown": None if source.slowdown is None else read_slowdown(source.slowdown),
+        "slowdown": None
+        if source.slowdown is None
+        else SlowdownFile.read(source.slowdown).slowdown,
     }
-    return RequestDataset(**arrays, prompts=prompts, name=source.name, skipped=columns.skipped)
+    dataset = RequestDataset(**arrays, prompts=prompts, name=source.name, skipped=columns.skipped)
+    remark_on_unit(str(source.requests), dataset.base_latency, dataset.response_tokens)
+    return dataset
 
 
 def prompts_digest(prompts: Sequence[str]) -> str:
@@ -304,7 +306,7 @@ def _embeddings_for(
         return np.asarray(given)
     vectors, digest = read_embeddings(Path(given))
     if digest is not None and prompts is not None and digest != prompts_digest(prompts):
-        raise ValueError(
+        raise UnreadableFileError(
             f"{given} is stale: its embeddings ({len(vectors)} rows) were computed from other "
             f"prompts than the dataset's ({len(prompts)} rows); embed the dataset anew"
         )

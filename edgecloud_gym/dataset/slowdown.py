@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from edgecloud_gym.dataset.tables import beside
 from edgecloud_gym.files import UnreadableFileError, read_json, write_json
 
 
@@ -92,7 +93,7 @@ class SlowdownFile:
 
 def slowdown_path(requests: Path) -> Path:
     """Returns where the curve of a file of requests lives: ``x.jsonl`` -> ``x.slowdown.json``."""
-    return requests.with_suffix(".slowdown.json")
+    return beside(requests, ".slowdown.json")
 
 
 def _is_number(value: object) -> bool:

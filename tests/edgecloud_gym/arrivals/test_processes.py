@@ -2,9 +2,11 @@
 
 import copy
 import math
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -171,14 +173,54 @@ def test_trace_of_a_file(shared_dir: Path) -> None:
     assert len(times) == np.searchsorted(trace.times, 600.0 * 2.0 / trace.rate)
 
 
+START = datetime(2024, 5, 10, 23, 59, 59, 500_000)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        pd.Series([0.5, 1.0, 4.0]),
+        pd.Series(pd.to_timedelta([0.5, 1.0, 4.0], unit="s")),
+        pd.to_timedelta([500, 1000, 4000], unit="ms"),
+        list(pd.to_timedelta([0.5, 1.0, 4.0], unit="s")),
+        [timedelta(seconds=second) for second in (0.5, 1.0, 4.0)],
+        np.array([500, 1000, 4000], dtype="timedelta64[ms]"),
+        np.array([500_000, 1_000_000, 4_000_000], dtype="timedelta64[us]"),
+    ],
+    ids=lambda source: type(source).__name__,
+)
+def test_durations_count_by_their_unit(source: object) -> None:
+    assert_allclose(Trace(source).times, [0.5, 1.0, 4.0])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin"])
+@pytest.mark.parametrize("kind", [list, pd.Series, np.array])
+def test_dates_count_from_the_first(zone: str | None, kind: type) -> None:
+    dates = pd.DatetimeIndex([START + timedelta(seconds=s) for s in (0, 0.5, 3.5)], tz=zone)
+    assert_allclose(Trace(kind(dates)).times, [0.0, 0.5, 3.5])
+
+
+def test_plain_numbers_may_have_a_unit() -> None:
+    assert_allclose(Trace([500, 1000], unit="ms").times, [0.5, 1.0])
+    assert_allclose(Trace(np.array([0, 5 * 10**8]), unit="ns").times, [0.0, 0.5])
+    with pytest.raises(ValueError, match="unit='min': must be one of 's', 'ms', 'us', 'ns'"):
+        Trace([0.0], unit="min")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"source": [pd.Timestamp(START), pd.NaT]}, "entry 1 is nan"),
+        ({"source": [START, START - timedelta(seconds=4)]}, "comes before"),
+        ({"source": [START, timedelta(seconds=4)]}, "numbers"),
         ({"source": [0.0, 2.0, 1.0]}, "entry 2"),
         ({"source": []}, "non-empty"),
         ({"source": [0.0, 1.0], "jitter": -1.0}, "jitter"),
         ({"source": [0.0, 1.0], "jitter": math.nan}, "jitter"),
-        ({"source": [0.0, 1.0], "start": 1.5}, "start.*1.0 s; got 1.5"),
+        (
+            {"source": [0.0, 1.0], "start": 1.5},
+            r"start=1\.5: must not lie beyond the last arrival, 1\.0 s",
+        ),
         ({"source": [0.0, 1.0], "start": math.inf}, "start"),
     ],
 )
@@ -196,15 +238,15 @@ def test_a_trace_of_one_moment_has_no_rate() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Gamma(0.0), "burstiness must be finite and at least 0.001, got 0.0"),
+        (lambda: Gamma(0.0), "burstiness=0.0: must be a finite number >= 0.001"),
         (lambda: Gamma(math.nan), "burstiness"),
         (lambda: Gamma(math.inf), "burstiness"),
         (lambda: MMPP(rates=(1.0,), dwell=(1.0,)), "two states"),
-        (lambda: MMPP(rates=(1.0, 2.0), dwell=(1.0,)), "got 2 and 1"),
-        (lambda: MMPP(rates=(1.0, -2.0)), "rates must be finite and at least 0, got -2.0"),
+        (lambda: MMPP(rates=(1.0, 2.0), dwell=(1.0,)), "one entry per state each"),
+        (lambda: MMPP(rates=(1.0, -2.0)), "rates=-2.0: must be a finite number >= 0"),
         (lambda: MMPP(rates=(0.0, 0.0)), "not all be 0"),
-        (lambda: MMPP(dwell=(1.0, 0.0)), "dwell must be finite and above 0 s, got 0.0"),
-        (lambda: Diurnal(amplitude=1.1), "amplitude must be finite and from 0 to 1, got 1.1"),
+        (lambda: MMPP(dwell=(1.0, 0.0)), "dwell=0.0: must be a finite number > 0"),
+        (lambda: Diurnal(amplitude=1.1), "amplitude=1.1: must be a finite number from 0 to 1"),
         (lambda: Diurnal(period=0.0), "period"),
         (lambda: Diurnal(phase=math.inf), "phase"),
     ],
@@ -218,10 +260,10 @@ def test_bad_parameters(make: type[ArrivalProcess], message: str) -> None:
 @pytest.mark.parametrize(
     ("rate", "duration", "message"),
     [
-        (0.0, 10.0, "rate must be finite and above 0 requests/s, got 0.0"),
+        (0.0, 10.0, "rate=0.0: must be a finite number > 0"),
         (math.nan, 10.0, "rate"),
         (math.inf, 10.0, "rate"),
-        (1.0, 0.0, "duration must be finite and above 0 s, got 0.0"),
+        (1.0, 0.0, "duration=0.0: must be a finite number > 0"),
         (1.0, math.nan, "duration"),
     ],
 )
@@ -242,9 +284,11 @@ def test_names(name: str) -> None:
 
 
 def test_unknown_names_and_things_that_are_no_process() -> None:
-    with pytest.raises(ValueError, match=r"poisson, gamma, mmpp, diurnal.*Trace.*got 'trace'"):
+    with pytest.raises(
+        ValueError, match=r"arrivals='trace': must be one of poisson, gamma, mmpp, diurnal.*Trace"
+    ):
         make_arrivals("trace")
-    with pytest.raises(TypeError, match="arrivals must be a name or an arrival process"):
+    with pytest.raises(TypeError, match=r"arrivals=3\.0: must be a name or an arrival process"):
         make_arrivals(3.0)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="Poisson"):
         make_arrivals(Poisson)  # type: ignore[arg-type]

@@ -1,6 +1,9 @@
 """Request files: the formats, what lies beside them, and every fault by name."""
 
+import bz2
+import gzip
 import json
+import lzma
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,8 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
 from edgecloud_gym.dataset import bundled_datasets, load_dataset, prompts_digest
+from edgecloud_gym.dataset.files import ASSETS, locate
+from edgecloud_gym.files import UnreadableFileError
 
 Row = dict[str, Any]
 
@@ -124,11 +129,11 @@ def test_bundled(name: str) -> None:
 
 
 def test_unknown_names_and_paths(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"'no-such' is not known.*\.parquet or \.jsonl file"):
+    with pytest.raises(ValueError, match=r"'no-such' is not known.*\.parquet or \.jsonl or \.csv"):
         load_dataset("no-such")
     with pytest.raises(FileNotFoundError, match=r"absent\.jsonl does not exist"):
         load_dataset(tmp_path / "absent.jsonl")
-    with pytest.raises(TypeError, match="must be a name, a path or a RequestDataset, got int"):
+    with pytest.raises(TypeError, match="dataset=3: must be a bundled name, a path or a Req"):
         load_dataset(3)  # type: ignore[arg-type]
 
 
@@ -155,6 +160,12 @@ BAD_LINES = [
     (changed(inference_time=float("inf")), "'inference_time' must be finite.* got inf"),
     (changed(input_token_count=1.5), "'input_token_count' must be a whole number.* got 1.5"),
     (changed(input_token_count=-1), "'input_token_count' must be a whole number.* got -1"),
+    (changed(input_token_count=10**12), "whole number of tokens from 0 to 2147483647, got 1000"),
+    (changed(input_token_count=10**400), "'input_token_count' is out of range, got an integer of"),
+    (changed(inference_time=10**400), "'inference_time' is out of range"),
+    (changed(inference_time="1.5"), "'inference_time' must be a number, got str '1.5'"),
+    ('{"request_text": "a", "inference_time": 1, "inference_time": 2}', "'inference_time' occurs"),
+    (changed(base_latency=1.0), "fields 'inference_time' and 'base_latency' mean the same"),
 ]
 
 
@@ -184,6 +195,131 @@ def test_rows_that_failed_while_measured_are_left_out(tmp_path: Path) -> None:
     assert (len(data), data.skipped) == (3, 1)
 
 
+@pytest.mark.parametrize("error", [None, "", False, 0, float("nan"), [], {}])
+def test_an_error_that_says_nothing_is_none(tmp_path: Path, error: object) -> None:
+    path = jsonl(tmp_path, [row | {"error": error} for row in reference_rows(3)])
+    assert (len(load_dataset(path)), load_dataset(path).skipped) == (3, 0)
+
+
+@pytest.mark.parametrize("error", ["timeout", True, {"code": 500}, ["x"]])
+def test_an_error_of_any_type_is_one(tmp_path: Path, error: object) -> None:
+    path = jsonl(tmp_path, [changed(error=error), *reference_rows(3)])
+    with pytest.warns(UserWarning, match="left out 1 of 4 rows; the first: line 1: the request"):
+        assert len(load_dataset(path)) == 3
+
+
+CSV = '''base_latency,prompt,response_tokens,error
+0.5,"one, with
+two lines",3,
+1.5,five,5.0,
+2.5,"seven ""quoted""",7,out of memory
+'''
+
+
+def test_csv_by_its_header(tmp_path: Path) -> None:
+    path = tmp_path / "[mine].csv"
+    path.write_text("\ufeff" + CSV)
+    with pytest.warns(UserWarning, match="left out 1 of 3 rows; the first: line 5: the request"):
+        data = load_dataset(path)
+    assert data.prompts == ("one, with\ntwo lines", "five")
+    assert_array_equal(data.base_latency, [0.5, 1.5])
+    assert_array_equal(data.response_tokens, [3, 5])
+    assert data.prompt_tokens is None
+    assert data.name == "[mine]"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("prompt,base_latency,prompt\na,1,b\n", "column 'prompt' occurs twice"),
+        ("prompt,base_latency\na,1\nb\n", "line 3: it has 1 columns, the header 2"),
+        ("prompt,base_latency\na,fast\n", "line 2: .*'inference_time' must be a number, got str"),
+        ("prompt,base_latency\na,\n", "line 2: .*'inference_time' must be a number, got nothing"),
+        ("prompt,base_latency,latency\na,1,2\n", "'base_latency' and 'latency' mean the same"),
+        ("prompt,time\na,1\n", r"column 'inference_time' \(or 'base_latency' or 'latency'\)"),
+        ('prompt,base_latency\n"a,1\n', "line 2: not CSV"),
+        ("", "holds no usable request"),
+    ],
+)
+def test_csv_faults(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text(text)
+    with pytest.raises(UnreadableFileError, match=rf"data\.csv.*{message}"):
+        load_dataset(path)
+    path.write_bytes(b"prompt,base_latency\nna\xefve,1\n")
+    with pytest.raises(UnreadableFileError, match=r"data\.csv is not UTF-8 text"):
+        load_dataset(path)
+
+
+def test_a_long_prompt_in_csv(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text(f"prompt,base_latency\n{'word ' * 100_000},1\n")
+    assert len(load_dataset(path).prompts[0]) == 500_000  # type: ignore[index]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl.gz", ".JSONL", ".jsonl.bz2", ".csv.xz", ".Parquet"])
+def test_names_of_formats_and_packings(tmp_path: Path, suffix: str) -> None:
+    plain = jsonl(tmp_path, [*reference_rows()], "plain.jsonl").read_bytes()
+    table = "request_text,inference_time\n" + "".join(f"prompt {i},{i + 0.5}\n" for i in range(5))
+    path = tmp_path / f"v1.5{suffix}"
+    if suffix == ".Parquet":
+        parquet(tmp_path, reference_rows(), path.name)
+    else:
+        pack = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+        content = table.encode() if ".csv" in suffix else plain
+        path.write_bytes(pack.get(path.suffix, bytes)(content))
+    np.savez(tmp_path / "v1.5.npz", embeddings=vectors())
+    (tmp_path / "v1.5.slowdown.json").write_text('{"slowdown": [1, 2]}')
+    data = load_dataset(path)
+    assert (data.name, len(data)) == ("v1.5", 5)
+    assert data.embeddings is not None
+    assert data.slowdown is not None
+
+
+def test_a_gzip_cut_short_is_named(tmp_path: Path) -> None:
+    content = jsonl(tmp_path, [*reference_rows(500)], "plain.jsonl").read_bytes()
+    path = tmp_path / "data.jsonl.gz"
+    path.write_bytes(gzip.compress(content)[:-100])
+    with pytest.raises(UnreadableFileError, match=r"data\.jsonl\.gz: damaged or cut short"):
+        load_dataset(path)
+
+
+def test_a_column_twice_in_parquet(tmp_path: Path) -> None:
+    columns = [["a"], [1.0], [2.0]]
+    table = pa.Table.from_arrays(
+        [pa.array(column) for column in columns],
+        names=["request_text", "inference_time", "inference_time"],
+    )
+    pq.write_table(table, tmp_path / "data.parquet")
+    with pytest.raises(UnreadableFileError, match="column 'inference_time' occurs twice"):
+        load_dataset(tmp_path / "data.parquet")
+
+
+def test_durations_in_parquet_count_by_their_unit(tmp_path: Path) -> None:
+    table = pa.table(
+        {"request_text": ["a", "b"], "inference_time": pa.array([500, 2000], pa.duration("ms"))}
+    )
+    pq.write_table(table, tmp_path / "data.parquet")
+    assert_array_equal(load_dataset(tmp_path / "data.parquet").base_latency, [0.5, 2.0])
+
+
+def test_a_folder_with_a_bundled_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (name, *_) = bundled_datasets()
+    folder = tmp_path / name
+    folder.mkdir()
+    jsonl(folder, [*reference_rows()], "requests.jsonl")
+    with pytest.warns(UserWarning, match=rf"is the bundled one; './{name}' would be what lies"):
+        assert locate(name).requests.parent == ASSETS / name
+    assert len(load_dataset(f"./{name}")) == 5
+
+
+def test_times_that_look_like_milliseconds_are_remarked_on(tmp_path: Path) -> None:
+    rows = [row | {"inference_time": 1834.0 + i} for i, row in enumerate(reference_rows())]
+    with pytest.warns(UserWarning, match=r"data\.jsonl: the median inference time is 1,836 s"):
+        load_dataset(jsonl(tmp_path, [*rows]))
+
+
 def test_no_usable_row(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"data\.jsonl holds no usable request \(0 rows"):
         load_dataset(jsonl(tmp_path, []))
@@ -193,13 +329,13 @@ def test_no_usable_row(tmp_path: Path) -> None:
         pytest.raises(ValueError, match=r"holds no usable request \(2 rows"),
     ):
         load_dataset(path, on_error="skip")
-    with pytest.raises(ValueError, match=r"on_error must be 'raise' or 'skip', got 'ignore'"):
+    with pytest.raises(ValueError, match=r"on_error='ignore': must be one of 'raise', 'skip'"):
         load_dataset(path, on_error="ignore")  # type: ignore[arg-type]
 
 
 def test_parquet_faults(tmp_path: Path) -> None:
     rows = [without("inference_time")]
-    with pytest.raises(ValueError, match=r"column 'inference_time' is missing; it has request"):
+    with pytest.raises(ValueError, match=r"column 'inference_time' \(or .*\) is missing; it has"):
         load_dataset(parquet(tmp_path, rows))
     rows = [changed(), changed(inference_time=None)]
     with pytest.raises(ValueError, match=r"data\.parquet, row 2: field 'inference_time'"):
@@ -227,6 +363,13 @@ def test_embedding_file_faults(tmp_path: Path) -> None:
         np.save(file, vectors())
     with pytest.raises(ValueError, match="is a single array"):
         load_dataset(path)
+    np.savez(npz, embeddings=np.array([{}] * 5))
+    with pytest.raises(UnreadableFileError, match=r"cannot be read as an \.npz file: Object"):
+        load_dataset(path)
+    np.savez_compressed(npz, embeddings=np.random.default_rng(0).normal(size=(5, 300)))
+    npz.write_bytes(npz.read_bytes().replace(b"embeddings.npy", b"embeddings.npy", 1)[:900])
+    with pytest.raises(UnreadableFileError, match=r"cannot be read as an \.npz file"):
+        load_dataset(path)
     npz.write_text("no")
     with pytest.raises(ValueError, match=r"cannot be read as an \.npz file"):
         load_dataset(path)
@@ -237,10 +380,14 @@ def test_embedding_file_faults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "cannot be read as JSON"),
+        ("{", "not JSON"),
         ("[1]", "must hold a list of numbers"),
-        ('{"slowdown": [1, "x"]}', "'slowdown' must be a number"),
+        ('{"slowdown": [1, "x"]}', "'slowdown' must hold a list of numbers"),
         ('{"slowdown": [2, 3]}', r"must start with s\(1\) = 1"),
+        ('{"slowdown": [1, 2], "slowdown": [1, 3]}', "key 'slowdown' occurs twice"),
+        ('{"slowdown": [1, NaN]}', "'slowdown' must hold a list of numbers"),
+        ('{"slowdown": [1], "batch_sizes": [1, 2], "step_time": [1]}', "one entry per batch size"),
+        ('{"slowdown": [1], "a": "x"}', "key 'a' must hold a number"),
     ],
 )
 def test_slowdown_file_faults(tmp_path: Path, text: str, message: str) -> None:

@@ -2,9 +2,11 @@
 
 import copy
 import pickle
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,7 +102,9 @@ def test_split_never_changes() -> None:
 
 def test_split_faults() -> None:
     data = RequestDataset.from_arrays([1.0], prompts=["prompt 1"])
-    with pytest.raises(ValueError, match="split must be one of all, train, test, got 'validation'"):
+    with pytest.raises(
+        ValueError, match="split='validation': must be one of 'all', 'train', 'test'"
+    ):
         data.rows("validation")
     with pytest.raises(ValueError, match=r"split 'test' of .* is empty"):
         data.rows("test")
@@ -192,7 +196,51 @@ def test_directions_without_variance_are_zero() -> None:
 
 @pytest.mark.parametrize("dim", [0, -1, 5, True])
 def test_bad_dimension(stretched: RequestDataset, dim: int) -> None:
-    with pytest.raises(ValueError, match=rf"must be 1 to 4, .*got {dim}"):
+    with pytest.raises((TypeError, ValueError), match=f"embedding_dim={dim}: must be .* 1 to 4"):
         stretched.embedding_table(dim)
     with pytest.raises(ValueError, match="has no embeddings"):
         RequestDataset.from_arrays([1.0]).embedding_table(1)
+
+
+@pytest.mark.parametrize(
+    "latency",
+    [
+        pd.Series(pd.to_timedelta([500, 2000], unit="ms")),
+        np.array([500, 2000], dtype="timedelta64[ms]"),
+        [timedelta(seconds=0.5), timedelta(seconds=2)],
+    ],
+    ids=lambda latency: type(latency).__name__,
+)
+def test_durations_count_by_their_unit(latency: Any) -> None:
+    assert_allclose(RequestDataset.from_arrays(latency).base_latency, [0.5, 2.0])
+
+
+def test_times_of_other_kinds_are_no_quantities() -> None:
+    dates = np.array(["2024-05-10"], dtype="datetime64[ns]")
+    with pytest.raises(ValueError, match=r"base_latency must be .*dates are moments"):
+        RequestDataset.from_arrays(dates)
+    with pytest.raises(ValueError, match=r"response_tokens must be .*durations or dates"):
+        RequestDataset.from_arrays([1.0], response_tokens=dates.astype("timedelta64[s]"))
+    with pytest.raises(ValueError, match="response_tokens must be an array of numbers"):
+        RequestDataset.from_arrays([1.0], response_tokens=[10**400])
+
+
+@pytest.mark.parametrize(
+    ("latency", "tokens", "remark"),
+    [
+        ([1834.0, 2500.0, 900.0], None, True),
+        ([1834.0, 2500.0, 900.0], [90, 120, 50], True),
+        ([600.0, 700.0, 800.0], [300, 350, 400], True),  # a fast model: 2 ms a token
+        ([600.0, 700.0, 800.0], [9000, 9000, 9000], False),  # a long answer
+        ([1.834, 2.5, 0.9], [90, 120, 50], False),
+        ([40.0, 50.0, 60.0], None, False),
+    ],
+)
+def test_times_that_look_like_milliseconds_are_remarked_on(
+    latency: list[float], tokens: list[int] | None, remark: bool
+) -> None:
+    if remark:
+        with pytest.warns(UserWarning, match=r"mine: the median inference time .*milliseconds\?"):
+            RequestDataset.from_arrays(latency, response_tokens=tokens, name="mine")
+    else:
+        RequestDataset.from_arrays(latency, response_tokens=tokens, name="mine")

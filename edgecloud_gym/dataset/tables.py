@@ -1,0 +1,131 @@
+"""Tables of records: JSON lines, Parquet or CSV, read record by record.
+
+JSON lines and CSV may be packed (see `edgecloud_gym.files`). A record is named by its line or row,
+from 1; a column or key that comes twice is refused, since one of the two would win unseen.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from edgecloud_gym.files import (
+    PACKED_SUFFIXES,
+    UnreadableFileError,
+    duplicate,
+    read_jsonl,
+    unpacking,
+)
+
+# A record's place, as in "line 3", and its fields or what kept it from being read.
+Record = tuple[str, dict[str, Any] | ValueError]
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> Iterator[Record]:
+    """Yields the records of a table.
+
+    Args:
+        path: The file; its suffix tells the format.
+        columns: The columns needed; others may be left out. None is all of them.
+
+    Raises:
+        UnreadableFileError: If the file is not of its format, or has a column twice.
+        OSError: If it cannot be opened.
+    """
+    return READERS[table_suffix(path)](path, columns)
+
+
+def table_suffix(path: Path) -> str:
+    """Returns the suffix that tells the format: ``x.JSONL.gz`` -> ``.jsonl``."""
+    return Path(_unpacked_name(path)).suffix.lower()
+
+
+def table_name(path: Path) -> str:
+    """Returns the file's name without format and packing: ``x.jsonl.gz`` -> ``x``."""
+    return Path(_unpacked_name(path)).stem
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """Returns the path of a file that belongs to a table: ``x.jsonl.gz`` -> ``x.npz``."""
+    return path.with_name(table_name(path) + suffix)
+
+
+def _unpacked_name(path: Path) -> str:
+    packed = path.suffix.lower() in PACKED_SUFFIXES
+    return path.stem if packed and Path(path.stem).suffix else path.name
+
+
+def _read_jsonl(path: Path, columns: Sequence[str] | None) -> Iterator[Record]:
+    del columns  # a line is decoded as a whole
+    for number, record in read_jsonl(path):
+        yield f"line {number}", record
+
+
+def _read_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Record]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with unpacking(path) as content, pq.ParquetFile(content) as file:
+            present = file.schema_arrow.names
+            _refuse_duplicates(path, present)
+            wanted = present if columns is None else [name for name in present if name in columns]
+            row = 0
+            for batch in file.iter_batches(columns=wanted):
+                for record in batch.to_pylist():
+                    row += 1
+                    yield f"row {row}", record
+    except pa.ArrowException as error:
+        raise UnreadableFileError(f"{path} cannot be read as Parquet: {error}") from error
+
+
+def _read_csv(path: Path, columns: Sequence[str] | None) -> Iterator[Record]:
+    """Yields rows whose fields are text; a row is named by the line where it begins."""
+    del columns
+    rows = _csv_rows(path)
+    if not rows:
+        return
+    names = [name.strip() for name in rows[0][1]]
+    _refuse_duplicates(path, names)
+    for line, row in rows[1:]:
+        if len(row) == len(names):
+            yield f"line {line}", dict(zip(names, row, strict=True))
+        else:
+            fault = f"it has {len(row)} columns, the header {len(names)}"
+            yield f"line {line}", ValueError(fault)
+
+
+def _csv_rows(path: Path) -> list[tuple[int, list[str]]]:
+    rows = []
+    with unpacking(path) as content:
+        limit = csv.field_size_limit(2**31 - 1)  # a prompt may be long
+        try:
+            lines = io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
+            reader = csv.reader(lines, strict=True)
+            begins = 1
+            for row in reader:
+                if row:
+                    rows.append((begins, row))
+                begins = reader.line_num + 1
+        except UnicodeDecodeError as error:
+            raise UnreadableFileError(f"{path} is not UTF-8 text: {error}") from error
+        except csv.Error as error:
+            raise UnreadableFileError(f"{path}, line {begins}: not CSV: {error}") from error
+        finally:
+            csv.field_size_limit(limit)
+    return rows
+
+
+READERS: Final[dict[str, Callable[[Path, Sequence[str] | None], Iterator[Record]]]] = {
+    ".parquet": _read_parquet,
+    ".jsonl": _read_jsonl,
+    ".csv": _read_csv,
+}
+
+
+def _refuse_duplicates(path: Path, names: list[str]) -> None:
+    if name := duplicate(names):
+        raise UnreadableFileError(f"{path}: column {name!r} occurs twice")

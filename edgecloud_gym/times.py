@@ -1,0 +1,54 @@
+"""Times of any type as numbers of seconds, by the unit that they carry."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+UNITS: Final = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+_SECOND: Final = np.timedelta64(1, "s")
+
+
+def in_seconds(name: str, times: ArrayLike, *, moments: bool = False) -> NDArray[np.float64]:
+    """Returns times in s: numbers as they are, durations and dates by their unit.
+
+    Args:
+        name: What the times are called, for messages.
+        times: Numbers, durations (of NumPy, pandas or ``datetime``) or dates.
+        moments: Whether dates make sense; they become the time since the first of them.
+
+    Returns:
+        A new float64 array of the same shape; NaN where there is no time.
+
+    Raises:
+        ValueError: If they are none of these.
+
+    >>> in_seconds("gaps", np.array([1, 250], dtype="timedelta64[ms]"))
+    array([0.001, 0.25 ])
+    """
+    array = np.asarray(times)
+    try:
+        if array.dtype == object and array.size and isinstance(array.flat[0], datetime | timedelta):
+            array = _plain(list(array.flat)).reshape(array.shape)
+        if array.dtype.kind == "M" and moments:
+            array = array - array.flat[:1]
+        if array.dtype.kind == "M":
+            raise ValueError("dates are moments, not durations")
+        return np.array(array / _SECOND if array.dtype.kind == "m" else array, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{name} must be an array of numbers: {error}") from error
+
+
+def _plain(times: Any) -> NDArray[Any]:
+    """Returns a list of Python's or pandas' times as NumPy's."""
+    import pandas as pd
+
+    if isinstance(times[0], timedelta):
+        return np.asarray(pd.to_timedelta(times))
+    zoned = {getattr(time, "tzinfo", None) is not None for time in times if time is not pd.NaT}
+    if len(zoned) > 1:
+        raise ValueError("some dates have a time zone, others none")
+    return np.asarray(pd.to_datetime(times, utc=zoned == {True}).tz_localize(None))
