@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -14,8 +13,8 @@ from numpy.typing import NDArray
 
 from edgecloud_gym.config import Priority, SystemConfig
 from edgecloud_gym.dataset import RequestDataset
+from edgecloud_gym.envs.inputs import check_reset_options, checked_actions, settings_in_words
 from edgecloud_gym.envs.spaces import action_space, observation_space
-from edgecloud_gym.nodes import NODE_NAMES
 from edgecloud_gym.results import records
 from edgecloud_gym.results.snapshot import snapshot
 from edgecloud_gym.simulator.compiled.events import (
@@ -39,38 +38,6 @@ Observation = dict[str, NDArray[np.generic]]
 
 RENDER_MODES: Final = ("human", "rgb_array", "ansi")
 RENDER_FPS: Final = 15
-
-
-def checked_actions(actions: object, shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """Returns actions as int64 of the given shape, last axis M.
-
-    Raises:
-        TypeError: If they are not integers.
-        ValueError: If the shape differs or a value is none of 0, 1, 2.
-    """
-    array = np.asarray(actions)
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"action has dtype {array.dtype}: must hold integers")
-    if array.shape != shape:
-        raise ValueError(f"action has shape {array.shape}: must be {shape}")
-    array = np.ascontiguousarray(array, np.int64)
-    if array.view(np.uint64).max() > len(NODE_NAMES):  # as unsigned, negative values are large
-        *others, last = (f"{n} ({name})" for n, name in enumerate(("wait", *NODE_NAMES)))
-        raise ValueError(f"action={array!r}: values must be {', '.join(others)} or {last}")
-    return array
-
-
-def check_reset_options(options: Mapping[str, Any] | None, known: tuple[str, ...]) -> None:
-    """Raises ``ValueError`` if ``options`` of `reset` names one that is not known."""
-    for name, value in (options or {}).items():
-        if name not in known:
-            allowed = f"must be among {', '.join(known)}" if known else "there are none"
-            raise ValueError(f"options: {name}={value!r}: {allowed}")
-
-
-def settings_in_words(settings: Mapping[str, Any]) -> str:
-    """Returns settings for a repr, long values cut short."""
-    return ", ".join(f"{name}={reprlib.repr(value)}" for name, value in settings.items())
 
 
 class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from edgecloud_gym.checks import check_integer
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import RequestDataset
-from edgecloud_gym.envs.base import (
-    RENDER_FPS,
-    EdgeCloudEnv,
-    Observation,
+from edgecloud_gym.envs.base import RENDER_FPS, EdgeCloudEnv, Observation
+from edgecloud_gym.envs.inputs import (
     check_reset_options,
     checked_actions,
+    checked_mask,
+    seed_list,
     settings_in_words,
 )
 from edgecloud_gym.envs.spaces import action_space, observation_space
@@ -154,7 +154,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
             ValueError: If the number of seeds or the mask's shape is wrong, or it marks no lane.
         """
         which = self._reset_mask(options)
-        for lane, value in enumerate(_seed_list(seed, self.num_envs)):
+        for lane, value in enumerate(seed_list(seed, self.num_envs)):
             if which[lane] and (value is not None or self._rngs[lane] is None):
                 self._rngs[lane], self._seeds[lane] = seeding.np_random(value)
         output = self._simulator.output()
@@ -201,7 +201,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
             ValueError: As `step`, and if the shape of ``active`` is wrong.
         """
         checked = checked_actions(actions, self._action_shape)
-        active = _checked_mask("active", active, self.num_envs)
+        active = checked_mask("active", active, self.num_envs)
         if None in self._rngs:
             raise ResetNeeded("call reset() before step()")
         restarting = self._ended & active
@@ -287,7 +287,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         mask = (options or {}).get("reset_mask")
         if mask is None:
             return np.ones(self.num_envs, np.bool_)
-        checked = _checked_mask("options['reset_mask']", mask, self.num_envs)
+        checked = checked_mask("options['reset_mask']", mask, self.num_envs)
         if not checked.any():
             raise ValueError(f"options['reset_mask']={mask!r}: must mark at least one lane")
         return checked
@@ -357,21 +357,3 @@ def _thread_count(requested: int | None, lanes: int) -> int:
     if requested is None:
         return max(1, min(available_processors(), lanes // LANES_PER_THREAD))
     return min(check_integer("num_threads", requested, least=1), lanes)
-
-
-def _checked_mask(name: str, mask: object, lanes: int) -> NDArray[np.bool_]:
-    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-        raise TypeError(f"{name}={mask!r}: must be a boolean array")
-    if mask.shape != (lanes,):
-        raise ValueError(f"{name}={mask!r}: must have shape ({lanes},)")
-    return mask
-
-
-def _seed_list(seed: int | Sequence[int | None] | None, lanes: int) -> list[int | None]:
-    if seed is None:
-        return [None] * lanes
-    if isinstance(seed, (int, np.integer)):
-        return [int(seed) + lane for lane in range(lanes)]
-    if len(seed) != lanes:
-        raise ValueError(f"seed has {len(seed)} entries: must have num_envs={lanes}")
-    return list(seed)

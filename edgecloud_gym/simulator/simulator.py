@@ -18,6 +18,7 @@ from edgecloud_gym.config import Priority, SystemConfig
 from edgecloud_gym.dataset import RequestDataset, load_dataset
 from edgecloud_gym.nodes import CLOUD_NODE, EDGE_NODE, NODE_NAMES
 from edgecloud_gym.simulator.compiled import events
+from edgecloud_gym.simulator.draws import draw_arrivals, draw_rows
 from edgecloud_gym.simulator.legality import legal_pairs
 from edgecloud_gym.simulator.observation import ObservationLayout
 from edgecloud_gym.simulator.state import (
@@ -144,8 +145,8 @@ class Simulator:
         """
         config = self.config
         workload = self.workload
-        arrivals = _draw_arrivals(rng, config, workload.arrival_rate)
-        rows = _draw_rows(rng, workload.rows, len(arrivals), config.prompt_order == "shuffle")
+        arrivals = draw_arrivals(rng, config, workload.arrival_rate)
+        rows = draw_rows(rng, workload.rows, len(arrivals), config.prompt_order == "shuffle")
         ordered = self._parameters["priority_mode"][0] != BY_ARRIVAL
         self.state.reserve(len(arrivals), heap=bool(ordered))
         self.state.begin_episode(lane, arrivals, rows, config.telemetry_interval)
@@ -304,28 +305,3 @@ def _require_embeddings(dataset: RequestDataset) -> NDArray[np.float32]:
 def _embedding_table(dataset: RequestDataset, dim: int | None) -> NDArray[np.float32]:
     width = _require_embeddings(dataset).shape[1]
     return dataset.embedding_table(None if dim is None else min(dim, width))
-
-
-def _draw_arrivals(
-    rng: np.random.Generator, config: SystemConfig, rate: float | None
-) -> NDArray[np.float64]:
-    """Returns an episode's arrival times; a user's own process is not trusted with them."""
-    times = np.asarray(config.arrival_process.sample(rng, rate, config.duration), np.float64)
-    good = times.ndim == 1 and bool(np.all(np.diff(times) >= 0.0))
-    if not good or (len(times) > 0 and not 0.0 <= times[0] <= times[-1] < config.duration):
-        raise ValueError(
-            f"arrivals={config.arrivals!r} returned {times!r}: must be one row of ascending times "
-            f"(s) in [0, duration={config.duration:g})"
-        )
-    return times
-
-
-def _draw_rows(
-    rng: np.random.Generator, rows: NDArray[np.int32], count: int, shuffle: bool
-) -> NDArray[np.int32]:
-    """Returns which dataset row each of ``count`` requests carries."""
-    rounds = -(-count // len(rows))
-    laps = np.tile(rows, (rounds, 1))
-    if shuffle:
-        laps = rng.permuted(laps, axis=1)
-    return laps.ravel()[:count]

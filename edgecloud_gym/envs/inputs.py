@@ -1,0 +1,73 @@
+"""What users hand to environments, checked: actions, seeds, options, masks."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecloud_gym.nodes import NODE_NAMES
+
+
+def checked_actions(actions: object, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Returns actions as int64 of the given shape, last axis M.
+
+    Raises:
+        TypeError: If they are not integers.
+        ValueError: If the shape differs or a value is none of 0, 1, 2.
+    """
+    array = np.asarray(actions)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"action has dtype {array.dtype}: must hold integers")
+    if array.shape != shape:
+        raise ValueError(f"action has shape {array.shape}: must be {shape}")
+    array = np.ascontiguousarray(array, np.int64)
+    if array.view(np.uint64).max() > len(NODE_NAMES):  # as unsigned, negative values are large
+        *others, last = (f"{n} ({name})" for n, name in enumerate(("wait", *NODE_NAMES)))
+        raise ValueError(f"action={array!r}: values must be {', '.join(others)} or {last}")
+    return array
+
+
+def check_reset_options(options: Mapping[str, Any] | None, known: tuple[str, ...]) -> None:
+    """Raises ``ValueError`` if ``options`` of `reset` names one that is not known."""
+    for name, value in (options or {}).items():
+        if name not in known:
+            allowed = f"must be among {', '.join(known)}" if known else "there are none"
+            raise ValueError(f"options: {name}={value!r}: {allowed}")
+
+
+def settings_in_words(settings: Mapping[str, Any]) -> str:
+    """Returns settings for a repr, long values cut short."""
+    return ", ".join(f"{name}={reprlib.repr(value)}" for name, value in settings.items())
+
+
+def checked_mask(name: str, mask: object, lanes: int) -> NDArray[np.bool_]:
+    """Returns a boolean array (lanes,).
+
+    Raises:
+        TypeError: If it is anything else.
+        ValueError: If its shape differs.
+    """
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+        raise TypeError(f"{name}={mask!r}: must be a boolean array")
+    if mask.shape != (lanes,):
+        raise ValueError(f"{name}={mask!r}: must have shape ({lanes},)")
+    return mask
+
+
+def seed_list(seed: int | Sequence[int | None] | None, lanes: int) -> list[int | None]:
+    """Returns the seed of each lane, ``None`` for one that goes on with its generator.
+
+    Raises:
+        ValueError: If a sequence has another length.
+    """
+    if seed is None:
+        return [None] * lanes
+    if isinstance(seed, (int, np.integer)):
+        return [int(seed) + lane for lane in range(lanes)]
+    if len(seed) != lanes:
+        raise ValueError(f"seed has {len(seed)} entries: must have num_envs={lanes}")
+    return list(seed)
