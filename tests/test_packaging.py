@@ -109,7 +109,7 @@ def test_only_the_command_line_joins_agents_and_data_tools(modules: dict[str, Pa
     [
         ("edgecloud_gym", "numba pandas pyarrow scipy"),
         ("agents", "numba"),
-        ("data_tools.cli.app", "numba"),
+        ("data_tools.cli.app", "numba pandas"),
     ],
 )
 def test_importing_is_light(module: str, heavy: str) -> None:
@@ -125,9 +125,13 @@ def test_git_ignores_no_source(repository: Path) -> None:
     """A pattern for results in .gitignore once took a package named `results` with it."""
     if not (repository / ".git").exists() or not shutil.which("git"):
         pytest.skip("no git checkout")
-    options = ["--others", "--ignored", "--exclude-standard", "--", *PACKAGES, "docs", "tests"]
+    which = ["--cached", "--others", "--ignored", "--exclude-standard"]
     listed = subprocess.run(
-        ["git", "ls-files", *options], cwd=repository, capture_output=True, text=True, check=True
+        ["git", "ls-files", *which, "--", *PACKAGES, "docs", "examples", "tests"],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert [path for path in listed.stdout.splitlines() if "__pycache__" not in path] == []
 

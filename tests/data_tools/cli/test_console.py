@@ -1,7 +1,6 @@
 """One form for everything that a command says when something is wrong."""
 
 import io
-import subprocess
 import sys
 import warnings
 from typing import Annotated
@@ -174,15 +173,3 @@ def test_the_bar_counts(capfd: pytest.CaptureFixture[str]) -> None:
         advance(2)
         advance(1)
     assert "3/3" in capfd.readouterr().err
-
-
-def test_it_loads_nothing_heavy(repository) -> None:
-    code = (
-        "import sys, data_tools.cli.console; "
-        "heavy = {'torch', 'transformers', 'matplotlib', 'datasets', 'numba', 'pandas'}; "
-        "print(sorted(heavy & set(sys.modules)))"
-    )
-    shown = subprocess.run(
-        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True
-    )
-    assert shown.stdout.strip() == "[]"
