@@ -2,8 +2,10 @@
 
 from agents.base import Agent
 from agents.experiments.experiment import ExperimentError, ExperimentResult, run_experiment
-from agents.experiments.runs import AgentSpec, Scenario
+from agents.experiments.scenario import Scenario
+from agents.experiments.spec import AgentSpec
 from agents.registry import AGENT_NAMES, make_agent
+from agents.schedulers.sb3_file import save_model
 
 __all__ = [
     "AGENT_NAMES",
@@ -14,4 +16,5 @@ __all__ = [
     "Scenario",
     "make_agent",
     "run_experiment",
+    "save_model",
 ]

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.checkpoint import read_checkpoint, write_checkpoint
+from agents.checkpoint import (
+    read_checkpoint,
+    read_header,
+    trained_work_conserving,
+    write_checkpoint,
+)
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -41,13 +46,29 @@ class Agent(ABC):
     which `run_episode` does. To write an agent, subclass this and define `act`.
 
     Attributes:
-        name: What the agent is called in the registry, in tables and in checkpoints.
+        name: What the agent is called in the registry, in tables and in checkpoints; the class's
+            name by default.
+        work_conserving: Whether the agent is to play in an environment that fills places which it
+            leaves idle. ``False`` for one that decides fully by itself, ``True`` for one that
+            counts on the filling, ``None`` to take the environment's default. The setting of this
+            name overrides it wherever a user gives one.
     """
 
     name: ClassVar[str]
+    work_conserving: bool | None = None
+    _named_by_class: ClassVar[bool]
+    _env: EdgeCloudEnv | None = None
 
-    def __init__(self) -> None:
-        self._env: EdgeCloudEnv | None = None
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        given = [vars(base) for base in cls.__mro__ if "name" in vars(base)]
+        if not given or given[0].get("_named_by_class"):
+            cls.name = cls.__name__
+            cls._named_by_class = True
+
+    def __repr__(self) -> str:
+        known = {name: getattr(self, name) for name in self._arguments() if hasattr(self, name)}
+        return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in known.items())})"
 
     @property
     def env(self) -> EdgeCloudEnv:
@@ -113,15 +134,15 @@ class Agent(ABC):
         return np.empty(0, np.int64), np.empty(0)
 
     def settings(self) -> dict[str, Any]:
-        """Returns the constructor's arguments, which are attributes of the same names."""
-        constructors = [vars(cls).get("__init__") for cls in type(self).__mro__[:-1]]
-        names = {
-            parameter.name
-            for constructor in filter(None, constructors)
-            for parameter in inspect.signature(constructor).parameters.values()
-            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-        }
-        return {name: getattr(self, name) for name in sorted(names - {"self"})}
+        """Returns the constructor's arguments, which are attributes of the same names.
+
+        Raises:
+            AttributeError: If an argument is no attribute; it is named.
+        """
+        return {name: getattr(self, name) for name in self._arguments()}
+
+    def _arguments(self) -> list[str]:
+        return sorted(constructor_arguments(type(self)))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Returns what was learnt, as arrays."""
@@ -137,11 +158,13 @@ class Agent(ABC):
         del state
 
     def save(self, path: str | Path) -> None:
-        """Writes settings and what was learnt to one file; complete or not at all."""
-        write_checkpoint(Path(path), self.name, self.settings(), self.state())
+        """Writes settings, what was learnt and how it played; complete or not at all."""
+        played = self.work_conserving if self._env is None else self._env.config.work_conserving
+        training = {"settings": {"work_conserving": played}}
+        write_checkpoint(Path(path), self.name, self.settings(), self.state(), training)
 
     def load(self, path: str | Path) -> None:
-        """Takes over what an agent of the same name and settings has learnt.
+        """Takes over what an agent of the same name and settings has learnt, and how it played.
 
         Raises:
             ValueError: If the file is damaged, or is of another agent or of other settings.
@@ -151,3 +174,25 @@ class Agent(ABC):
             self.restore(state)
         except (KeyError, ValueError) as error:
             raise ValueError(f"{path}: damaged checkpoint of {self.name!r}: {error}") from error
+        played = trained_work_conserving(read_header(Path(path))["training"])
+        if played is not None:
+            self.work_conserving = played
+
+
+def constructor_arguments(made: type[Agent]) -> dict[str, inspect.Parameter]:
+    """Returns what an agent's class can be made with, by name.
+
+    A constructor that passes on its ``**keywords`` takes those of the class above it as well.
+    """
+    found: dict[str, inspect.Parameter] = {}
+    for cls in made.__mro__[:-1]:
+        constructor = vars(cls).get("__init__")
+        if constructor is None:
+            continue
+        _, *parameters = inspect.signature(constructor).parameters.values()
+        for parameter in parameters:
+            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                found.setdefault(parameter.name, parameter)
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return found

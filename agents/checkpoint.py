@@ -70,6 +70,17 @@ def read_checkpoint(path: Path, agent: str, settings: Mapping[str, Any]) -> dict
     return arrays
 
 
+def trained_work_conserving(training: Any) -> bool | None:
+    """Returns whether idle places were filled in a training; ``None`` if its record is silent.
+
+    Args:
+        training: What a model's file says of its training, or ``None``.
+    """
+    settings = training.get("settings") if isinstance(training, Mapping) else None
+    value = settings.get("work_conserving") if isinstance(settings, Mapping) else None
+    return value if isinstance(value, bool) else None
+
+
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Returns header and arrays."""
     try:

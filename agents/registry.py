@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib import import_module
 from typing import Any, Final
 
-from agents.base import Agent
+from agents.base import Agent, constructor_arguments
+from edgecloud_gym.checks import did_you_mean
 
 _CLASSES: Final = {
     "fcfs": "agents.schedulers.heuristics:FCFS",
@@ -46,18 +46,42 @@ def make_agent(name: str, **kwargs: Any) -> Agent:
     >>> make_agent("fcfs").name
     'fcfs'
     """
+    made = agent_class(name)
+    _check_settings(made, name, kwargs)
+    return made(**kwargs)
+
+
+def agent_class(name: str) -> type[Agent]:
+    """Returns the class of an agent.
+
+    Raises:
+        ValueError: If there is no such agent.
+        ImportError: If it needs a package that is not installed.
+    """
     check_agent_names([name])
     module, _, attribute = _CLASSES[name].partition(":")
-    agent: Agent = getattr(import_module(module), attribute)(**kwargs)
-    return agent
+    found: type[Agent] = getattr(import_module(module), attribute)
+    return found
 
 
 def check_agent_names(names: list[str]) -> None:
     """Raises ``ValueError``, listing the known agents, if one is unknown."""
     for name in names:
         if name not in _CLASSES:
-            close = difflib.get_close_matches(name, _CLASSES, n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
             raise ValueError(
-                f"unknown agent {name!r}{hint}; known agents: {', '.join(AGENT_NAMES)}"
+                f"unknown agent {name!r}{did_you_mean(name, _CLASSES)}; "
+                f"known agents: {', '.join(AGENT_NAMES)}"
             )
+
+
+def _check_settings(made: type[Agent], name: str, settings: dict[str, Any]) -> None:
+    """Raises ``TypeError`` if an agent has no such setting, or needs one that is not given."""
+    parameters = constructor_arguments(made)
+    for setting in settings:
+        if setting not in parameters:
+            known = ", ".join(parameters) or "none"
+            hint = did_you_mean(setting, parameters)
+            raise TypeError(f"agent {name!r} has no setting {setting!r}{hint}; it takes: {known}")
+    needed = [n for n, p in parameters.items() if p.default is p.empty and n not in settings]
+    if needed:
+        raise TypeError(f"agent {name!r} needs {', '.join(f'{n}=...' for n in needed)}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -90,8 +92,67 @@ def interquartile_mean(values: ArrayLike) -> float:
     return float(2.0 * ordered @ np.diff(edges))
 
 
-def compare(summary: pd.DataFrame, metric: str, baseline: str) -> pd.DataFrame:
-    """Compares the agents of a summary by one metric.
+@dataclass(frozen=True)
+class CommonSeeds:
+    """The part of one scenario's runs in which agents can be compared.
+
+    An agent that failed on the busiest seeds would look quick on the rest: all are compared on the
+    seeds that every one of them finished, those on which no request arrived aside.
+
+    Attributes:
+        rows: One row per run of an agent that is compared, on a seed that all of these finished.
+        seeds: These seeds.
+        empty: Seeds on which no request arrived.
+        missing: Per agent that did not finish every seed, the seeds it lacks.
+        left_out: Agents that share no seed with the others, and are not compared.
+    """
+
+    rows: pd.DataFrame
+    seeds: tuple[int, ...]
+    empty: tuple[int, ...]
+    missing: dict[str, tuple[int, ...]]
+    left_out: tuple[str, ...]
+
+    def of(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Returns the rows of another table of the scenario that belong to these runs."""
+        kept = table["agent"].isin(set(self.rows["agent"])) & table["seed"].isin(self.seeds)
+        return table[kept]
+
+
+def common_seeds(
+    summary: pd.DataFrame, agents: Iterable[str] = (), seeds: Iterable[int] = ()
+) -> CommonSeeds:
+    """Finds the seeds on which the agents of one scenario can be compared.
+
+    Args:
+        summary: One row per finished run of the scenario: ``agent``, ``seed`` and metrics.
+        agents: Who was to play, besides those of whom there are rows.
+        seeds: The seeds that were to be played, besides those of which there are rows.
+    """
+    empty: set[int] = set()
+    if "arrived" in summary:
+        empty = {int(seed) for seed in summary.loc[summary["arrived"] == 0, "seed"]}
+    planned = {*map(int, summary["seed"]), *seeds}
+    finished = {str(agent): {*map(int, part)} for agent, part in summary.groupby("agent")["seed"]}
+    everyone = dict.fromkeys([*map(str, summary["agent"]), *agents])
+    missing = {a: tuple(sorted(planned - finished.get(a, set()))) for a in everyone}
+    compared = {agent: finished[agent] - empty for agent in everyone if agent in finished}
+    common = set.intersection(*compared.values()) if compared else set()
+    while not common and any(compared.values()):
+        del compared[min(compared, key=lambda agent: len(compared[agent]))]
+        common = set.intersection(*compared.values())
+    rows = summary[summary["agent"].isin(compared) & summary["seed"].isin(common)]
+    return CommonSeeds(
+        rows=rows,
+        seeds=tuple(sorted(common)),
+        empty=tuple(sorted(empty)),
+        missing={agent: lacking for agent, lacking in missing.items() if lacking},
+        left_out=tuple(agent for agent in everyone if agent not in compared),
+    )
+
+
+def compare_agents(summary: pd.DataFrame, metric: str, baseline: str) -> pd.DataFrame:
+    """Compares the agents of a summary by one metric, on the seeds that all have finished.
 
     Args:
         summary: One row per run: ``env``, ``agent``, ``seed`` and metrics.
@@ -99,25 +160,38 @@ def compare(summary: pd.DataFrame, metric: str, baseline: str) -> pd.DataFrame:
         baseline: The agent that the others are paired with, seed by seed.
 
     Returns:
-        One row per ``env`` and ``agent``, in the summary's order: ``mean``, ``low``, ``high``,
-        ``iqm`` (interquartile mean over seeds), and ``difference``, ``difference_low``,
-        ``difference_high`` from the baseline; NaN for these where the baseline did not run.
+        One row per ``env`` and ``agent``, in the summary's order: ``n``, the number of seeds,
+        ``mean``, ``low``, ``high``, ``iqm`` (interquartile mean over seeds), and ``difference``,
+        ``difference_low``, ``difference_high`` from the baseline; NaN for these where the baseline
+        did not run.
     """
     import pandas as pd
 
     rows = []
     for env, table in summary.groupby("env", sort=False):
-        by_seed = table.pivot_table(index="seed", columns="agent", values=metric, dropna=False)
-        for agent in table["agent"].unique():
+        kept = common_seeds(table).rows
+        by_seed = values_by_seed(kept, metric)
+        # A seed on which the metric is undefined for one agent is left out for all.
+        defined = by_seed.dropna(axis="columns", how="all").dropna().index
+        by_seed = by_seed.loc[defined]
+        for agent in kept["agent"].unique():
             values = by_seed[agent]
             mean = bootstrap_mean(values)
             difference = Estimate(np.nan, np.nan, np.nan)
             if baseline in by_seed and agent != baseline:
                 difference = paired_difference(values, by_seed[baseline])
-            rows.append((env, agent, *mean, interquartile_mean(values), *difference))
-    columns = ["env", "agent", "mean", "low", "high", "iqm"]
+            rows.append((env, agent, len(by_seed), *mean, interquartile_mean(values), *difference))
+    columns = ["env", "agent", "n", "mean", "low", "high", "iqm"]
     names = ["difference", "difference_low", "difference_high"]
     return pd.DataFrame(rows, columns=columns + names)
+
+
+compare = compare_agents  # its former name
+
+
+def values_by_seed(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Returns a metric with one row per seed and one column per agent, of one scenario."""
+    return rows.pivot_table(index="seed", columns="agent", values=metric, dropna=False)
 
 
 def regret(requests: pd.DataFrame, oracle: str = ORACLE) -> pd.DataFrame:

@@ -22,7 +22,7 @@ FLOORS = {
         " | arrivals dataset engines | checks files processors times"
     ),
     "agents": (
-        "cli | report | experiments | registry | schedulers policies | prediction"
+        "cli | experiments | report | registry | schedulers policies | prediction"
         " | base | checkpoint statistics"
     ),
     "data_tools": (

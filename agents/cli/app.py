@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import typer
+
+_NEEDED: Final = ("typer", "rich", "matplotlib", "pandas", "scipy")
 
 
 def make_app() -> typer.Typer:
@@ -16,26 +19,44 @@ def make_app() -> typer.Typer:
     from agents.cli.compare import compare
     from agents.cli.evaluate import evaluate
     from agents.cli.report import report
+    from agents.cli.settings import settings
     from agents.cli.train import train
+    from data_tools.cli.console import Command, Group
 
     app = typer.Typer(
+        cls=Group,
         help="Schedule LLM requests between an edge and a cloud.",
         no_args_is_help=True,
-        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_show_locals=False,
         rich_markup_mode="markdown",  # it fills the lines of paragraphs
     )
 
-    @app.callback()
-    def _root() -> None:
-        """Schedule LLM requests between an edge and a cloud."""
+    def _show_version(wanted: bool) -> None:
+        if wanted:
+            typer.echo(f"edgecloud {_version()}")
+            raise typer.Exit
 
-    app.command()(compare)
-    app.command()(train)
-    app.command()(evaluate)
-    app.command()(report)
+    option = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version."
+    )
+
+    @app.callback()
+    def _root(show_version: bool = option) -> None:
+        """Schedule LLM requests between an edge and a cloud."""
+        del show_version
+
+    for command in (compare, train, evaluate, report, settings):
+        app.command(cls=Command)(command)
     _mount_data_commands(app)
     return app
+
+
+def _version() -> str:
+    try:
+        return version("edgecloud-gym")
+    except PackageNotFoundError:
+        return "(not installed as a package)"
 
 
 def _mount_data_commands(app: typer.Typer) -> None:
@@ -53,7 +74,7 @@ def main() -> None:
     try:
         app = make_app()
     except ModuleNotFoundError as error:
-        if error.name not in ("typer", "rich", "matplotlib"):
+        if error.name not in _NEEDED:
             raise
         sys.exit(
             f"edgecloud: {error.name} is not installed; the command line needs\n"

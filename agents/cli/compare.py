@@ -3,80 +3,110 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
+import gymnasium as gym
 import typer
-from rich.console import Console
 
 from agents.cli.options import (
+    BASELINE,
+    DATASET,
+    DURATION,
     PROCESSORS,
     ArrivalRate,
     Baseline,
     Dataset,
     Duration,
     Loads,
+    Overwrite,
+    RateScale,
+    Seeds,
     Settings,
+    TraceFile,
     Workers,
+)
+from agents.cli.playing import play_all, say, show_results, take_folder
+from agents.cli.reading import (
+    check_baseline,
     check_embeddings,
-    dataset_notes,
-    make_scenarios,
+    find_env,
     read_agents,
     read_settings,
-    refusing_bad_input,
+    setting_kinds,
 )
-from agents.cli.playing import play_all, show_results
-from agents.registry import AGENT_NAMES, check_agent_names
+from agents.cli.scenarios import (
+    dataset_notes,
+    is_given,
+    join_settings,
+    make_scenarios,
+    replay_trace,
+)
+from agents.experiments.experiment import prepare
+from agents.registry import AGENT_NAMES
+from data_tools.cli.console import reading_input, reporting
 from edgecloud_gym import ENV_IDS
-from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import load_dataset
 
 HEURISTICS: Final = "fcfs,random,round-robin,least-connections,historical-lrt,sjf-oracle"
 LEARNERS: Final = "c2ucb,cn-ducb"
 
+_AGENTS_HELP: Final = (
+    f"Agents, separated by commas: {', '.join(AGENT_NAMES)}. Settings follow after colons: "
+    "cn-greedy:epsilon=0.2, 'sb3:path=\"a,b.zip\"'."
+)
+_AGENTS_DEFAULT: Final = f"{HEURISTICS},{LEARNERS}".replace(",", ", ")
+
 
 def compare(
+    context: typer.Context,
     env: Annotated[
-        list[str] | None, typer.Option(help="Environment id; repeat for several. All by default.")
+        list[str] | None,
+        typer.Option(help="Environment, by id or in short; repeat for several. All by default."),
     ] = None,
     agents: Annotated[
         str | None,
-        typer.Option(
-            help=f"Comma-separated, of: {' '.join(AGENT_NAMES)}. Settings follow after colons: "
-            "cn-greedy:epsilon=0.2, sb3:path=model.zip.",
-            show_default=f"{HEURISTICS},{LEARNERS}",
-        ),
+        typer.Option(help=_AGENTS_HELP, show_default=_AGENTS_DEFAULT),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Episodes per agent: seeds 0, 1, ...")] = 5,
+    seeds: Seeds = 5,
     load: Loads = None,
     arrival_rate: ArrivalRate = None,
-    duration: Duration = 300.0,
-    dataset: Dataset = str(SystemConfig.dataset),
+    duration: Duration = DURATION,
+    dataset: Dataset = DATASET,
+    trace: TraceFile = None,
+    rate_scale: RateScale = 1.0,
     settings: Settings = None,
-    baseline: Baseline = "fcfs",
+    baseline: Baseline = BASELINE,
     output: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/compare"),
+    overwrite: Overwrite = False,
     workers: Workers = PROCESSORS,
 ) -> None:
     """Compare agents on the same request streams.
 
-    Prints one table per environment and writes summary.csv, timeseries.csv, requests.csv, run.json
+    Prints two tables per environment and writes summary.csv, timeseries.csv, requests.csv, run.json
     and comparison.png. A second call with the same output folder repeats no finished run.
+
+    For example:
+
+    edgecloud compare --env continuous --load 0.8 --load 0.95 --seeds 20
+
+    edgecloud compare --agents fcfs,cn-greedy:epsilon=0.2 --set drain=false --output results/epsilon
     """
-    console = Console()
-    with refusing_bad_input(console):
-        data = load_dataset(dataset)
-        learnable = data.embeddings is not None
-        specs = read_agents(agents or (f"{HEURISTICS},{LEARNERS}" if learnable else HEURISTICS))
-        check_embeddings(specs, data)
-        check_agent_names([baseline])
-        common: dict[str, Any] = {"dataset": dataset, "duration": duration}
-        if arrival_rate is not None:
-            common["arrival_rate"] = arrival_rate
-        scenarios = make_scenarios(
-            env or ENV_IDS, load, {**common, **read_settings(settings)}, data
-        )
-    for note in dataset_notes(scenarios, data):
-        console.print(note, style="dim")
-    result = play_all(console, scenarios, specs, seeds, output, workers)
-    show_results(console, result, baseline)
-    if result.failures:
-        raise typer.Exit(1)
+    with reporting(extra="agents"):
+        with reading_input(gym.error.Error):
+            given = read_settings(settings, setting_kinds())
+            options = {"arrival_rate": arrival_rate, "duration": duration, "dataset": dataset}
+            join_settings(context, {"load": load or None}, given)
+            common = join_settings(context, options, given)
+            env_ids = [find_env(name) for name in (env if env is not None else ENV_IDS)]
+            data = load_dataset(common["dataset"])
+            notes = dataset_notes(env_ids, common, data)
+            default = HEURISTICS if data.embeddings is None else f"{HEURISTICS},{LEARNERS}"
+            specs = read_agents(default if agents is None else agents)
+            check_embeddings(specs, data)
+            if is_given(context, "baseline"):
+                check_baseline(baseline, [spec.label for spec in specs])
+            data, more = replay_trace(context, trace, rate_scale, common, data, load)
+            runs = prepare(make_scenarios(env_ids, load, common, data), specs, seeds)
+            take_folder(runs, output, overwrite)
+        say(notes + more)
+        show_results(play_all(runs, output, workers), baseline)

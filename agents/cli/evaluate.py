@@ -5,152 +5,184 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
+import gymnasium as gym
 import typer
-from rich.console import Console
 
-from agents.base import Agent
 from agents.cli.options import (
+    BASELINE,
+    DATASET,
+    DURATION,
     PROCESSORS,
     ArrivalRate,
     Baseline,
     Dataset,
     Duration,
     Loads,
+    Overwrite,
+    RateScale,
+    Seeds,
     Settings,
+    TraceFile,
     Workers,
+)
+from agents.cli.playing import play_all, say, show_results, take_folder
+from agents.cli.reading import (
+    check_baseline,
     check_embeddings,
-    dataset_notes,
-    make_scenarios,
+    find_env,
     read_agents,
     read_settings,
-    refusing_bad_input,
+    setting_kinds,
 )
-from agents.cli.playing import play_all, show_results
-from agents.experiments.fingerprint import describe
+from agents.cli.scenarios import (
+    dataset_notes,
+    is_given,
+    join_settings,
+    make_scenarios,
+    replay_trace,
+)
+from agents.experiments.experiment import prepare
+from agents.experiments.fingerprint import identify
 from agents.experiments.model_file import ModelFile, read_model_file
-from agents.experiments.runs import AgentSpec, Scenario
-from agents.registry import check_agent_names
-from edgecloud_gym.config import SystemConfig
-from edgecloud_gym.dataset import load_dataset
-
-# What a file of another algorithm makes SB3 and torch raise.
-_LOADING_ERRORS: Final = (
-    AssertionError,
-    AttributeError,
-    KeyError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
+from agents.experiments.spec import AgentSpec
+from data_tools.cli.console import reading_input, reporting
+from edgecloud_gym.dataset import RequestDataset, load_dataset
 
 
 def evaluate(
+    context: typer.Context,
     files: Annotated[
         list[Path],
         typer.Argument(
             metavar="FILE...",
-            help="Models that `edgecloud train` or Stable-Baselines3 saved. SB3's hold pickled "
-            "objects: take only those you trust.",
+            help="Models that `edgecloud train`, `agents.save_model` or Stable-Baselines3 saved. "
+            "SB3's hold pickled objects: take only those you trust.",
             show_default=False,
         ),
     ],
-    env: Annotated[str, typer.Option(help="Environment id.", show_default=False)],
+    env: Annotated[str, typer.Option(help="Environment, by id or in short.", show_default=False)],
     agents: Annotated[
-        str, typer.Option(help="Who plays beside them: comma-separated, as of compare.")
+        str, typer.Option(help="Agents beside them, as of compare.")
     ] = "fcfs,sjf-oracle",
-    split: Annotated[str, typer.Option(help="Which prompts: test, train or all.")] = "test",
-    seeds: Annotated[int, typer.Option(min=1, help="Episodes per agent: seeds 0, 1, ...")] = 5,
+    split: Annotated[str, typer.Option(help="Prompts: test, train or all.")] = "test",
+    seeds: Seeds = 5,
     load: Loads = None,
     arrival_rate: ArrivalRate = None,
-    duration: Duration = 300.0,
-    dataset: Dataset = str(SystemConfig.dataset),
+    duration: Duration = DURATION,
+    dataset: Dataset = DATASET,
+    trace: TraceFile = None,
+    rate_scale: RateScale = 1.0,
     settings: Settings = None,
-    baseline: Baseline = "fcfs",
+    baseline: Baseline = BASELINE,
     algorithm: Annotated[
-        str, typer.Option(help="What trained the files that Stable-Baselines3 saved.")
-    ] = "MaskablePPO",
+        str | None,
+        typer.Option(help="Algorithm of Stable-Baselines3, where a file does not tell."),
+    ] = None,
+    allow_stop: Annotated[
+        bool,
+        typer.Option(
+            "--allow-stop",
+            help="SequentialAssignment let the models of Stable-Baselines3 end decisions early.",
+        ),
+    ] = False,
+    vec_normalize: Annotated[
+        Path | None,
+        typer.Option(
+            help="Statistics of VecNormalize that belong to the model of Stable-Baselines3, where "
+            "the file has none."
+        ),
+    ] = None,
     output: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/evaluate"),
+    overwrite: Overwrite = False,
     workers: Workers = PROCESSORS,
 ) -> None:
     """Compare trained models, as they are, with other agents on the same request streams.
 
-    The models neither explore nor learn meanwhile. Prints and writes what compare does; a second
-    call with the same output folder repeats no finished run.
+    The models neither explore nor learn meanwhile, and idle places are filled for each as in its
+    training. Prints and writes what compare does; a second call with the same output folder repeats
+    no finished run.
+
+    For example:
+
+    edgecloud evaluate ppo.zip c2ucb.npz --env continuous --load 0.95 --seeds 20
+
+    edgecloud evaluate model.zip --env static --vec-normalize model.pkl --split all
     """
-    console = Console()
-    with refusing_bad_input(console):
-        data = load_dataset(dataset)
-        models = [read_model_file(path) for path in files]
-        specs = [*_specs(models, algorithm), *read_agents(agents)]
-        check_embeddings(specs, data)
-        check_agent_names([baseline])
-        common: dict[str, Any] = {"dataset": dataset, "duration": duration, "split": split}
-        if arrival_rate is not None:
-            common["arrival_rate"] = arrival_rate
-        scenarios = make_scenarios([env], load, {**common, **read_settings(settings)}, data)
-        _check_fit(specs[: len(models)], scenarios[0])
-    for note in [*dataset_notes(scenarios, data), *_seen(models, scenarios[0])]:
-        console.print(note, style="dim")
-    result = play_all(console, scenarios, specs, seeds, output, workers)
-    show_results(console, result, baseline)
-    if result.failures:
-        raise typer.Exit(1)
+    with reporting(extra="agents"):
+        with reading_input(gym.error.Error):
+            given = read_settings(settings, setting_kinds())
+            options = {
+                "arrival_rate": arrival_rate,
+                "duration": duration,
+                "dataset": dataset,
+                "split": split,
+            }
+            join_settings(context, {"load": load or None}, given)
+            common = join_settings(context, options, given)
+            data = load_dataset(common["dataset"])
+            env_id = find_env(env)
+            models = [read_model_file(path) for path in files]
+            extra = {"algorithm": algorithm, "allow_stop": allow_stop or None}
+            extra["vec_normalize"] = None if vec_normalize is None else str(vec_normalize)
+            own = _specs(models, {n: v for n, v in extra.items() if v is not None})
+            specs = [*own, *read_agents(agents)]
+            check_embeddings(specs, data)
+            if is_given(context, "baseline"):
+                check_baseline(baseline, [spec.label for spec in specs])
+            notes = [*dataset_notes([env_id], common, data), *_seen(models, data, common["split"])]
+            notes += [_silent(model) for model in models if _is_silent(model)]
+            data, more = replay_trace(context, trace, rate_scale, common, data, load)
+            runs = prepare(make_scenarios([env_id], load, common, data), specs, seeds)
+            take_folder(runs, output, overwrite)
+        say(notes + more)
+        show_results(play_all(runs, output, workers), baseline)
 
 
-def _specs(models: Sequence[ModelFile], algorithm: str) -> list[AgentSpec]:
-    """Returns trained models as agents, called by their file names, or paths if these repeat."""
+def _specs(models: Sequence[ModelFile], extra: dict[str, Any]) -> list[AgentSpec]:
+    """Returns trained models as agents, called by their file names, or paths if these repeat.
+
+    Args:
+        models: The files.
+        extra: What is known besides of those of Stable-Baselines3.
+
+    Raises:
+        ValueError: If a file is given twice, or something is said of models that are not there.
+    """
     names = Counter(model.path.stem for model in models)
     specs = []
     for model in models:
-        stem = model.path.stem
-        label = stem if names[stem] == 1 else str(model.path)
+        label = model.path.stem if names[model.path.stem] == 1 else str(model.path)
         if model.agent == "sb3":
-            ours = model.training is not None  # trained by `edgecloud train`
-            chosen = {"path": str(model.path), "algorithm": "PPO" if ours else algorithm}
+            chosen = {"path": str(model.path), **extra}
             specs.append(AgentSpec("sb3", chosen, label=label, explore=False))
         else:
             path = str(model.path)
             specs.append(AgentSpec(model.agent, model.settings, path, label, explore=False))
+    if extra and not any(model.agent == "sb3" for model in models):
+        option = next(iter(extra)).replace("_", "-")
+        raise ValueError(f"--{option}: none of the files is of Stable-Baselines3")
     return specs
 
 
-def _check_fit(specs: Sequence[AgentSpec], scenario: Scenario) -> None:
-    """Lets each model decide once.
-
-    Raises:
-        ValueError: If one cannot be loaded, or was trained on other observations.
-    """
-    env = scenario.make()
-    for spec in specs:
-        agent = _loaded(spec)
-        agent.reset(env, seed=0)
-        agent.act(*env.reset(seed=0), explore=False)
-    env.close()
+def _is_silent(model: ModelFile) -> bool:
+    return model.agent == "sb3" and model.training is None
 
 
-def _loaded(spec: AgentSpec) -> Agent:
-    """Returns an agent with its model, or raises ``ValueError``."""
-    if spec.agent != "sb3":
-        return spec.make()
-    try:
-        return spec.make()
-    except _LOADING_ERRORS as error:
-        algorithm = spec.settings["algorithm"]
-        raise ValueError(
-            f"{spec.settings['path']}: no model of {algorithm}, or damaged ({error}); "
-            "--algorithm says what trained it"
-        ) from error
+def _silent(model: ModelFile) -> str:
+    return (
+        f"{model.path} does not say how it was trained: idle places are filled as the environment "
+        "has it by default; --set work_conserving, --allow-stop and --vec-normalize tell otherwise."
+    )
 
 
-def _seen(models: Sequence[ModelFile], scenario: Scenario) -> list[str]:
+def _seen(models: Sequence[ModelFile], data: RequestDataset, split: str) -> list[str]:
     """Returns a note for each model that has learnt from the prompts it is now to meet."""
-    split = scenario.settings["split"]
     notes = []
     for model in models:
         learnt = (model.training or {}).get("settings", {})
-        same = learnt.get("dataset") == describe(scenario.dataset)
-        if same and (split == learnt["split"] or "all" in (split, learnt["split"])):
+        sides = {split, learnt.get("split")}
+        if learnt.get("dataset") == identify(data) and (len(sides) == 1 or "all" in sides):
             notes.append(f"{model.path} has learnt from prompts that it meets here.")
     return notes

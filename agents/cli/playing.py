@@ -2,96 +2,114 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as ProgressBar
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
+from rich.text import Text
 
-from agents.experiments.experiment import (
-    ExperimentError,
-    ExperimentResult,
-    Progress,
-    run_experiment,
-)
-from agents.experiments.runs import AgentSpec, Scenario
-
-PLOT: Final = "comparison.png"
-SWEEP_PLOT: Final = "load_sweep.png"
+from agents.experiments.definition import as_record
+from agents.experiments.experiment import ExperimentProgress, ExperimentResult, play
+from agents.experiments.folder import OtherExperimentError, claim
+from agents.experiments.runs import Run, is_intact
+from agents.report.results import CSVS, RECORD
+from agents.report.terminal import print_results
+from data_tools.cli.console import INTERRUPTED, warn
 
 
-def play_all(
-    console: Console,
-    scenarios: list[Scenario],
-    specs: list[AgentSpec],
-    seeds: int,
-    output: Path,
-    workers: int,
-) -> ExperimentResult:
-    """Runs an experiment under a progress bar; prints what failed.
+def take_folder(runs: Sequence[Run], output: Path, overwrite: bool) -> None:
+    """Sees that agents fit their environments and that the folder is to be had.
 
     Raises:
-        typer.Exit: With 2 if an agent or a scenario repeats, with 130 after Ctrl-C.
+        OSError: If nothing can be written to the folder.
+        TypeError: If an agent does not fit.
+        ValueError: If an agent does not fit, or the folder holds another experiment.
+    """
+    if not all(is_intact(run.folder(output)) for run in runs):
+        _check_fit(runs)
+    try:
+        claim(output, as_record(runs), overwrite=overwrite)
+    except OtherExperimentError as error:
+        hint = "Name another folder with --output, or clear this one with --overwrite"
+        raise ValueError(f"{error.problem}. {hint}") from error
+
+
+def _check_fit(runs: Sequence[Run]) -> None:
+    """Lets each agent decide once in each environment."""
+    seen = set()
+    for run in runs:
+        key = (run.scenario.env_id, run.spec.label)
+        if key in seen:
+            continue
+        seen.add(key)
+        agent = run.spec.make()
+        env = run.scenario.make(agent.work_conserving)
+        try:
+            agent.reset(env, seed=0)
+            agent.act(*env.reset(seed=0), explore=False)
+        except (TypeError, ValueError) as error:
+            label = run.spec.label
+            raise type(error)(f"{label} does not fit {run.scenario.label}: {error}") from error
+        env.close()
+
+
+def play_all(runs: Sequence[Run], output: Path, workers: int) -> ExperimentResult:
+    """Plays an experiment under a progress bar.
+
+    Raises:
+        typer.Exit: With 130 after Ctrl-C.
     """
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, width=18)),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    done = Progress(0, 0)
-    with ProgressBar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("starting", total=None)
+    latest = ExperimentProgress(0, len(runs))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=len(runs))
 
-        def show(progress: Progress) -> None:
-            nonlocal done
-            done = progress
-            latest = "" if progress.run is None else progress.run.spec.label
-            bar.update(
-                task, completed=progress.done, total=progress.total, description=f"{latest:18}"
-            )
+        def show(progress: ExperimentProgress) -> None:
+            nonlocal latest
+            latest = progress
+            if progress.note is not None:
+                warn(progress.note)
+            name = "" if progress.run is None else progress.run.spec.label
+            bar.update(task, completed=progress.done, description=name)
 
         try:
-            return run_experiment(
-                scenarios, specs, seeds, output_dir=output, workers=workers, progress=show
-            )
-        except ExperimentError as error:
-            console.print(f"[bold red]error:[/] {error}", highlight=False)
-            return error.result
-        except (OSError, ValueError) as error:  # of no run: a name repeats, the disk is full
-            console.print(f"[bold red]error:[/] {error}", highlight=False)
-            raise typer.Exit(2) from error
+            return play(runs, output, workers, show)
         except KeyboardInterrupt:
-            console.print(
-                f"Interrupted. {done.done} of {done.total} runs are kept in {output}; "
-                "the same command goes on from there.",
-                soft_wrap=True,
-            )
-            raise typer.Exit(130) from None
-
-
-def show_results(console: Console, result: ExperimentResult, baseline: str) -> None:
-    """Prints a table per scenario, and draws the pictures."""
-    from agents.report.plots import draw_experiment, draw_load_sweep
-    from agents.report.tables import legend, ranking_table
-
-    if not result.runs:
-        return
-    for label, rows in result.summary.groupby("env", sort=False):
-        seeds = rows["seed"].nunique()
-        requests = rows["arrived"].mean()
-        console.print(f"\n[bold]{label}[/]  {seeds} seeds, {requests:,.0f} requests each")
-        console.print(ranking_table(rows, baseline))
-    draw_experiment(result, result.output / PLOT)
-    pictures = PLOT
-    if len({run.scenario.settings.get("load") for run in result.runs}) > 1:
-        draw_load_sweep(result, result.output / SWEEP_PLOT)
-        pictures += f" {SWEEP_PLOT}"
-    console.print(legend(result.summary), style="dim", highlight=False)
-    console.print(
-        f"Results in {result.output}: summary.csv timeseries.csv requests.csv run.json {pictures}",
-        highlight=False,
-        soft_wrap=True,
+            pass
+    typer.echo(
+        f"Interrupted. {latest.done} of {latest.total} runs are kept in {output}; "
+        "the same command goes on from there.",
+        err=True,
     )
+    raise typer.Exit(INTERRUPTED)
+
+
+def say(notes: Sequence[str]) -> None:
+    """Prints what a user should know before anything is played."""
+    for note in notes:
+        Console().print(Text(note, "dim"), soft_wrap=True)
+
+
+def show_results(result: ExperimentResult, baseline: str) -> None:
+    """Prints the tables, draws the pictures, and says where everything is.
+
+    Raises:
+        typer.Exit: With 1 if runs failed.
+    """
+    from agents.report.plots import draw_all
+
+    print_results(Console(), result, baseline)
+    assert result.output is not None
+    files = [name for name in (*CSVS, RECORD) if (result.output / name).exists()]
+    files += [path.name for path in draw_all(result, result.output)]
+    typer.echo(f"Results in {result.output}: {' '.join(files)}")
+    if result.failures:
+        raise typer.Exit(1)

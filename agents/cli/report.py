@@ -7,39 +7,52 @@ from typing import Annotated
 
 import typer
 
+from agents.cli.options import BASELINE, Baseline
+from agents.cli.reading import check_baseline
+from agents.cli.scenarios import is_given
 from agents.report.html import render
 from agents.report.markdown import render_markdown
 from agents.report.results import read_results
-from edgecloud_gym.files import replacing
+from data_tools.cli.console import reading_input, reporting
+from edgecloud_gym.files import check_writable, replacing
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="Results of `edgecloud compare`.")],
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="Results of `edgecloud compare` or `evaluate`.")],
     output: Annotated[
         Path | None,
-        typer.Option(help="The page, .html or .md; report.html in the folder by default."),
+        typer.Option(
+            help="Page, .html or .md.", show_default="report.html in the folder of the results"
+        ),
     ] = None,
-    baseline: Annotated[str, typer.Option(help="Whom the tables compare with.")] = "fcfs",
+    baseline: Baseline = BASELINE,
 ) -> None:
     """Make one self-contained page of a results folder.
 
     In HTML it holds the tables, the pictures and the configuration, and needs no other file; in
     Markdown, the tables alone.
+
+    For example:
+
+    edgecloud report results/compare
+
+    edgecloud report results/compare --output results.md --baseline c2ucb
     """
     path = output or folder / "report.html"
-    if path.suffix not in (".html", ".md"):
-        typer.secho(f"error: --output {path}: must end in .html or .md", err=True)
-        raise typer.Exit(2)
-    try:
-        results = read_results(folder)
+    with reporting(extra="agents"):
+        with reading_input():
+            if path.suffix not in (".html", ".md"):
+                raise ValueError(f"--output {path}: must end in .html or .md")
+            results = read_results(folder)
+            if is_given(context, "baseline"):
+                check_baseline(baseline, [str(a) for a in results.summary["agent"].unique()])
+            check_writable(path)
         page = (
             render(results, baseline)
             if path.suffix == ".html"
-            else render_markdown(results.summary, results.sweeps, results.requests, baseline)
+            else render_markdown(results, baseline)
         )
-    except (OSError, ValueError, KeyError) as error:
-        typer.secho(f"error: {folder} is not a finished results folder: {error}", err=True)
-        raise typer.Exit(2) from error
-    with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    typer.echo(f"Wrote {path}")
+        with replacing(path) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+        typer.echo(f"Wrote {path}")

@@ -8,65 +8,90 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+import gymnasium as gym
 import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    Progress,
     ProgressColumn,
     Task,
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.progress import Progress as ProgressBar
 from rich.text import Text
 
 from agents.cli.options import (
+    DATASET,
     ArrivalRate,
     Dataset,
     Duration,
+    RateScale,
     Settings,
-    make_scenarios,
+    TraceFile,
+)
+from agents.cli.playing import say
+from agents.cli.reading import (
+    agent_kinds,
+    find_env,
     needs_embeddings,
     read_name,
     read_settings,
-    refusing_bad_input,
+    setting_kinds,
 )
-from agents.experiments.fingerprint import describe
+from agents.cli.scenarios import (
+    dataset_notes,
+    is_given,
+    join_settings,
+    make_scenarios,
+    replay_trace,
+)
+from agents.experiments.fingerprint import identify
 from agents.experiments.learners import PPO, BanditLearner, Learner, PPOLearner
 from agents.experiments.model_file import read_model_file
-from agents.experiments.runs import Scenario
-from agents.registry import BANDITS
+from agents.experiments.scenario import Scenario
+from agents.registry import BANDITS, agent_class
+from data_tools.cli.console import INTERRUPTED, reading_input, reporting, warn
+from edgecloud_gym.checks import did_you_mean
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import load_dataset
+from edgecloud_gym.files import check_writable
 
 LEARNERS: Final = (PPO, *BANDITS)
 LOAD: Final = 1.2
+DURATION: Final = 100.0
+_AGENT_HELP: Final = (
+    f"Agent: {', '.join(LEARNERS)}. Settings follow after colons: "
+    "cn-greedy:epsilon=0.2, ppo:learning_rate=3e-4."
+)
+_BESIDE: Final = ("settings", "done", "algorithm", "allow_stop")  # not what defines a training
 # It makes returns of a size that a value network learns.
 PPO_REWARD: Final[Mapping[str, float]] = {"jct": 0.01}
 
 
 def train(
+    context: typer.Context,
     agent: Annotated[
         str,
         typer.Argument(
-            help=f"One of: {' '.join(LEARNERS)}. Settings follow after colons: "
-            "cn-greedy:epsilon=0.2, ppo:learning_rate=3e-4.",
+            help=_AGENT_HELP,
             show_default=False,
         ),
     ],
-    env: Annotated[str, typer.Option(help="Environment id.", show_default=False)],
+    env: Annotated[str, typer.Option(help="Environment, by id or in short.", show_default=False)],
     output: Annotated[Path, typer.Option(help="File of the model.", show_default=False)],
-    steps: Annotated[int, typer.Option(min=1, help="How long ppo learns.")] = 200_000,
-    episodes: Annotated[int, typer.Option(min=1, help="How long a bandit learns.")] = 10,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
-    load: Annotated[
-        float | None,
-        typer.Option(help=f"Arrival rate as a fraction of capacity, {LOAD} by default."),
-    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Environment steps that ppo learns from.")] = (
+        200_000
+    ),
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes that a bandit learns from.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
+    load: Annotated[float, typer.Option(help="Arrival rate as a fraction of capacity.")] = LOAD,
     arrival_rate: ArrivalRate = None,
-    duration: Duration = 100.0,
-    dataset: Dataset = str(SystemConfig.dataset),
+    duration: Duration = DURATION,
+    dataset: Dataset = DATASET,
+    trace: TraceFile = None,
+    rate_scale: RateScale = 1.0,
     settings: Settings = None,
 ) -> None:
     """Train an agent on the train prompts.
@@ -74,52 +99,83 @@ def train(
     By default it learns in short, overloaded episodes, where the order of requests matters most.
     The file is complete at any time. The same command goes on where an interrupted one stopped, or,
     given more steps or episodes, where a finished one did.
+
+    For example:
+
+    edgecloud train ppo --env continuous --output ppo.zip
+
+    edgecloud train cn-ducb:hidden=[64,64] --env static --output cn-ducb.npz --episodes 20
     """
-    console = Console()
-    with refusing_bad_input(console):
-        name, options = read_name(agent)
-        common: dict[str, Any] = {"dataset": dataset, "duration": duration, "split": "train"}
-        if arrival_rate is not None:
-            common["arrival_rate"] = arrival_rate
-        elif load is None:
-            load = LOAD
-        scenario = _scenario(name, env, load, {**common, **read_settings(settings)})
-        training = _training(name, options, scenario, seed)
-        resume = _resumable(output, training)
-        learner: Learner = (
-            PPOLearner(options, scenario, seed, resume)
-            if name == PPO
-            else BanditLearner(name, options, scenario, seed, resume)
-        )
-        output.parent.mkdir(parents=True, exist_ok=True)
-    total = steps if name == PPO else episodes
-    if learner.done >= total:
-        console.print(f"{output} has learnt from {learner.done:,} {learner.unit} already.")
-        return
-    _learn(console, learner, name, total, output, training)
+    with reporting(extra="agents"):
+        with reading_input(gym.error.Error):
+            name, options = _read_agent(agent)
+            given = read_settings(settings, setting_kinds())
+            chosen = {
+                "arrival_rate": arrival_rate,
+                "load": load,
+                "duration": duration,
+                "dataset": dataset,
+            }
+            common = {"split": "train", **join_settings(context, chosen, given)}
+            rated = arrival_rate is not None or "arrival_rate" in given or trace is not None
+            if rated and not is_given(context, "load") and "load" not in given:
+                del common["load"]  # only the default
+            if name == PPO:
+                common.setdefault("reward", PPO_REWARD)
+            data = load_dataset(common["dataset"])
+            if data.embeddings is None:
+                raise ValueError(needs_embeddings(name, data))
+            env_id = find_env(env)
+            notes = dataset_notes([env_id], common, data)
+            data, more = replay_trace(context, trace, rate_scale, common, data)
+            (scenario,) = make_scenarios([env_id], None, common, data)
+            scenario.check()
+            training = _training(name, options, scenario, seed)
+            resume = _resumable(output, training)
+            check_writable(output)
+            learner = _learner(name, options, scenario, seed, resume)
+        say(notes + more)
+        total = steps if name == PPO else episodes
+        if learner.done >= total:
+            typer.echo(f"{output} has learnt from {learner.done:,} {learner.unit} already.")
+            return
+        _learn(learner, name, total, output, training)
 
 
-def _scenario(name: str, env_id: str, load: float | None, settings: dict[str, Any]) -> Scenario:
-    """Returns where an agent learns."""
+def _read_agent(text: str) -> tuple[str, dict[str, Any]]:
+    name, items = read_name(text)
     if name not in LEARNERS:
-        raise ValueError(f"cannot train {name!r}: must be one of {', '.join(LEARNERS)}")
-    data = load_dataset(settings["dataset"])
-    if data.embeddings is None:
-        raise ValueError(needs_embeddings(name, data))
+        raise ValueError(
+            f"cannot train {name!r}: must be one of {', '.join(LEARNERS)}"
+            f"{did_you_mean(name, LEARNERS)}"
+        )
+    return name, read_settings(items, None if name == PPO else agent_kinds(name))
+
+
+def _learner(
+    name: str,
+    options: Mapping[str, Any],
+    scenario: Scenario,
+    seed: int,
+    resume: tuple[Path, int] | None,
+) -> Learner:
     if name == PPO:
-        settings = {"reward": PPO_REWARD, **settings}
-    return make_scenarios([env_id], None if load is None else [load], settings, data)[0]
+        return PPOLearner(options, scenario, seed, resume)
+    return BanditLearner(name, options, scenario, seed, resume)
 
 
 def _training(
     name: str, options: Mapping[str, Any], scenario: Scenario, seed: int
 ) -> dict[str, Any]:
     """Returns what defines a training, as JSON values, all but how long it is."""
+    own = None if name == PPO else agent_class(name).work_conserving
+    filled = SystemConfig.work_conserving if own is None else own
+    settings = {"work_conserving": filled, **scenario.settings, "dataset": scenario.dataset}
     return {
         "agent": name,
-        "options": describe(options),
+        "options": identify(options),
         "env": scenario.env_id,
-        "settings": describe({**scenario.settings, "dataset": scenario.dataset}),
+        "settings": identify(settings),
         "seed": seed,
     }
 
@@ -132,54 +188,51 @@ def _resumable(output: Path, training: Mapping[str, Any]) -> tuple[Path, int] | 
     """
     if not output.exists():
         return None
-    found = _flat(read_model_file(output).training or {})
+    kept = read_model_file(output).training or {}
+    found = _flat(kept)
     wanted = _flat(training)
-    for name in sorted(wanted.keys() | found.keys() - {"done"}):
+    found.setdefault("work_conserving", wanted["work_conserving"])  # of before it was kept
+    for name in sorted(wanted.keys() | found.keys()):
         if found.get(name) != wanted.get(name):
             raise ValueError(
                 f"--output {output}: is there already, and was trained with {name} "
                 f"{found.get(name)!r}, not {wanted.get(name)!r}; name another file or remove it"
             )
-    return output, int(found["done"])
+    return output, int(kept["done"])
 
 
 def _flat(training: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a training with the environment's settings beside the rest."""
-    return {**training, **training.get("settings", {}), "settings": None}
+    flat = {**training, **training.get("settings", {})}
+    return {name: value for name, value in flat.items() if name not in _BESIDE}
 
 
 def _learn(
-    console: Console,
-    learner: Learner,
-    name: str,
-    total: int,
-    output: Path,
-    training: Mapping[str, Any],
+    learner: Learner, name: str, total: int, output: Path, training: Mapping[str, Any]
 ) -> None:
     """Learns under a progress bar, and saves whenever the learner can be saved."""
     started = time.perf_counter()
     first = learner.done
     latest = math.nan
     try:
-        for returned in _advancing(console, learner, name, total):
+        for returned in _advancing(learner, name, total):
             learner.save(output, training)
             latest = returned
     except KeyboardInterrupt:
-        _tell_interrupted(console, output, learner.unit, total)
-        raise typer.Exit(130) from None
-    except OSError as error:
-        console.print(f"[bold red]error:[/] {error}", highlight=False)
-        raise typer.Exit(1) from error
+        _tell_interrupted(output, learner.unit, total)
+        raise typer.Exit(INTERRUPTED) from None
     seconds = time.perf_counter() - started
-    console.print(
+    episode = "no episode has ended" if math.isnan(latest) else f"return per episode {latest:,.2f}"
+    typer.echo(
         f"{name} learnt from {learner.done - first:,} {learner.unit} in {seconds:,.0f} s; "
-        f"return per episode {latest:,.2f}.\nSaved to {output}",
-        highlight=False,
-        soft_wrap=True,
+        f"{episode}."
     )
+    if learner.empty:
+        warn(f"in {learner.empty} of these {learner.unit} no request arrived: nothing was learnt")
+    typer.echo(f"Saved to {output}")
 
 
-def _tell_interrupted(console: Console, output: Path, unit: str, total: int) -> None:
+def _tell_interrupted(output: Path, unit: str, total: int) -> None:
     """Says what is kept: what the file holds, not what was under way."""
     message = "Nothing was learnt yet, and nothing is kept."
     if output.exists():
@@ -188,19 +241,19 @@ def _tell_interrupted(console: Console, output: Path, unit: str, total: int) -> 
             f"What was learnt from {done:,} of {total:,} {unit} is kept in {output}; "
             "the same command goes on from there."
         )
-    console.print(f"Interrupted. {message}", highlight=False, soft_wrap=True)
+    typer.echo(f"Interrupted. {message}", err=True)
 
 
-def _advancing(console: Console, learner: Learner, name: str, total: int) -> Iterator[float]:
+def _advancing(learner: Learner, name: str, total: int) -> Iterator[float]:
     """Yields the return per episode each time the learner has advanced."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         _Rate(),
         TimeRemainingColumn(),
     )
-    with ProgressBar(*columns, console=console, transient=True, expand=True) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as bar:
         task = bar.add_task(name, total=total, completed=learner.done, unit=learner.unit)
         while learner.done < total:
             latest = learner.advance()

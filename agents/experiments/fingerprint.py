@@ -1,90 +1,129 @@
-"""What a run's results depend on, in a form that can be compared: settings, files, code."""
+"""What a setting is, in a form that can be compared and kept: values, files, code."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import inspect
+import functools
 import json
 import math
+import pickle
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import Any
 
 import numpy as np
 
-import agents
-import edgecloud_gym
+from agents.experiments.code import code_behind, digest
 from edgecloud_gym.dataset import RequestDataset
 
-# Sources that only show results: a change in them keeps finished runs.
-_PRESENTATION: Final = (
-    "agents/cli",
-    "agents/report",
-    "agents/statistics.py",
-    "edgecloud_gym/render",
-)
 
-
-def describe(value: Any) -> Any:
+def identify(value: Any) -> Any:
     """Returns a JSON value that says what a setting is; equal if and only if the setting is.
 
+    Of a class, a function, or an object with a class of its own, the code counts as well; see
+    `agents.experiments.code`.
+
     Raises:
-        TypeError: If it is of a kind that cannot be described.
+        TypeError: If it is of a kind that cannot be compared.
     """
+    plain = _plain(value)
+    if plain is not _OTHER:
+        return plain
+    if isinstance(value, RequestDataset):
+        return _identified_dataset(value)
+    if isinstance(value, type):
+        return {"class": value.__qualname__, **_code(value)}
+    if isinstance(value, (FunctionType, BuiltinFunctionType, MethodType, functools.partial)):
+        return _identified_callable(value)
+    return _identified_object(value)
+
+
+_OTHER = object()
+
+
+def _plain(value: Any) -> Any:
+    """Returns the JSON value of what has one; `_OTHER` for anything else."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, (float, np.generic)):
         number = value.item() if isinstance(value, np.generic) else value
-        return repr(number) if isinstance(number, float) and math.isinf(number) else number
+        return number if not isinstance(number, float) or math.isfinite(number) else repr(number)
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(name): describe(item) for name, item in value.items()}
+        return {str(name): identify(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [describe(item) for item in value]
-    if isinstance(value, np.ndarray):
-        content = content_digest(np.ascontiguousarray(value).tobytes())
+        return [identify(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted((identify(item) for item in value), key=json.dumps)
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        content = digest(np.ascontiguousarray(value).tobytes())
         return {"array": str(value.dtype), "shape": list(value.shape), "digest": content}
-    if isinstance(value, RequestDataset):
-        return _described_dataset(value)
-    if isinstance(value, type):
-        return {"class": value.__qualname__, "digest": file_digest(inspect.getfile(value))}
+    return _OTHER
+
+
+def _identified_callable(value: Any) -> dict[str, Any]:
+    if isinstance(value, functools.partial):
+        arguments = {"arguments": identify(value.args), "keywords": identify(value.keywords)}
+        return {"partial": identify(value.func), **arguments}
+    name = {"function": f"{value.__module__}.{value.__qualname__}"}
+    if isinstance(value, MethodType):
+        return {**name, "of": identify(value.__self__), **_code(value)}
+    if isinstance(value, BuiltinFunctionType):
+        return name
+    cells = [cell.cell_contents for cell in value.__closure__ or ()]
+    defaults = identify([value.__defaults__, value.__kwdefaults__])
+    return {**name, "defaults": defaults, "closure": identify(cells), **_code(value)}
+
+
+def _identified_object(value: Any) -> dict[str, Any]:
+    """Returns an object's class, the class's code, and its fields."""
+    kind = type(value)
     if dataclasses.is_dataclass(value):
-        fields = {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {type(value).__name__: fields}
-    raise TypeError(f"{value!r}: a {type(value).__name__} cannot be a setting of an experiment")
+        state = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    elif hasattr(value, "__dict__"):
+        state = vars(value)
+    else:
+        state = _pickled(value)
+    try:
+        fields = {name: identify(item) for name, item in state.items()}
+    except RecursionError as error:
+        raise TypeError(f"{value!r}: it contains itself, and cannot be compared") from error
+    return {kind.__qualname__: fields, **_code(kind)}
+
+
+def _pickled(value: Any) -> dict[str, Any]:
+    """Returns the digest of an object that shows nothing of itself.
+
+    Raises:
+        TypeError: If it cannot be pickled.
+    """
+    try:
+        return {"pickled": digest(pickle.dumps(value, protocol=4))}
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        kind = type(value).__name__
+        raise TypeError(
+            f"{value!r}: a {kind} cannot be a setting of an experiment ({error})"
+        ) from error
+
+
+def _code(thing: object) -> dict[str, Any]:
+    """Returns the identity of the code behind something; nothing for code of this package."""
+    identity = code_behind(thing).identity()
+    return {"code": digest(json.dumps(identity).encode())} if any(identity.values()) else {}
 
 
 @cache
-def _described_dataset(dataset: RequestDataset) -> dict[str, Any]:
+def _identified_dataset(dataset: RequestDataset) -> dict[str, Any]:
     arrays = ("base_latency", "embeddings", "prompt_tokens", "response_tokens", "slowdown")
-    content = {name: describe(getattr(dataset, name)) for name in arrays}
+    content = {name: identify(getattr(dataset, name)) for name in arrays}
     prompts = "" if dataset.prompts is None else "\0".join(dataset.prompts)
-    text = json.dumps([content, content_digest(prompts.encode())])
-    return {"dataset": dataset.name, "rows": len(dataset), "digest": content_digest(text.encode())}
-
-
-def content_digest(content: bytes) -> str:
-    """Identifies bytes."""
-    return hashlib.blake2b(content, digest_size=10).hexdigest()
+    text = json.dumps([content, digest(prompts.encode("utf-8", "surrogatepass"))])
+    return {"dataset": dataset.name, "rows": len(dataset), "digest": digest(text.encode())}
 
 
 def file_digest(path: str | Path) -> str:
     """Identifies what a file holds."""
-    return content_digest(Path(path).read_bytes())
-
-
-@cache
-def source_digest() -> str:
-    """Identifies the code of environment and agents, so that no result outlives it."""
-    parents = [Path(package.__file__ or "").parent for package in (edgecloud_gym, agents)]
-    digest = hashlib.blake2b(digest_size=10)
-    for parent in parents:
-        for path in sorted(parent.rglob("*.py")):
-            name = path.relative_to(parent.parent).as_posix()
-            if not name.startswith(_PRESENTATION):
-                digest.update(name.encode())
-                digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return digest(Path(path).read_bytes())

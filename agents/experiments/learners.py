@@ -11,9 +11,10 @@ import numpy as np
 
 from agents.checkpoint import write_checkpoint
 from agents.experiments.episode import run_episode
-from agents.experiments.model_file import write_sb3_model
-from agents.experiments.runs import Scenario, one_torch_thread
+from agents.experiments.runs import one_torch_thread
+from agents.experiments.scenario import Scenario
 from agents.registry import make_agent
+from agents.schedulers.sb3_file import save_model
 
 PPO: Final = "ppo"
 PPO_LANES: Final = 64
@@ -31,10 +32,12 @@ class Learner(ABC):
     Attributes:
         unit: What `done` counts.
         done: How much it has learnt from, in earlier sessions too.
+        empty: How much of it, in this session, was of episodes in which no request arrived.
     """
 
     unit: ClassVar[str]
     done: int
+    empty: int = 0
 
     @abstractmethod
     def advance(self) -> float:
@@ -82,7 +85,7 @@ class BanditLearner(Learner):
         if resume is not None:
             path, self.done = resume
             self._agent.load(path)
-        self._env = scenario.make()
+        self._env = scenario.make(self._agent.work_conserving)
         self._seed = seed
         self._agent.reset(self._env, seed)  # so that what does not fit is refused now
 
@@ -91,6 +94,8 @@ class BanditLearner(Learner):
         seeds = np.random.SeedSequence([self._seed, self.done]).generate_state(2)
         with one_torch_thread():
             total = run_episode(self._env, self._agent, int(seeds[0]), int(seeds[1]))
+        base: Any = self._env.unwrapped
+        self.empty += int(base.summary()["arrived"] == 0)
         self.done += 1
         return total
 
@@ -151,4 +156,4 @@ class PPOLearner(Learner):
 
     def save(self, path: Path, training: Mapping[str, Any]) -> None:
         """Writes what SB3 writes, and the record; see `Learner.save`."""
-        write_sb3_model(path, self._model, {**training, "done": self.done})
+        save_model(self._model, path, {**training, "done": self.done})

@@ -3,101 +3,47 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from platform import python_version
+from typing import TYPE_CHECKING, Any, Final
 
-import gymnasium as gym
 import numpy as np
 
 from agents.base import Agent
+from agents.experiments.code import digest, source_digest
 from agents.experiments.episode import run_episode
-from agents.experiments.fingerprint import content_digest, describe, file_digest, source_digest
-from agents.registry import check_agent_names, make_agent
-from edgecloud_gym.config import SystemConfig
-from edgecloud_gym.dataset import RequestDataset, load_dataset
+from agents.experiments.fingerprint import file_digest, identify
+from agents.experiments.scenario import Scenario, configuration
+from agents.experiments.spec import AgentSpec
 from edgecloud_gym.files import replacing_folder
 from edgecloud_gym.results.metrics import prediction_errors
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-@dataclass(frozen=True)
-class Scenario:
-    """An environment with its settings.
-
-    Attributes:
-        env_id: Gymnasium id.
-        settings: Keyword arguments of `gymnasium.make`.
-        label: What the ``env`` column of the results says; the id by default.
-    """
-
-    env_id: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    label: str = ""
-
-    def __post_init__(self) -> None:
-        if "priority" in self.settings:
-            raise ValueError("priority: in an experiment each agent chooses the queue's order")
-        object.__setattr__(self, "label", self.label or self.env_id)
-
-    @property
-    def dataset(self) -> RequestDataset:
-        """The requests, loaded once per process."""
-        named = self.settings.get("dataset", SystemConfig.dataset)
-        return named if isinstance(named, RequestDataset) else cached_dataset(named)
-
-    def make(self) -> gym.Env[Any, Any]:
-        """Makes the environment; slots may stay idle unless the settings say otherwise."""
-        settings = {"work_conserving": False, **self.settings, "dataset": self.dataset}
-        return gym.make(self.env_id, **settings)
-
-
-@dataclass(frozen=True)
-class AgentSpec:
-    """An agent to be made afresh for every run.
-
-    Attributes:
-        agent: A name of `agents.registry`, or a subclass of `Agent`.
-        settings: Its keyword arguments.
-        checkpoint: A file that it loads first.
-        label: What the ``agent`` column of the results says; the agent's name by default.
-        explore: Whether it may try things out and learn; ``False`` to evaluate it as it is.
-    """
-
-    agent: str | type[Agent]
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    checkpoint: str | None = None
-    label: str = ""
-    explore: bool = True
-
-    def __post_init__(self) -> None:
-        if isinstance(self.agent, str):
-            check_agent_names([self.agent])
-        name = self.agent if isinstance(self.agent, str) else self.agent.name
-        object.__setattr__(self, "label", self.label or name)
-
-    def files(self) -> list[str]:
-        """Returns digests of the files that the agent is made from: checkpoint, trained model."""
-        named = [self.checkpoint, *self.settings.values()]
-        paths = [Path(item) for item in named if isinstance(item, (str, Path))]
-        return [file_digest(path) for path in paths if path.is_file()]
-
-    def make(self) -> Agent:
-        """Makes the agent."""
-        if isinstance(self.agent, str):
-            agent = make_agent(self.agent, **self.settings)
-        else:
-            agent = self.agent(**self.settings)
-        if self.checkpoint is not None:
-            agent.load(self.checkpoint)
-        return agent
+_PACKAGES: Final = (
+    "edgecloud-gym",
+    "gymnasium",
+    "numba",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "sb3-contrib",
+    "stable-baselines3",
+    "torch",
+)
+_NOT_COMPUTING: Final = ("edgecloud-gym", "pandas", "pyarrow")  # the first by its source instead
+_SUMMARY: Final = "summary.json"
+_PLAYED: Final = "played.json"
+_DIGESTS: Final = "digests.json"
 
 
 @dataclass(frozen=True)
@@ -119,25 +65,30 @@ class Run:
         settings = {**self.scenario.settings, "dataset": self.scenario.dataset}
         definition = {
             "env": self.scenario.env_id,
-            "settings": describe(settings),
+            "settings": identify(settings),
             "labels": [self.scenario.label, self.spec.label],
-            "agent": describe(self.spec.agent),
-            "agent_settings": describe(self.spec.settings),
+            "agent": identify(self.spec.agent),
+            "agent_settings": identify(self.spec.settings),
             "files": self.spec.files(),
             "explore": self.spec.explore,
             "seed": self.seed,
             "code": source_digest(),
+            "versions": {n: v for n, v in versions().items() if n not in _NOT_COMPUTING},
         }
-        return content_digest(json.dumps(definition, sort_keys=True).encode())
+        return digest(json.dumps(definition, sort_keys=True).encode())
 
     def folder(self, output: Path) -> Path:
         """Returns where the results of the run are kept."""
         return output / "runs" / self.digest
 
-    def play(self, output: Path) -> None:
-        """Plays the run and keeps its results: a folder that is complete or absent."""
+    def play(self, folder: Path) -> None:
+        """Plays the run and keeps its results: a folder that is complete or absent.
+
+        Args:
+            folder: Where; see `folder`.
+        """
         agent = self.spec.make()
-        env = self.scenario.make()
+        env = self.scenario.make(agent.work_conserving)
         with one_torch_thread():
             reward = run_episode(
                 env, agent, self.seed, agent_seed(self.seed), explore=self.spec.explore
@@ -150,18 +101,72 @@ class Run:
         base: Any = env.unwrapped
         requests = _labelled(_with_predictions(base.request_log(), agent), names)
         errors = prediction_errors(requests["predicted_time"], requests["base_latency"])
-        summary = {**names, **base.summary(), "reward": reward, **errors}
-        with replacing_folder(self.folder(output)) as folder:
-            requests.astype({"node": "string"}).to_parquet(folder / "requests.parquet")
-            _labelled(base.telemetry(), names).to_parquet(folder / "timeseries.parquet")
-            (folder / "summary.json").write_text(json.dumps(summary))
+        summary = {
+            **names,
+            **base.summary(),
+            "reward": reward,
+            **errors,
+        }
+        workload = base.simulator.workload
+        played = {
+            "configuration": configuration(env),
+            "workload": {
+                "capacity": workload.capacity,
+                "mean_arrival_rate": workload.mean_rate,
+                "mean_latency": workload.mean_latency,
+            },
+            "agent": _all_settings(agent, self.spec.settings),
+        }
+        with replacing_folder(folder) as temporary:
+            requests.astype({"node": "string"}).to_parquet(temporary / "requests.parquet")
+            _labelled(base.telemetry(), names).to_parquet(temporary / "timeseries.parquet")
+            (temporary / _SUMMARY).write_text(json.dumps(summary))
+            (temporary / _PLAYED).write_text(json.dumps(played))
+            digests = {path.name: file_digest(path) for path in sorted(temporary.iterdir())}
+            (temporary / _DIGESTS).write_text(json.dumps(digests))
         env.close()
 
 
-@lru_cache(maxsize=4)
-def cached_dataset(name_or_path: str | Path) -> RequestDataset:
-    """Loads a dataset, or returns it if this process has loaded it before."""
-    return load_dataset(name_or_path)
+def is_intact(folder: Path) -> bool:
+    """Tells whether a run's folder holds what was written there, byte by byte."""
+    try:
+        digests = json.loads((folder / _DIGESTS).read_bytes())
+        return {*digests} > {_SUMMARY, _PLAYED} and all(
+            file_digest(folder / name) == expected for name, expected in digests.items()
+        )
+    except (OSError, ValueError, TypeError, AttributeError):
+        return False
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Returns the summary of a finished run."""
+    summary: dict[str, Any] = json.loads((folder / _SUMMARY).read_bytes())
+    return summary
+
+
+def read_played(folder: Path) -> dict[str, Any]:
+    """Returns with which settings a finished run was played, defaults included."""
+    played: dict[str, Any] = json.loads((folder / _PLAYED).read_bytes())
+    return played
+
+
+def discard_unfinished(output: Path) -> None:
+    """Removes what was left by processes that were cut off while they wrote."""
+    for folder in [*(output / "runs").glob(".*.*"), *output.glob(".results.*")]:
+        if folder.is_dir() and not _is_writing(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_writing(folder: Path) -> bool:
+    """Tells whether the process whose number a temporary folder bears is another that lives."""
+    number = folder.suffix.removeprefix(".")
+    if os.name != "posix" or not number.isdecimal() or int(number) == os.getpid():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def agent_seed(seed: int) -> int:
@@ -169,13 +174,54 @@ def agent_seed(seed: int) -> int:
     return int(np.random.SeedSequence([seed, 1]).generate_state(1)[0])
 
 
+def versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages that matter, where they are installed."""
+    found = {"python": python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
 def _with_predictions(log: pd.DataFrame, agent: Agent) -> pd.DataFrame:
-    """Adds ``predicted_time`` (s) after ``base_latency``; NaN where the agent predicted none."""
+    """Adds ``predicted_time`` (s) after ``base_latency``; NaN where the agent predicted none.
+
+    Raises:
+        ValueError: If the predictions are not one time per request that has arrived; the agent is
+            named.
+    """
     predicted = np.full(len(log), np.nan)
-    requests, times = agent.predicted_times()
-    predicted[requests] = times
+    requests, times = (np.asarray(part) for part in agent.predicted_times())
+    wrong = _wrong_predictions(requests, times, len(log))
+    if wrong:
+        raise ValueError(f"agent {agent.name!r}: predicted_times(): {wrong}")
+    predicted[requests.astype(np.int64)] = times
     log.insert(list(log.columns).index("base_latency") + 1, "predicted_time", predicted)
     return log
+
+
+def _wrong_predictions(requests: Any, times: Any, arrived: int) -> str:
+    """Returns what is wrong with an agent's predictions, or nothing."""
+    if requests.ndim != 1 or requests.shape != times.shape:
+        return f"ids {requests.shape} and times {times.shape} must be of one length"
+    if len(requests) == 0:
+        return ""
+    if requests.dtype.kind not in "iu" or times.dtype.kind not in "iuf":
+        return f"ids must be integers and times numbers, got {requests.dtype} and {times.dtype}"
+    if requests.min() < 0 or requests.max() >= arrived:
+        bad = requests[(requests < 0) | (requests >= arrived)][0]
+        return f"id {bad}: must be that of a request that arrived, 0 to {arrived - 1}"
+    return ""
+
+
+def _all_settings(agent: Agent, given: Mapping[str, Any]) -> Any:
+    """Returns an agent's settings, defaults included; those given where it does not tell."""
+    try:
+        return identify(agent.settings())
+    except (AttributeError, TypeError):
+        return identify(given)
 
 
 def _labelled(table: pd.DataFrame, names: Mapping[str, Any]) -> pd.DataFrame:
@@ -198,15 +244,3 @@ def one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def read_summary(folder: Path) -> dict[str, Any]:
-    """Returns the summary of a finished run."""
-    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-    return summary
-
-
-def discard_unfinished(output: Path) -> None:
-    """Removes what runs that were cut off have left."""
-    for folder in (output / "runs").glob(".*"):
-        shutil.rmtree(folder, ignore_errors=True)

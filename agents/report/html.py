@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from agents.report.results import Results
-from agents.report.tables import (
-    LEARNING_LEGEND,
-    SWEEP_LEGEND,
-    learning,
-    legend,
-    ranking,
-    sweep,
+from agents.report.results import PLOT, SWEEP_PLOT, Results, ResultsFolder, sweeps
+from agents.report.sections import (
+    Section,
+    failures,
+    learning_sections,
+    notes,
+    played_notes,
+    scenario_sections,
+    sweep_sections,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
+from agents.report.tables import TextTable
 
 _PAGE: Final = Template("""\
 <!doctype html>
@@ -39,12 +39,12 @@ _PAGE: Final = Template("""\
   .scroll { overflow-x: auto; }
   table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
   th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: left; }
-  .ranking, .learning, .sweep { white-space: nowrap; }
-  :is(.learning, .sweep) :is(th, td):not(:first-child) { text-align: right; }
-  .ranking :is(th, td):not(:nth-child(2)) { text-align: right; }
-  .ranking tbody tr:first-child { font-weight: 700; }
+  .numbers { white-space: nowrap; }
+  .numbers :is(th, td):not(.agent) { text-align: right; }
+  .best { font-weight: 700; }
   img { max-width: 100%; height: auto; background: white; border-radius: 4px; }
   pre { overflow-x: auto; padding: 1rem; border: 1px solid var(--line); border-radius: 4px; }
+  .wide { overflow-wrap: anywhere; }
   summary { cursor: pointer; margin-top: 1rem; }
   .legend { color: var(--quiet); }
   .failures { color: light-dark(#b00, #f88); }
@@ -58,69 +58,84 @@ $body
 """)
 
 
-def render(results: Results, baseline: str) -> str:
+def render(results: ResultsFolder, baseline: str) -> str:
     """Returns the HTML page of a results folder.
 
     Args:
-        results: What it holds, and pictures (``*.png``) if any.
+        results: What it holds.
         baseline: The agent whom the tables compare with.
     """
-    record = results.record
-    parts = [_failures(record), *_sweeps(results, baseline), *_tables(results.summary, baseline)]
-    if results.requests is not None:
-        parts += _learning(results.requests, baseline)
-    parts += [_picture(path) for path in sorted(results.folder.glob("*.png"))]
-    parts.append(_configuration(record))
+    parts = [_tables(results, baseline)]
+    parts += [_picture(results.folder / name) for name in _pictures(results)]
+    parts.append(_configuration(results.record))
     title = f"Schedulers compared: {escape(results.folder.resolve().name)}"
     return _PAGE.substitute(title=title, body="\n".join(filter(None, parts)))
 
 
-def _failures(record: dict[str, Any]) -> str:
-    items = "".join(f"<li>{escape(failure)}</li>" for failure in record["failures"])
+def render_tables(results: Results, baseline: str = "fcfs") -> str:
+    """Returns the rankings alone, as part of a page: what a notebook shows of an experiment."""
+    parts = [
+        _failures(results.record),
+        *map(_section, scenario_sections(results, baseline, wide=False)),
+    ]
+    return "\n".join(filter(None, parts))
+
+
+def _tables(results: Results, baseline: str) -> str:
+    sections = [
+        *sweep_sections(results, baseline),
+        *scenario_sections(results, baseline, wide=True),
+    ]
+    parts = [_failures(results.record), *map(_section, sections)]
+    parts.append(_legend(notes(results, baseline, wide=True)))
+    parts += map(_section, learning_sections(results, baseline))
+    return "\n".join(filter(None, parts))
+
+
+def _failures(record: Mapping[str, Any]) -> str:
+    items = "".join(f"<li>{escape(line)}</li>" for line in failures(record))
     return f'<h2>Failed runs</h2>\n<ul class="failures">{items}</ul>' if items else ""
 
 
-def _tables(summary: pd.DataFrame, baseline: str) -> list[str]:
-    parts = []
-    for label, rows in summary.groupby("env", sort=False):
-        seeds, requests = rows["seed"].nunique(), rows["arrived"].mean()
-        parts.append(f"<h2>{escape(str(label))}</h2>")
-        parts.append(f"<p>{seeds} seeds, {requests:,.0f} requests each</p>")
-        parts.append(_table(ranking(rows, baseline, wide=True), "ranking"))
-    parts.append(f'<p class="legend">{escape(legend(summary, wide=True))}</p>')
-    return parts
+def _section(section: Section) -> str:
+    parts = [f"<h2>{escape(section.title)}</h2>"]
+    if section.facts:
+        parts.append(f"<p>{escape(section.facts)}</p>")
+    parts += [_table(table) for table in section.tables.values()]
+    return "\n".join([*parts, _legend(section.notes)])
 
 
-def _sweeps(results: Results, baseline: str) -> list[str]:
-    """Returns a table over the loads for each environment that has several."""
-    parts = []
-    for env_id, loads in results.sweeps.items():
-        columns, _ = sweep(results.summary, loads, baseline)
-        parts.append(f"<h2>{escape(env_id)}: mean JCT (s) by load</h2>")
-        parts.append(_table(columns, "sweep"))
-        parts.append(f'<p class="legend">{escape(SWEEP_LEGEND)}</p>')
-    return parts
+def _legend(lines: Iterable[str]) -> str:
+    text = " ".join(lines)
+    return f'<p class="legend">{escape(text)}</p>' if text else ""
 
 
-def _learning(requests: pd.DataFrame, baseline: str) -> list[str]:
-    """Returns tables of regret over time."""
-    parts = ["<h2>Learning</h2>", f'<p class="legend">{escape(LEARNING_LEGEND)}</p>']
-    for label, rows in requests.groupby("env", sort=False):
-        parts.append(f"<h3>{escape(str(label))}</h3>")
-        parts.append(_table(learning(rows, baseline), "learning"))
-    return parts
-
-
-def _table(columns: dict[str, list[str]], style: str = "") -> str:
-    head = "".join(f"<th>{escape(title)}</th>" for title in columns)
-    rows = zip(*columns.values(), strict=True)
-    body = "\n".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
+def _table(table: TextTable) -> str:
+    titles = list(table.columns)
+    head = "".join(f"<th{_style(title, False)}>{escape(title)}</th>" for title in titles)
+    rows = []
+    for number, row in enumerate(table.rows):
+        cells = [
+            f"<td{_style(title, (number, title) in table.best)}>{escape(cell)}</td>"
+            for title, cell in zip(titles, row, strict=True)
+        ]
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    body = "\n".join(rows)
     return (
-        f'<div class="scroll"><table class="{style}"><thead><tr>{head}</tr></thead>\n'
+        f'<div class="scroll"><table class="numbers"><thead><tr>{head}</tr></thead>\n'
         f"<tbody>{body}</tbody></table></div>"
     )
+
+
+def _style(title: str, best: bool) -> str:
+    names = [name for name, holds in (("agent", title == "agent"), ("best", best)) if holds]
+    return f' class="{" ".join(names)}"' if names else ""
+
+
+def _pictures(results: ResultsFolder) -> list[str]:
+    """Returns the pictures of this experiment that are there."""
+    wanted = [PLOT, *([SWEEP_PLOT] if sweeps(results.record) else [])]
+    return [name for name in wanted if (results.folder / name).is_file()]
 
 
 def _picture(path: Path) -> str:
@@ -132,23 +147,31 @@ def _picture(path: Path) -> str:
     )
 
 
-def _configuration(record: dict[str, Any]) -> str:
-    """Returns what was run, for people, and the whole record, folded away."""
-    named = [(item["label"], item["settings"]) for item in record["scenarios"]]
-    named += [(item["label"], item["settings"]) for item in record["agents"] if item["settings"]]
-    settings = {
-        "": [label for label, _ in named],
-        "settings (others: the defaults)": [_assignments(values) for _, values in named],
-    }
-    seeds = ", ".join(map(str, record["seeds"]))
-    versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+def _configuration(record: Mapping[str, Any]) -> str:
+    """Returns what was played, for people, and the whole record, folded away."""
+    rows = [(item["label"], item.get("configuration")) for item in record["scenarios"]]
+    rows += [(item["label"], item.get("all_settings")) for item in record["agents"]]
+    cells = "\n".join(
+        f'<tr><td>{escape(label)}</td><td class="wide">{escape(_assignments(values))}</td></tr>'
+        for label, values in rows
+    )
+    facts = [
+        f"Seeds {', '.join(map(str, record['seeds']))}.",
+        *played_notes(record),
+        f"{record.get('date', '')}: {' '.join(map(str, record.get('command', [])))}",
+        f"{', '.join(f'{name} {number}' for name, number in record['versions'].items())}; "
+        f"{record['machine']}.",
+    ]
     return (
-        f"<h2>Configuration</h2>\n{_table(settings)}\n"
-        f"<p>Seeds {seeds}.</p>\n<p>{escape(versions)}; {escape(record['machine'])}.</p>\n"
-        f"<details><summary>run.json</summary>\n"
-        f"<pre>{escape(json.dumps(record, indent=2))}</pre></details>"
+        f"<h2>Configuration</h2>\n<table><tbody>{cells}</tbody></table>\n"
+        + "\n".join(f"<p>{escape(fact)}</p>" for fact in facts)
+        + "\n<details><summary>run.json</summary>\n"
+        f"<pre>{escape(json.dumps(record, indent=2, ensure_ascii=False))}</pre></details>"
     )
 
 
-def _assignments(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name} = {json.dumps(value)}" for name, value in values.items())
+def _assignments(values: Mapping[str, Any] | None) -> str:
+    """Returns settings one after the other; those that are not known were never played."""
+    if values is None:
+        return "not played"
+    return ", ".join(f"{n} = {json.dumps(v, ensure_ascii=False)}" for n, v in values.items()) or "–"

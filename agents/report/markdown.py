@@ -2,56 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import re
+from typing import Final
 
-from agents.report.tables import LEARNING_LEGEND, SWEEP_LEGEND, learning, legend, ranking, sweep
+from agents.report.results import Results, sweeps
+from agents.report.sections import (
+    Section,
+    failures,
+    learning_sections,
+    notes,
+    scenario_sections,
+    sweep_sections,
+)
+from agents.report.tables import TextTable
 
-if TYPE_CHECKING:
-    import pandas as pd
+_SPECIAL: Final = re.compile(r"([\\`*_\[\]<>&|$~])")
 
 
-def render_markdown(
-    summary: pd.DataFrame,
-    sweeps: Mapping[str, Mapping[str, float]],
-    requests: pd.DataFrame | None,
-    baseline: str,
-) -> str:
+def render_markdown(results: Results, baseline: str) -> str:
     """Returns a table per environment that was played at several loads, and per other scenario.
 
     Args:
-        summary: See `ranking`.
-        sweeps: Per environment id that was played at several loads, the load of each label.
-        requests: The request log for the tables of regret over time, or ``None`` for none.
+        results: The experiment.
         baseline: The agent whom the tables compare with.
     """
     parts = []
-    swept: set[str] = set()
-    for env_id, loads in sweeps.items():
-        swept |= loads.keys()
-        columns, best = sweep(summary, loads, baseline)
-        parts += [f"### {env_id}", _table(columns, best), SWEEP_LEGEND]
-    for label, rows in summary.groupby("env", sort=False):
-        if label not in swept:
-            parts += [f"### {label}", _table(ranking(rows, baseline, wide=True))]
-            parts.append(legend(rows, wide=True))
-    if requests is not None:
-        parts.append("### Learning")
-        for label, log in requests.groupby("env", sort=False):
-            parts.append(f"#### {label}\n\n{_table(learning(log, baseline))}")
-        parts.append(LEARNING_LEGEND)
+    failed = failures(results.record)
+    if failed:
+        parts += ["### Failed runs", "\n".join(f"- {escaped(line)}" for line in failed)]
+    swept = {label for loads in sweeps(results.record).values() for label in loads}
+    for section in sweep_sections(results, baseline):
+        parts += _section(section)
+    alone = [s for s in scenario_sections(results, baseline, wide=True) if s.title not in swept]
+    for section in alone:
+        parts += _section(section)
+    if alone:
+        parts += [escaped(" ".join(notes(results, baseline, wide=True)))]
+    for section in learning_sections(results, baseline):
+        parts += _section(section)
     return "\n\n".join(parts) + "\n"
 
 
-def _table(columns: Mapping[str, list[str]], best: Mapping[str, str] | None = None) -> str:
-    """Returns a table; in a column that has a best agent, that agent's cell in bold."""
-    agents = columns["agent"]
-    rows: list[list[Any]] = []
-    for number, agent in enumerate(agents):
-        cells = [
-            f"**{cells[number]}**" if (best or {}).get(title) == agent else cells[number]
-            for title, cells in columns.items()
-        ]
-        rows.append(cells)
-    lines = [list(columns), ["---"] * len(columns), *rows]
+def _section(section: Section) -> list[str]:
+    parts = [f"### {escaped(section.title)}"]
+    if section.facts:
+        parts.append(escaped(section.facts))
+    parts += [_table(table) for table in section.tables.values()]
+    return [*parts, *(escaped(note) for note in section.notes)]
+
+
+def _table(table: TextTable) -> str:
+    """Returns a table; cells of the best agent in bold."""
+    rows = []
+    for number, row in enumerate(table.rows):
+        named = zip(table.columns, row, strict=True)
+        # Only labels are a user's text; intervals in brackets read better as they are.
+        cells = {title: escaped(cell) if title == "agent" else cell for title, cell in named}
+        rows.append([f"**{c}**" if (number, t) in table.best else c for t, c in cells.items()])
+    lines = [[escaped(title) for title in table.columns], ["---"] * len(table.columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def escaped(text: str) -> str:
+    """Returns text in which nothing is taken for Markdown."""
+    return _SPECIAL.sub(r"\\\1", text)

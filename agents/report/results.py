@@ -1,65 +1,199 @@
-"""What a results folder holds, read back for tables and pages."""
+"""The results folder: what lies in it, which of it belongs together, and reading it back.
+
+``summary.csv``, ``timeseries.csv`` and ``requests.csv`` hold one experiment, ``run.json`` says
+which and has the digest of each: files of two experiments are never taken together. Pictures and
+pages are made from these and go when they change.
+"""
 
 from __future__ import annotations
 
-import json
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from agents.statistics import ORACLE
+from edgecloud_gym.files import UnreadableFileError, read_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
+SUMMARY: Final = "summary.csv"
+TIMESERIES: Final = "timeseries.csv"
+REQUESTS: Final = "requests.csv"
+CSVS: Final = (SUMMARY, TIMESERIES, REQUESTS)
+RECORD: Final = "run.json"
+FAILURES: Final = "failures.txt"
+PLOT: Final = "comparison.png"
+SWEEP_PLOT: Final = "load_sweep.png"
+PICTURES: Final = (PLOT, SWEEP_PLOT)
+PAGES: Final = ("report.html", "report.md")
+DERIVED: Final = (FAILURES, *PICTURES, *PAGES)
+
+TEXT_COLUMNS: Final = ("env", "agent", "node")
+_UNFINISHED: Final = "{}: it is not a finished results folder: there is no {}"
+_RECORD_KEYS: Final[Mapping[str, type]] = {
+    "scenarios": list,
+    "agents": list,
+    "seeds": list,
+    "failures": list,
+    "versions": dict,
+    "machine": str,
+    "files": dict,
+}
+
+
+class Results(Protocol):
+    """The results of an experiment, in memory or in a folder."""
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What was played, as in ``run.json``."""
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """One row per run: ``env``, ``agent``, ``seed`` and the metrics."""
+
+    @property
+    def timeseries(self) -> pd.DataFrame:
+        """One row per run and telemetry sample."""
+
+    @property
+    def requests(self) -> pd.DataFrame:
+        """One row per run and request."""
+
 
 @dataclass(frozen=True)
-class Results:
-    """What a results folder holds.
+class ResultsFolder:
+    """The results of an experiment, read from its folder.
 
     Attributes:
         folder: The folder.
-        summary: One row per run.
-        requests: What regret takes of the request log; ``None`` where the oracle did not run, or
-            requests were left unfinished: the regret of the others would flatter.
-        record: ``run.json``.
+        record: What was played, as in ``run.json``.
     """
 
     folder: Path
-    summary: pd.DataFrame
-    requests: pd.DataFrame | None
-    record: dict[str, Any]
+    record: Mapping[str, Any]
 
-    @property
-    def sweeps(self) -> dict[str, dict[str, float]]:
-        """Per environment id that was played at several loads, the load of each scenario's label.
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """One row per run: ``env``, ``agent``, ``seed`` and the metrics."""
+        return read_table(self.folder / SUMMARY)
 
-        Scenarios that differ in something else than their load are no sweep.
-        """
-        loads: dict[str, dict[str, float | None]] = {}
-        for item in self.record["scenarios"]:
-            loads.setdefault(item["env"], {})[item["label"]] = item["settings"].get("load")
-        return {
-            env_id: {label: load for label, load in found.items() if load is not None}
-            for env_id, found in loads.items()
-            if None not in found.values() and len(set(found.values())) == len(found) > 1
-        }
+    @cached_property
+    def timeseries(self) -> pd.DataFrame:
+        """One row per run and telemetry sample."""
+        return read_table(self.folder / TIMESERIES)
+
+    @cached_property
+    def requests(self) -> pd.DataFrame:
+        """One row per run and request."""
+        return read_table(self.folder / REQUESTS)
 
 
-def read_results(folder: Path) -> Results:
-    """Reads a results folder.
+def read_results(folder: Path) -> ResultsFolder:
+    """Reads a results folder, after checking that its files belong together.
 
     Raises:
-        FileNotFoundError: If a file is missing.
-        ValueError: If a file is damaged.
+        FileNotFoundError: If the folder or a file is missing.
+        UnreadableFileError: If a file is damaged, or of another experiment than the rest.
     """
-    import pandas as pd
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: there is no such folder")
+    if not (folder / RECORD).is_file():
+        missing = [name for name in (SUMMARY, RECORD) if not (folder / name).is_file()]
+        raise FileNotFoundError(_UNFINISHED.format(folder, " and no ".join(missing)))
+    record = read_record(folder / RECORD)
+    if not (folder / SUMMARY).is_file():
+        first = f": every run failed: {record['failures'][0]}" if record["failures"] else ""
+        raise FileNotFoundError(_UNFINISHED.format(folder, SUMMARY) + first)
+    changed = [name for name in CSVS if not _agrees(folder / name, record["files"].get(name))]
+    if changed:
+        raise UnreadableFileError(
+            f"{folder}: {', '.join(changed)} and {RECORD} do not belong together: a write was cut "
+            "short, or a file was changed; run the experiment again, which repeats no finished run"
+        )
+    return ResultsFolder(folder, record)
 
-    summary = pd.read_csv(folder / "summary.csv")
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    requests = None
-    compared = ORACLE in set(summary["agent"]) and summary["agent"].nunique() > 1
-    if compared and not summary["unfinished"].any():
-        columns = ["env", "agent", "seed", "request_id", "jct"]
-        requests = pd.read_csv(folder / "requests.csv", usecols=columns, engine="pyarrow")
-    return Results(folder, summary, requests, record)
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Reads ``run.json``.
+
+    Raises:
+        UnreadableFileError: If it is damaged, or not what an experiment writes.
+        OSError: If it cannot be opened.
+    """
+    record = read_json(path)
+    wrong = f"{path}: not what an experiment writes (or an earlier version of this package)"
+    if not isinstance(record, dict):
+        raise UnreadableFileError(f"{wrong}: it holds a {type(record).__name__}, not an object")
+    for name, kind in _RECORD_KEYS.items():
+        if not isinstance(record.get(name), kind):
+            raise UnreadableFileError(f"{wrong}: {name!r} is missing, or no {kind.__name__}")
+    for name in ("scenarios", "agents"):
+        if not all(isinstance(item, dict) and "label" in item for item in record[name]):
+            raise UnreadableFileError(f"{wrong}: {name!r} must hold objects with a label")
+    return record
+
+
+def files_agree(folder: Path, files: Mapping[str, Any]) -> bool:
+    """Tells whether the CSVs of a folder are those that a record names."""
+    return all(_agrees(folder / name, files.get(name)) for name in CSVS)
+
+
+def table_digest(path: Path) -> str:
+    """Identifies what a file holds, whatever its size."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=10)).hexdigest()
+
+
+def _agrees(path: Path, digest: object) -> bool:
+    return path.is_file() and table_digest(path) == digest
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Reads one of the CSVs; names stay text, whatever they look like ("NA", "0.1").
+
+    Raises:
+        UnreadableFileError: If it is damaged.
+    """
+    import pyarrow as pa
+    from pyarrow import csv
+
+    text = dict.fromkeys(TEXT_COLUMNS, pa.string())
+    options = csv.ConvertOptions(
+        column_types=text,
+        include_columns=columns,
+        null_values=["", "nan", "NaN"],
+        strings_can_be_null=False,
+    )
+    parsing = csv.ParseOptions(newlines_in_values=True)
+    try:
+        table = csv.read_csv(path, convert_options=options, parse_options=parsing)
+    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+        raise UnreadableFileError(f"{path}: {error}") from error
+    # A column without a value has no type: it is one of numbers.
+    nothing = [pa.float64() if pa.types.is_null(f.type) else f.type for f in table.schema]
+    fields = zip(table.column_names, nothing, strict=True)
+    frame: pd.DataFrame = table.cast(pa.schema(list(fields))).to_pandas()
+    if "node" in frame:
+        frame["node"] = frame["node"].where(frame["node"] != "", None)
+    return frame
+
+
+def sweeps(record: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Returns, per environment id that was played at several loads, the load of each label.
+
+    Scenarios that differ in something else than their load are no sweep.
+    """
+    found: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    for item in record["scenarios"]:
+        found.setdefault(item["env"], []).append((item["label"], dict(item["settings"])))
+    swept = {}
+    for env_id, scenarios in found.items():
+        loads = {label: settings.pop("load", None) for label, settings in scenarios}
+        same = all(settings == scenarios[0][1] for _, settings in scenarios)
+        if same and None not in loads.values() and len(set(loads.values())) == len(loads) > 1:
+            swept[env_id] = {label: float(load) for label, load in loads.items()}
+    return swept

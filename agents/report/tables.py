@@ -1,149 +1,185 @@
-"""Results as tables for people."""
+"""Results as columns of text, for whatever shows them: terminal, Markdown, HTML.
+
+Every table compares the agents on the seeds that all of them finished (`common_seeds`), and marks
+the best one by the same rule: the lowest mean JCT of those that do not know the true times.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from rich import box
-from rich.table import Table
 
 from agents.statistics import (
-    FEWEST,
     ORACLE,
+    Estimate,
     bootstrap_mean,
+    common_seeds,
     interquartile_mean,
     paired_difference,
     regret_over_time,
+    values_by_seed,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
 
 QUARTERS: Final = ("1st quarter", "2nd", "3rd", "4th")
-SWEEP_LEGEND: Final = """\
-Mean job completion time (s) over the seeds; in parentheses the difference from the baseline, paired
-seed by seed, with its 95 % bootstrap interval."""
-LEARNING_LEGEND: Final = """\
-Regret per request (s): JCT less the JCT of the same request under sjf-oracle, in each quarter of
-the requests in order of arrival, with its 95 % bootstrap interval over the seeds and its share of
-the baseline's. An episode begins with an empty queue, where nobody has regrets: what is learnt
-shows in the share before it shows in the seconds."""
-CENSORED: Final = "jct_mean_censored"  # equal to the plain mean where every request was finished
+JCT: Final = "jct_mean_censored"  # equal to the plain mean where every request was finished
+TAILS: Final = {"p95": "jct_p95_censored", "p99": "jct_p99_censored"}
+NOTHING: Final = "–"
+_LONG: Final = 12  # characters of a baseline's label that still go into a title
+_FIGURES: Final = 3  # significant digits of the smallest number of a column
 
 
-def legend(summary: pd.DataFrame, wide: bool = False) -> str:
-    """Returns what readers of `ranking` need to know.
+@dataclass(frozen=True)
+class TextTable:
+    """Columns of text of equal length, one row per agent.
 
-    Args:
-        summary: The rows of all scenarios.
-        wide: As the table is.
+    Attributes:
+        columns: The cells of each column, by its title.
+        best: The cells that belong to the best agent: row and title.
     """
-    lines = [
-        "JCT: mean job completion time over the seeds, with its 95 % bootstrap interval.",
-        "vs: difference paired seed by seed. beats: the agents whom this one is faster",
-        "than by a paired interval that excludes 0.",
-    ]
-    if wide:
-        lines.append("IQM: interquartile mean of the seeds' mean JCTs.")
-        lines.append("error: mean |predicted - true| time.")
-    if summary["seed"].nunique() < FEWEST:
-        lines.append(f"Intervals, and who beats whom, need {FEWEST} seeds.")
-    if summary["unfinished"].any():
-        lines.append("Unfinished requests count with their age: JCT and p95 are lower bounds.")
-    return "\n".join(lines)
+
+    columns: Mapping[str, Sequence[str]]
+    best: frozenset[tuple[int, str]] = field(default=frozenset())
+
+    def only(self, titles: Sequence[str]) -> TextTable:
+        """Returns the table with some of its columns."""
+        return TextTable({title: self.columns[title] for title in titles}, self.best)
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """The cells row by row."""
+        return list(zip(*self.columns.values(), strict=True))
 
 
-def ranking(summary: pd.DataFrame, baseline: str, wide: bool = False) -> dict[str, list[str]]:
-    """Returns one scenario's agents, best first, as columns of text.
+def ranking(rows: pd.DataFrame, baseline: str, *, wide: bool = False) -> TextTable:
+    """Returns one scenario's agents, best first.
 
     Args:
-        summary: The rows of one scenario.
+        rows: The summary's rows of one scenario.
         baseline: The agent whom the others are compared with; left out if it did not run.
-        wide: Whether there is room for more: the interquartile mean over seeds, and the mean
-            absolute error of the predicted times.
+        wide: Whether there is room for more: the interquartile mean over seeds, the mean absolute
+            error of the predicted times, goodput.
 
     Returns:
-        Mean JCT with its interval, the 95th percentile of JCT, what ``wide`` adds, the paired
-        difference from the baseline as a share of its JCT, the share of requests served by the
-        cloud (or, where there are any, the number of unfinished requests), and by number the agents
-        whom each beats: the paired interval of the difference lies below 0.
+        The number of seeds, mean JCT with its interval, the paired difference from the baseline as
+        a share of its JCT, the share of requests in time if there is an objective, the share served
+        by the cloud or, where there are any, the number of unfinished requests, what ``wide`` adds,
+        and by number the agents whom each beats: the paired interval of the difference lies below
+        0.
     """
-    by_seed = summary.pivot_table(index="seed", columns="agent", values=CENSORED, dropna=False)
-    means = summary.groupby("agent").mean(numeric_only=True).sort_values(CENSORED)
+    rows = common_seeds(rows).rows
+    by_seed = values_by_seed(rows, JCT)
+    means = rows.groupby("agent").mean(numeric_only=True).sort_values(JCT)
     agents = [str(agent) for agent in means.index]
     columns = {
         "#": [str(number) for number in range(1, len(agents) + 1)],
         "agent": agents,
-        "JCT s": [_interval(by_seed[agent]) for agent in agents],
-        "p95 s": [_short(value) for value in means["jct_p95_censored"]],
+        "n": [str(len(by_seed))] * len(agents),
+        "JCT s": _intervals(by_seed, agents),
     }
-    if wide:
-        columns["IQM s"] = [_short(interquartile_mean(by_seed[agent])) for agent in agents]
-        columns["error s"] = [_short(value) for value in means["prediction_error_mean"]]
     if baseline in by_seed:
-        columns[f"vs {baseline}"] = [_difference(by_seed, agent, baseline) for agent in agents]
+        columns[versus(baseline)] = [_difference(by_seed, agent, baseline) for agent in agents]
+    if _known(means, "slo_attainment"):
+        columns["in time"] = [_percent(value) for value in means["slo_attainment"]]
+        if wide:
+            columns["goodput /s"] = numbers(means["goodput"])
+    columns["cloud"] = [_percent(value) for value in means["offload_rate"]]
     if means["unfinished"].any():
+        del columns["cloud"]
         columns["unfinished"] = [f"{value:,.0f}" for value in means["unfinished"]]
-    else:
-        columns["cloud"] = [f"{100 * value:.0f}%" for value in means["offload_rate"]]
+    if wide:
+        columns["IQM s"] = numbers([interquartile_mean(by_seed[agent]) for agent in agents])
+        if _known(means, "prediction_error_mean"):
+            columns["error s"] = _errors(means)
     columns["beats"] = [_beaten(by_seed, agent, agents) for agent in agents]
-    return columns
+    best = _best(means[JCT])
+    return TextTable(columns, frozenset((agents.index(a), t) for a in best for t in columns))
 
 
-def ranking_table(summary: pd.DataFrame, baseline: str) -> Table:
-    """Returns `ranking` as a table of at most 80 columns, the best agent in bold."""
-    columns = ranking(summary, baseline)
-    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    for title in columns:
-        table.add_column(title, justify="left" if title == "agent" else "right", no_wrap=True)
-    for number, row in enumerate(zip(*columns.values(), strict=True)):
-        table.add_row(*row, style=None if number else "bold")
-    return table
+def tails(rows: pd.DataFrame, baseline: str) -> TextTable:
+    """Returns one scenario's 95th and 99th percentiles of JCT, agents as in `ranking`.
+
+    Args:
+        rows: The summary's rows of one scenario.
+        baseline: The agent whom the others are compared with; left out if it did not run.
+
+    Returns:
+        Per percentile, its mean over the seeds with its interval, and the paired difference from
+        the baseline as a share of the baseline's.
+    """
+    rows = common_seeds(rows).rows
+    means = rows.groupby("agent").mean(numeric_only=True).sort_values(JCT)
+    agents = [str(agent) for agent in means.index]
+    columns: dict[str, list[str]] = {"agent": agents}
+    best = set()
+    for name, metric in TAILS.items():
+        by_seed = values_by_seed(rows, metric)
+        columns[f"{name} s"] = _intervals(by_seed, agents)
+        if baseline in by_seed:
+            title = f"{name} {versus(baseline)}"
+            columns[title] = [_difference(by_seed, agent, baseline) for agent in agents]
+        best |= {(agents.index(agent), f"{name} s") for agent in _best(means[metric])}
+    return TextTable(columns, frozenset(best))
 
 
 def sweep(
-    summary: pd.DataFrame, loads: Mapping[str, float], baseline: str
-) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Returns one environment's mean JCTs at several loads, as columns of text.
+    summary: pd.DataFrame, loads: Mapping[str, float], baseline: str, metric: str = JCT
+) -> TextTable:
+    """Returns a metric of one environment at several loads.
 
     Args:
         summary: The rows of its scenarios, and perhaps of others.
         loads: The load of each of its scenarios, by label.
         baseline: The agent whom the others are compared with.
+        metric: A JCT, s.
 
     Returns:
-        The agents, best over all loads first, and for each load the mean JCT (s) with the paired
-        difference from the baseline in parentheses; and the best agent at each load, by the title
-        of the column, the oracle left out of account.
+        The agents, best over all loads first, those without a run at some load last; for each load
+        the mean over seeds (s) with the paired difference from the baseline in parentheses.
     """
-    mine = summary[summary["env"].isin(loads)]
-    means = mine.pivot_table(index="agent", columns="env", values=CENSORED, sort=False)
-    # Geometric, so that no load outweighs the others.
-    agents = [str(agent) for agent in np.log(means).mean(axis=1).sort_values().index]
-    columns = {"agent": agents}
-    best = {}
-    for label, load in sorted(loads.items(), key=lambda item: item[1]):
-        rows = mine[mine["env"] == label]
-        by_seed = rows.pivot_table(index="seed", columns="agent", values=CENSORED, dropna=False)
+    by_load = {
+        load: values_by_seed(common_seeds(summary[summary["env"] == label]).rows, metric)
+        for label, load in sorted(loads.items(), key=lambda item: item[1])
+    }
+    everyone = dict.fromkeys(str(a) for a in summary.loc[summary["env"].isin(loads), "agent"])
+    agents = sorted(everyone, key=lambda agent: _place(agent, list(by_load.values())))
+    columns: dict[str, list[str]] = {"agent": agents}
+    best = set()
+    for load, by_seed in by_load.items():
         title = f"load {load:g}"
-        columns[title] = [_compared(by_seed, agent, baseline) for agent in agents]
-        best[title] = str(means[label].drop(index=ORACLE, errors="ignore").idxmin())
-    return columns, best
+        means = by_seed.mean()
+        shown = dict(zip(means.index, numbers(means), strict=True))
+        columns[title] = [_compared(shown, by_seed, agent, baseline) for agent in agents]
+        best |= {(agents.index(agent), title) for agent in _best(means)}
+    return TextTable(columns, frozenset(best))
 
 
-def _compared(by_seed: pd.DataFrame, agent: str, baseline: str) -> str:
+def _place(agent: str, tables: Sequence[pd.DataFrame]) -> tuple[int, float]:
+    """Returns what agents are sorted by: loads lacking, then how they compare over the others."""
+    # Geometric, so that no load outweighs the others.
+    shares = [
+        float(np.log(table[agent].mean() / np.exp(np.log(table.mean()).mean())))
+        for table in tables
+        if agent in table
+    ]
+    return len(tables) - len(shares), float(np.mean(shares)) if shares else np.inf
+
+
+def _compared(shown: Mapping[str, str], by_seed: pd.DataFrame, agent: str, baseline: str) -> str:
     if agent not in by_seed:
-        return "–"
-    mean = _short(by_seed[agent].mean())
+        return NOTHING
     if baseline not in by_seed or agent == baseline:
-        return mean
-    return f"{mean} ({_difference(by_seed, agent, baseline)})"
+        return shown[agent]
+    return f"{shown[agent]} ({_difference(by_seed, agent, baseline)})"
 
 
-def learning(requests: pd.DataFrame, baseline: str) -> dict[str, list[str]]:
-    """Returns one scenario's regret per request by quarters of the episode, as columns of text.
+def learning(requests: pd.DataFrame, baseline: str) -> TextTable:
+    """Returns one scenario's regret per request by quarters of the episode.
 
     Args:
         requests: The scenario's rows of the request log.
@@ -156,55 +192,107 @@ def learning(requests: pd.DataFrame, baseline: str) -> dict[str, list[str]]:
     table = table.drop(index=ORACLE, errors="ignore")
     agents = table[table["window"] == len(QUARTERS) - 1].sort_values("regret").index
     columns = {"agent": [str(agent) for agent in agents]}
+    # Regrets go down to 0 and below: the largest sets how exact they are.
+    decimals = _decimals([table["regret"].abs().max()] if len(table) else [])
     for window, title in enumerate(QUARTERS):
         # An episode of fewer requests than quarters leaves some of them empty.
         rows = table[table["window"] == window].reindex(agents)[["regret", "low", "high"]]
-        cells = [_estimate(*row) for row in rows.to_numpy()]
+        cells = [_estimate(Estimate(*row), decimals) for row in rows.to_numpy()]
         if baseline in agents and rows["regret"][baseline] > 0.0:
             shares = rows["regret"] / rows["regret"][baseline]
             cells = [f"{c}, {100 * s:z.0f}%" for c, s in zip(cells, shares, strict=True)]
         columns[title] = cells
-    return columns
+    return TextTable(columns)
 
 
-def _interval(values: pd.Series[float]) -> str:
-    return _estimate(*bootstrap_mean(values))
+def versus(baseline: str) -> str:
+    """Returns the title of a column of differences; a long label is left to the notes."""
+    return f"vs {baseline}" if len(baseline) <= _LONG else "vs baseline"
 
 
-def _estimate(mean: float, low: float, high: float) -> str:
-    return f"{_short(mean)} [{_short(low)}, {_short(high)}]" if np.isfinite(low) else _short(mean)
+def numbers(values: Iterable[float]) -> list[str]:
+    """Returns numbers with equal decimals, so many that the smallest has three digits.
+
+    >>> numbers([0.1712, 0.1688, 2.5])
+    ['0.171', '0.169', '2.500']
+    >>> numbers([263.6, 1204.2, float("nan")])
+    ['264', '1204', '–']
+    """
+    found = [float(value) for value in values]
+    decimals = _decimals(found)
+    return [_number(value, decimals) for value in found]
+
+
+def _decimals(values: Iterable[float]) -> int:
+    sizes = [value for value in values if np.isfinite(value) and value > 0.0]
+    if not sizes:
+        return 2
+    return int(np.clip(_FIGURES - 1 - np.floor(np.log10(min(sizes))), 0, 9))
+
+
+def _number(value: float, decimals: int) -> str:
+    return NOTHING if np.isnan(value) else f"{value:z.{decimals}f}"
+
+
+def _intervals(by_seed: pd.DataFrame, agents: Sequence[str]) -> list[str]:
+    estimates = [bootstrap_mean(by_seed[agent]) for agent in agents]
+    decimals = _decimals([estimate.mean for estimate in estimates])
+    return [_estimate(estimate, decimals) for estimate in estimates]
+
+
+def _estimate(estimate: Estimate, decimals: int) -> str:
+    mean, low, high = (_number(value, decimals) for value in estimate)
+    return f"{mean} [{low}, {high}]" if np.isfinite(estimate.low) else mean
 
 
 def _difference(by_seed: pd.DataFrame, agent: str, baseline: str) -> str:
     if agent == baseline:
-        return "–"
+        return NOTHING
     difference = paired_difference(by_seed[agent], by_seed[baseline])
     mean, low, high = (100.0 * x / by_seed[baseline].mean() for x in difference)
     interval = f" [{_signed(low)}, {_signed(high)}]" if np.isfinite(low) else ""
     return f"{_signed(mean)}%{interval}"
 
 
-def _beaten(by_seed: pd.DataFrame, agent: str, agents: list[str]) -> str:
+def _signed(value: float) -> str:
+    if not np.isfinite(value):
+        return NOTHING
+    return f"{value:+z.1f}" if abs(value) < 9.95 else f"{value:+.0f}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}%" if np.isfinite(share) else NOTHING
+
+
+def _errors(means: pd.DataFrame) -> list[str]:
+    """Returns prediction errors, with the share of requests that they cover where it is not all."""
+    shown = numbers(means["prediction_error_mean"])
+    shares = means["predictions"] / means["completed"]
+    return [
+        f"{error} ({_percent(share)})" if error != NOTHING and share < 0.995 else error
+        for error, share in zip(shown, shares, strict=True)
+    ]
+
+
+def _beaten(by_seed: pd.DataFrame, agent: str, agents: Sequence[str]) -> str:
     """Returns the numbers of the agents whose JCT is significantly longer, as ranges."""
-    numbers = [
+    found = [
         number
         for number, other in enumerate(agents, start=1)
         if other != agent and paired_difference(by_seed[agent], by_seed[other]).high < 0.0
     ]
-    if not numbers:
-        return "–"
-    breaks = np.flatnonzero(np.diff(numbers) > 1) + 1
-    ranges = [(part[0], part[-1]) for part in np.split(np.array(numbers), breaks)]
+    if not found:
+        return NOTHING
+    breaks = np.flatnonzero(np.diff(found) > 1) + 1
+    ranges = [(part[0], part[-1]) for part in np.split(np.array(found), breaks)]
     return ",".join(str(a) if a == b else f"{a}–{b}" for a, b in ranges)
 
 
-def _short(value: float) -> str:
-    if not np.isfinite(value):
-        return "–"
-    return f"{value:z.2f}" if value < 99.995 else f"{value:.0f}"
+def _best(means: pd.Series[Any]) -> list[str]:
+    """Returns the agent of the lowest mean, the oracle left out of account; none if alone."""
+    others = means.drop(index=ORACLE, errors="ignore").dropna()
+    return [str(others.idxmin())] if len(others) else []
 
 
-def _signed(value: float) -> str:
-    if not np.isfinite(value):
-        return "–"
-    return f"{value:+z.1f}" if abs(value) < 9.95 else f"{value:+.0f}"
+def _known(means: pd.DataFrame, name: str) -> bool:
+    return name in means and bool(means[name].notna().any())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -14,18 +15,34 @@ from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from agents.base import Agent, Info, Observation
+from agents.checkpoint import trained_work_conserving
+from agents.schedulers.sb3_file import read_sb3_file, read_statistics
+from edgecloud_gym.checks import check_bool, check_choice
 from edgecloud_gym.config import Priority
 from edgecloud_gym.envs.spaces import action_space, observation_space
-from edgecloud_gym.files import replacing
+from edgecloud_gym.files import UnreadableFileError, replacing
 from edgecloud_gym.simulator.legality import NODES, assign_lowest
 from edgecloud_gym.wrappers.assignment import SequentialDecision, extended_space
 
+# What a file of another algorithm makes SB3 and torch raise.
+_LOADING_ERRORS: Final = (
+    AssertionError,
+    AttributeError,
+    KeyError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 _ALGORITHMS: Final[dict[str, type[BaseAlgorithm]]] = {
     "MaskablePPO": sb3_contrib.MaskablePPO,
     "PPO": stable_baselines3.PPO,
     "A2C": stable_baselines3.A2C,
     "DQN": stable_baselines3.DQN,
+    "QRDQN": sb3_contrib.QRDQN,
     "SAC": stable_baselines3.SAC,
+    "TD3": stable_baselines3.TD3,  # and DDPG, which is one
+    "TQC": sb3_contrib.TQC,
+    "TRPO": sb3_contrib.TRPO,
 }
 ALGORITHMS: Final = tuple(_ALGORITHMS)
 
@@ -37,54 +54,94 @@ class SB3Agent(Agent):
     predictions, with `PriorityAction` (Box) or without a wrapper (MultiDiscrete) one. It does not
     learn here, and so it has nothing to explore: it always takes its likeliest action.
 
+    A file of `save_model` or ``edgecloud train`` says what else the model needs; of one that SB3
+    saved, what is not given here is taken to be as by default, and idle places are filled or not
+    as the environment has it.
+
     SB3's files hold pickled objects: load only those you trust.
 
     Args:
-        path: What ``model.save`` wrote.
-        algorithm: One of `ALGORITHMS`: what the model was trained with.
+        path: What ``model.save`` or `save_model` wrote.
+        algorithm: One of `ALGORITHMS`; told from the file by default.
         allow_stop: As `SequentialAssignment` had it in training.
+        vec_normalize: The statistics that a `VecNormalize` around the training environment saved.
     """
 
     name: ClassVar[str] = "sb3"
 
     def __init__(
-        self, path: str | Path, algorithm: str = "MaskablePPO", allow_stop: bool = False
+        self,
+        path: str | Path,
+        algorithm: str | None = None,
+        allow_stop: bool | None = None,
+        vec_normalize: str | Path | None = None,
     ) -> None:
         """Loads a model.
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If there is no such algorithm, or the file holds no model of it.
+            ValueError: If there is no such algorithm, the file holds no model of it, or the model
+                was trained on normalized observations and there are no statistics.
         """
         super().__init__()
-        if algorithm not in _ALGORITHMS:
-            raise ValueError(f"algorithm={algorithm!r}: must be one of {', '.join(ALGORITHMS)}")
+        if algorithm is not None:
+            check_choice("algorithm", algorithm, ALGORITHMS)
+        if allow_stop is not None:
+            check_bool("allow_stop", allow_stop)
         self.path = str(path)
         self.algorithm = algorithm
         self.allow_stop = allow_stop
-        self._model = self._read(path)
+        self.vec_normalize = None if vec_normalize is None else str(vec_normalize)
+        self._read(Path(path))
 
-    def _read(self, path: str | Path) -> BaseAlgorithm:
-        with Path(path).open("rb") as stream:
-            return _ALGORITHMS[self.algorithm].load(stream, device="cpu")
+    def _read(self, path: Path) -> None:
+        file = read_sb3_file(path)
+        if file is None:
+            raise UnreadableFileError(
+                f"{path}: no model of Stable-Baselines3 (a zip of other files)"
+            )
+        name = self.algorithm or file.algorithm
+        if name not in _ALGORITHMS or file.algorithm not in ("", name):
+            wanted = "" if self.algorithm is None else f", not of {self.algorithm}"
+            raise ValueError(
+                f"{path}: holds a model of {file.algorithm or 'an unknown algorithm'}{wanted}; "
+                f"the agent 'sb3' plays those of {', '.join(ALGORITHMS)}"
+            )
+        self._masked = name == "MaskablePPO"
+        self._model = _load(path, name)
+        training = file.training or {}
+        self.work_conserving = trained_work_conserving(training)
+        self._stops = bool(
+            training.get("allow_stop", False) if self.allow_stop is None else self.allow_stop
+        )
+        given = self.vec_normalize
+        self._statistics = file.statistics() if given is None else read_statistics(Path(given))
+        if self._statistics is None and _was_normalized(self._model):
+            raise ValueError(
+                f"{path}: the model was trained on observations that a wrapper had changed, such "
+                "as VecNormalize: vec_normalize must name the file with its statistics"
+                f"{_lying_near(path)}"
+            )
 
     def priority(self) -> Priority:
         """Keeps the environment's order of the queue: the model was trained with it."""
         return self.env.config.priority
 
     def save(self, path: str | Path) -> None:
-        """Writes the model as SB3 does; complete or not at all."""
-        with replacing(Path(path)) as temporary, temporary.open("wb") as stream:
-            self._model.save(stream)
+        """Writes a copy of the model's file; complete or not at all."""
+        content = Path(self.path).read_bytes()
+        with replacing(Path(path)) as temporary:
+            temporary.write_bytes(content)
 
     def load(self, path: str | Path) -> None:
-        """Takes over another model of the same algorithm.
+        """Takes over another model.
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If the file holds no model of this algorithm.
+            ValueError: See the constructor.
         """
-        self._model = self._read(path)
+        self._read(Path(path))
+        self.path = str(path)
 
     def reset(self, env: gym.Env[Any, Any], seed: int) -> None:
         """Prepares for an episode.
@@ -94,7 +151,7 @@ class SB3Agent(Agent):
         """
         super().reset(env, seed)
         config = self.env.config
-        self._decision = SequentialDecision(self.env.simulator, self.allow_stop)
+        self._decision = SequentialDecision(self.env.simulator, self._stops)
         m = config.candidate_pool_size
         observed = observation_space(self.env.simulator.layout)
         forms: tuple[tuple[spaces.Space[Any], spaces.Dict], ...] = (
@@ -140,9 +197,43 @@ class SB3Agent(Agent):
     def _predict(
         self, lane: dict[str, NDArray[Any]], masks: NDArray[np.bool_] | None = None
     ) -> NDArray[Any]:
-        options: dict[str, Any] = {"action_masks": masks} if self.algorithm == "MaskablePPO" else {}
-        action, _ = self._model.predict(lane, deterministic=True, **options)
+        options: dict[str, Any] = {"action_masks": masks} if self._masked else {}
+        seen: Any = lane if self._statistics is None else self._statistics.normalize_obs(lane)
+        action, _ = self._model.predict(seen, deterministic=True, **options)
         return np.asarray(action)
+
+
+def _load(path: Path, algorithm: str) -> BaseAlgorithm:
+    try:
+        with path.open("rb") as stream:
+            return _ALGORITHMS[algorithm].load(stream, device="cpu")
+    except _LOADING_ERRORS as error:
+        raise UnreadableFileError(
+            f"{path}: no model of {algorithm}, or damaged ({error})"
+        ) from error
+
+
+def _was_normalized(model: BaseAlgorithm) -> bool:
+    """Tells whether the observations that a model saw last cannot be its environment's own."""
+    last, space = model._last_obs, model.observation_space
+    if not isinstance(last, Mapping) or not isinstance(space, spaces.Dict):
+        return False
+    original = getattr(model, "_last_original_obs", None)  # kept by SB3 for replay buffers
+    for name, part in space.items():
+        values = np.asarray(last[name])
+        if isinstance(part, spaces.Box):
+            margin = 1e-4 * (1.0 + np.abs(values))
+            if np.any(values < part.low - margin) or np.any(values > part.high + margin):
+                return True
+        if isinstance(original, Mapping) and not np.allclose(values, original[name]):
+            return True
+    return False
+
+
+def _lying_near(path: Path) -> str:
+    """Returns a hint to files beside a model that may be the statistics."""
+    near = [str(file) for file in sorted(path.parent.glob("*.pkl")) if "vec" in file.name.lower()]
+    return f"; near it lies {', '.join(near[:3])}" if near else ""
 
 
 def _as_lane(observation: Observation) -> dict[str, NDArray[Any]]:

@@ -14,7 +14,12 @@ from agents.schedulers.plan import CallBudget, Plan
 
 
 class Scheduler(Agent):
-    """Base of the agents that the paper's simulators call once per event; they define `decide`."""
+    """Base of the agents that the paper's simulators call once per event; they define `decide`.
+
+    What they leave waiting, waits: they play in environments that fill no idle places.
+    """
+
+    work_conserving = False
 
     def reset(self, env: gym.Env[Any, Any], seed: int) -> None:
         """Prepares for an episode; see `Agent.reset`."""

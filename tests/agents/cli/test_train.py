@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from stable_baselines3 import PPO
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from agents.cli.app import make_app
 from agents.experiments import learners
 from agents.experiments.learners import PPO_LANES
 from agents.experiments.model_file import read_model_file
+from tests.agents.cli.conftest import invoke
 
 QUICK_PPO = "ppo:n_steps=4:batch_size=64:n_epochs=1"
 ROLLOUT = 4 * PPO_LANES
@@ -18,9 +18,10 @@ ROLLOUT = 4 * PPO_LANES
 
 def train(agent: str, learnable: Path, output: Path, *arguments: object) -> Result:
     settings = ("--dataset", learnable, "--duration", 10, "--set", "candidate_pool_size=4")
-    fixed = ("train", agent, "--env", "EdgeCloud-Static-v0", "--output", output)
-    given = [str(a) for a in (*fixed, *settings, *arguments)]
-    return CliRunner().invoke(make_app(), given, env={"COLUMNS": "80"})
+    env = () if "--env" in arguments else ("--env", "EdgeCloud-Static-v0")
+    if "--duration" in arguments:
+        settings = (*settings[:2], *settings[4:])
+    return invoke("train", agent, *env, "--output", output, *settings, *arguments)
 
 
 def parameters(path: Path) -> np.ndarray:
@@ -47,6 +48,7 @@ def test_bandit_is_repeatable_and_resumes_to_the_same_bits(
     assert training is not None
     assert training["settings"]["split"] == "train"
     assert training["settings"]["load"] == 1.2
+    assert training["settings"]["work_conserving"] is False
 
 
 def test_interrupted_bandit_keeps_whole_episodes(
@@ -97,6 +99,8 @@ def test_ppo_is_repeatable_and_goes_on(learnable: Path, tmp_path: Path) -> None:
     training = read_model_file(first).training
     assert training is not None
     assert training["done"] == 3 * ROLLOUT
+    assert training["algorithm"] == "PPO"
+    assert training["settings"]["work_conserving"] is True
 
 
 @pytest.mark.parametrize(
@@ -110,6 +114,9 @@ def test_ppo_is_repeatable_and_goes_on(learnable: Path, tmp_path: Path) -> None:
         ("c2ucb", ["--set", "durration=3"], "did you mean 'duration'"),
         ("c2ucb", ["--load", 1, "--arrival-rate", 2], "at most one"),
         ("ppo", ["--set", "priority=[1.0]"], "priority"),
+        ("c2ucb:alpha=1:alpha=2", [], "alpha: is given twice"),
+        ("c2ucb", ["--load", 1, "--set", "load=2"], "--load 1.0 and --set load=2"),
+        ("cbucb", [], "did you mean 'c2ucb'"),
     ],
 )
 def test_bad_input(
@@ -144,3 +151,29 @@ def test_a_dataset_without_embeddings_is_refused(learnable: Path, tmp_path: Path
         result = train(agent, bare, tmp_path / "model")
         assert result.exit_code == 2
         assert "edgecloud embed" in " ".join(result.output.split())
+
+
+def test_an_output_that_cannot_be_written_is_told_before_anything_is_learnt(
+    learnable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt_after(0, monkeypatch)  # would be exit code 130
+    (tmp_path / "file").write_text("mine")
+    for output in (tmp_path / "file" / "m.npz", tmp_path):
+        result = train("c2ucb", learnable, output)
+        assert result.exit_code == 2, result.output
+        assert "Traceback" not in result.output
+
+
+def test_episodes_without_requests_teach_nothing(learnable: Path, tmp_path: Path) -> None:
+    result = train(
+        *("c2ucb", learnable, tmp_path / "m.npz", "--arrival-rate", 1e-6, "--episodes", 2)
+    )
+    assert result.exit_code == 0, result.output
+    assert "in 2 of these episodes no request arrived" in " ".join(result.output.split())
+
+
+def test_a_return_that_is_not_known_is_no_nan(learnable: Path, tmp_path: Path) -> None:
+    result = train(QUICK_PPO, learnable, tmp_path / "m.zip", "--steps", 1, "--duration", 1000)
+    assert result.exit_code == 0, result.output
+    assert "no episode has ended" in result.output
+    assert "nan" not in result.output

@@ -90,4 +90,4 @@ def test_wrong_files_and_names_are_refused(tmp_path):
     with pytest.raises(ValueError, match="zip"):
         make_agent("sb3", path=tmp_path / "junk.zip")
     with pytest.raises(ValueError, match="algorithm"):
-        make_agent("sb3", path=tmp_path / "junk.zip", algorithm="TRPO")
+        make_agent("sb3", path=tmp_path / "junk.zip", algorithm="ARS")

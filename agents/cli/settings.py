@@ -1,0 +1,57 @@
+"""``edgecloud settings``: what ``--set`` takes."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from agents.cli.reading import env_defaults, find_env, settable_in
+from data_tools.cli.console import reading_input, reporting
+from edgecloud_gym import ENV_IDS
+from edgecloud_gym.config import SystemConfig
+
+
+def settings(
+    env: Annotated[str, typer.Argument(help="Environment, by id or in short.")] = ENV_IDS[0],
+) -> None:
+    """List the settings of an environment: name, default and meaning.
+
+    Any of them can be given as KEY=VALUE after --set.
+
+    For example:
+
+    edgecloud settings continuous
+
+    edgecloud compare --set cloud_concurrency=2 --set arrivals=mmpp
+    """
+    with reporting(extra="agents"):
+        with reading_input():
+            env_id = find_env(env)
+        typer.echo(f"{env_id}\n")
+        table = Table("setting", "default", "meaning", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        meanings = _meanings()
+        defaults = env_defaults(env_id)
+        for name in settable_in(env_id):
+            if name != "priority":  # each agent chooses it
+                default = defaults.get(name, getattr(SystemConfig, name))
+                table.add_row(Text(name), Text(_shown(default)), Text(meanings.get(name, "")))
+        Console().print(table)
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else "none" if value is None else str(value)
+
+
+def _meanings() -> dict[str, str]:
+    """Returns what the docstring of `SystemConfig` says of each setting."""
+    text = inspect.getdoc(SystemConfig) or ""
+    attributes = text.partition("Attributes:\n")[2]
+    found = re.findall(r"^    (\w+): ((?:.*\n?)(?:^     +.*\n?)*)", attributes, re.MULTILINE)
+    return {name: " ".join(meaning.replace("``", "").split()) for name, meaning in found}

@@ -1,0 +1,99 @@
+"""Where agents play: an environment with its settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from agents.experiments.fingerprint import identify
+from edgecloud_gym.config import SystemConfig
+from edgecloud_gym.dataset import RequestDataset, load_dataset
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """An environment with its settings.
+
+    Attributes:
+        env_id: Gymnasium id.
+        settings: Keyword arguments of `gymnasium.make`.
+        label: What the ``env`` column of the results says; the id by default.
+    """
+
+    env_id: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        if "priority" in self.settings:
+            raise ValueError("priority: in an experiment each agent chooses the queue's order")
+        object.__setattr__(self, "label", checked_label(self.label or self.env_id))
+
+    @property
+    def dataset(self) -> RequestDataset:
+        """The requests, loaded once per process."""
+        named = self.settings.get("dataset", SystemConfig.dataset)
+        return named if isinstance(named, RequestDataset) else cached_dataset(named)
+
+    def make(self, work_conserving: bool | None = None) -> gym.Env[Any, Any]:
+        """Makes the environment.
+
+        Args:
+            work_conserving: Whether the agent that is to play needs idle places filled for it, its
+                attribute of that name; the settings of the scenario override it, and where neither
+                says anything, the environment's default stands.
+        """
+        wanted = {} if work_conserving is None else {"work_conserving": work_conserving}
+        settings = {**wanted, **self.settings, "dataset": self.dataset}
+        try:
+            return gym.make(self.env_id, **settings)
+        except (TypeError, ValueError) as error:
+            # Gymnasium adds all settings to the message: without them it says what is wrong.
+            own = error.__context__
+            if isinstance(own, type(error)) and str(error).startswith(str(own)):
+                raise own from None
+            raise
+
+    def check(self) -> None:
+        """Makes the environment once.
+
+        Raises:
+            gymnasium.error.Error: If there is no such environment.
+            TypeError: If a setting is unknown or of the wrong type.
+            ValueError: If a setting is out of range, or no request can ever arrive.
+        """
+        self.make().close()
+
+
+def configuration(env: gym.Env[Any, Any]) -> dict[str, Any]:
+    """Returns every setting that an environment has, defaults included, as JSON values."""
+    base: Any = env.unwrapped
+    names = [item.name for item in dataclasses.fields(base.config) if item.init]
+    values = {name: getattr(base.config, name) for name in names if name != "priority"}
+    return {name: identify(v) for name, v in {**values, "dataset": base.dataset}.items()}
+
+
+@lru_cache(maxsize=4)
+def cached_dataset(name_or_path: str | Path) -> RequestDataset:
+    """Loads a dataset, or returns it if this process has loaded it before."""
+    return load_dataset(name_or_path)
+
+
+def checked_label(label: object) -> str:
+    """Returns a label after checking that it is one line of text.
+
+    Raises:
+        TypeError: If it is no text.
+        ValueError: If it is blank or holds control characters.
+    """
+    if not isinstance(label, str):
+        raise TypeError(f"label={label!r}: must be text")
+    if not label.strip() or not label.isprintable():
+        raise ValueError(f"label={label!r}: must be one line of printable characters")
+    return label

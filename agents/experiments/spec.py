@@ -1,0 +1,82 @@
+"""Who plays: an agent with its settings, to be made afresh for every run."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agents.base import Agent
+from agents.experiments.fingerprint import file_digest
+from agents.experiments.scenario import checked_label
+from agents.registry import check_agent_names, make_agent
+
+
+@dataclass(frozen=True)
+class AgentSpec:
+    """An agent to be made afresh for every run.
+
+    Attributes:
+        agent: A name of `agents.registry`, or a subclass of `Agent`.
+        settings: Its keyword arguments.
+        checkpoint: A file that it loads first.
+        label: What the ``agent`` column of the results says; the agent's name by default.
+        explore: Whether it may try things out and learn; ``False`` to evaluate it as it is.
+    """
+
+    agent: str | type[Agent]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    checkpoint: str | Path | None = None
+    label: str = ""
+    explore: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", checked_label(self.label or self.name))
+
+    @property
+    def name(self) -> str:
+        """The agent's name.
+
+        Raises:
+            TypeError: If it is neither a name nor a subclass of `Agent`.
+            ValueError: If there is no agent of that name.
+        """
+        if isinstance(self.agent, str):
+            check_agent_names([self.agent])
+            return self.agent
+        given: object = self.agent
+        if not isinstance(given, type) or not issubclass(given, Agent):
+            hint = "; give its class: one is made afresh for every run"
+            raise TypeError(
+                f"agent={given!r}: must be a name or a subclass of Agent"
+                f"{hint if isinstance(given, Agent) else ''}"
+            )
+        if inspect.isabstract(given):
+            missing = ", ".join(sorted(given.__abstractmethods__))
+            raise TypeError(f"agent={given!r}: must define {missing}")
+        return given.name
+
+    def files(self) -> list[str]:
+        """Returns digests of the files that the agent is made from: checkpoint, trained model."""
+        named = [self.checkpoint, *self.settings.values()]
+        paths = [Path(item) for item in named if isinstance(item, (str, Path))]
+        return [file_digest(path) for path in paths if _is_file(path)]
+
+    def make(self) -> Agent:
+        """Makes the agent."""
+        if isinstance(self.agent, str):
+            agent = make_agent(self.agent, **self.settings)
+        else:
+            agent = self.agent(**self.settings)
+        if self.checkpoint is not None:
+            agent.load(self.checkpoint)
+        return agent
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long for a path, or a null character in it
+        return False

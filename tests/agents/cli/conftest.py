@@ -1,0 +1,48 @@
+"""What the tests of the command line share."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from agents.cli.app import make_app
+from tests.agents.conftest import write_requests
+
+
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of the paper's keys, without embeddings or slowdown curve."""
+    path = tmp_path_factory.mktemp("bare") / "toy.jsonl"
+    write_requests(path, np.random.default_rng(0), 100)
+    return path
+
+
+def invoke(*arguments: object) -> Result:
+    """Runs ``edgecloud`` with arguments, in a terminal of 80 columns."""
+    given = [str(argument) for argument in arguments]
+    return CliRunner().invoke(make_app(), given, env={"COLUMNS": "80"})
+
+
+@pytest.fixture
+def compare(bare: Path, tmp_path: Path) -> Callable[..., Result]:
+    """Runs ``edgecloud compare`` briefly; the results go to ``tmp_path / "out"``."""
+
+    def run(*arguments: object) -> Result:
+        fixed: dict[str, object] = {
+            "--dataset": bare,
+            "--output": tmp_path / "out",
+            "--workers": 1,
+            "--seeds": 2,
+            "--duration": 20,
+        }
+        own = {name: value for name, value in fixed.items() if name not in arguments}
+        return invoke("compare", *(part for pair in own.items() for part in pair), *arguments)
+
+    return run
+
+
+def words(result: Result) -> str:
+    """What was printed, whatever the line breaks."""
+    return " ".join(result.output.split())

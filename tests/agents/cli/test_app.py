@@ -1,0 +1,134 @@
+"""The command line as a whole: help, version, settings, terminals, missing packages."""
+
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from agents.cli.reading import env_defaults, settable_in
+from edgecloud_gym import ENV_IDS
+from tests.agents.cli.conftest import invoke, words
+
+COMMANDS = ("compare", "train", "evaluate", "report", "settings")
+
+
+def test_version() -> None:
+    result = invoke("--version")
+    assert result.exit_code == 0
+    assert result.output.split() == ["edgecloud", version("edgecloud-gym")]
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help(command: str, flag: str) -> None:
+    result = invoke(command, flag)
+    assert result.exit_code == 0
+    assert "…" not in result.output  # nothing is cut, defaults included
+    examples = re.findall(rf"edgecloud {command} [\w-]|edgecloud compare --set", result.output)
+    assert len(examples) >= 2
+    assert max(map(len, result.output.splitlines())) <= 80
+
+
+def test_help_of_the_whole() -> None:
+    result = invoke("-h")
+    assert result.exit_code == 0
+    assert "--show-completion" in result.output
+    for command in COMMANDS:
+        assert command in result.output
+
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_every_setting_is_explained(env_id: str) -> None:
+    result = invoke("settings", env_id)
+    assert result.exit_code == 0
+    rows = {}
+    for line in result.output.splitlines():
+        if line.startswith("  ") or not line.startswith(" "):
+            continue
+        name, *rest = line.split()
+        rows[name] = rest
+    for name in settable_in(env_id):
+        if name != "priority":
+            assert len(rows[name]) > 2, name
+    for name, value in env_defaults(env_id).items():
+        if name in rows and isinstance(value, int | float):
+            assert rows[name][0] == str(value)
+
+
+@pytest.mark.parametrize("name", ["continuous", "Continuous", "EdgeCloud-Continuous-v0"])
+def test_environments_in_short(name: str) -> None:
+    assert "EdgeCloud-Continuous-v0" in invoke("settings", name).output
+    assert invoke("settings", "continous").exit_code == 2
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp437", "latin-1", "utf-8"])
+def test_any_terminal(encoding: str, bare: Path, tmp_path: Path, repository: Path) -> None:
+    arguments = ["compare", "--env", "static", "--agents", "fcfs,random", "--seeds", "5"]
+    arguments += ["--duration", "10", "--workers", "1", "--dataset", str(bare), "--output", "out"]
+    done = subprocess.run(
+        [sys.executable, "-m", "agents.cli", *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(repository)},
+    )
+    assert done.returncode == 0, done.stderr.decode(encoding)
+    text = done.stdout.decode(encoding)
+    assert "fcfs" in text
+    assert "Results in out" in text
+
+
+def test_without_typer_the_message_is_clear() -> None:
+    code = "import sys; sys.modules['typer'] = None; from agents.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "pip install 'edgecloud-gym[agents]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+WITHOUT = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {names!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Missing())
+from agents.cli import main
+sys.argv = {arguments!r}
+main()
+"""
+
+
+def test_with_the_agents_extra_alone(bare: Path, tmp_path: Path, repository: Path) -> None:
+    """Of `data` none of these is there; the commands of agents work all the same."""
+    names = ("transformers", "datasets", "huggingface_hub", "gguf", "httpx2", "accelerate")
+    arguments = ["edgecloud", "compare", "--env", "static", "--agents", "fcfs", "--seeds", "1"]
+    arguments += ["--duration", "5", "--dataset", str(bare), "--workers", "1"]
+    code = WITHOUT.format(names=names, arguments=arguments)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(repository)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Results in" in done.stdout
+
+
+def test_a_defect_of_ours_stays_a_traceback(
+    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("agents.cli.compare.play_all", broken)
+    result = invoke("compare", "--agents", "fcfs", "--dataset", bare, "--output", tmp_path / "out")
+    assert result.exit_code == 1
+    assert isinstance(result.exception, ValueError)
+    assert "error:" not in words(result)

@@ -1,0 +1,216 @@
+"""Results are kept while, and only while, all that they depend on is as it was."""
+
+import functools
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agents import make_agent
+from agents.experiments.code import code_behind
+from agents.experiments.fingerprint import identify
+from edgecloud_gym import RequestDataset
+from edgecloud_gym.arrivals import Poisson, Trace
+
+# An agent, its base in another file, what that imports, and a process of arrivals: each in a file
+# of its own, as in a project of a user's.
+FILES = {
+    "script.py": """
+import sys
+import numpy as np
+from agents import run_experiment
+from edgecloud_gym import RequestDataset
+from mine.agent import Mine
+from mine.arrivals import Clock
+
+if __name__ == "__main__":
+    data = RequestDataset.from_arrays(base_latency=np.linspace(1.0, 2.0, 9))
+    settings = dict(dataset=data, observe="id", duration=20.0, arrivals=Clock(0.5))
+    played = []
+    result = run_experiment(
+        "EdgeCloud-Static-v0", [Mine], 1, settings, "out",
+        progress=lambda progress: played.append(progress.run),
+    )
+    print(len(played) - 1, result.summary["jct_mean"][0])
+""",
+    "mine/__init__.py": "",
+    "mine/agent.py": """
+import numpy as np
+from mine.base import Base
+
+class Mine(Base):
+    def act(self, observation, info, explore=True):
+        return np.full(self.env.config.candidate_pool_size, self.place())
+""",
+    "mine/base.py": """
+from agents import Agent
+from . import places
+
+class Base(Agent):
+    def place(self):
+        return places.chosen()
+""",
+    "mine/places.py": """
+def chosen():
+    import mine.deep as deep
+    return deep.PLACE
+""",
+    "mine/deep.py": "PLACE = 1\n",
+    "mine/arrivals.py": """
+from dataclasses import dataclass
+import numpy as np
+
+@dataclass
+class Clock:
+    gap: float
+
+    def sample(self, rng, rate, duration):
+        return np.arange(0.0, duration, self.gap)
+""",
+    "mine/unused.py": "x = 1\n",
+}
+CHANGES = {
+    "mine/agent.py": ("self.place())", "2)"),
+    "mine/base.py": ("places.chosen()", "2"),
+    "mine/places.py": ("deep.PLACE", "2"),
+    "mine/deep.py": ("1", "2"),
+    "mine/arrivals.py": ("self.gap)", "2 * self.gap)"),
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path, repository: Path) -> Callable[[], tuple[int, float]]:
+    """Writes the project; running it returns how many runs were played, and the mean JCT."""
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    def run_script() -> tuple[int, float]:
+        done = subprocess.run(
+            [sys.executable, "-B", "script.py"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PYTHONPATH": str(repository)},
+        )
+        assert done.returncode == 0, done.stderr
+        count, mean = done.stdout.split()
+        return int(count), float(mean)
+
+    return run_script
+
+
+@pytest.mark.parametrize("name", list(CHANGES))
+def test_changed_code_is_played_anew(
+    name: str, run: Callable[[], tuple[int, float]], tmp_path: Path
+) -> None:
+    first, mean = run()
+    assert first == 1
+    (tmp_path / "mine" / "unused.py").write_text("x = 2\n")
+    assert run() == (0, mean)
+    old, new = CHANGES[name]
+    text = FILES[name]
+    assert old in text
+    (tmp_path / name).write_text(text.replace(old, new))
+    again, other = run()
+    assert again == 1
+    assert other != mean
+    (tmp_path / name).write_text(text)
+    assert run() == (0, mean)  # what was played before is still there
+
+
+def test_what_is_watched_is_said(run: Callable[[], tuple[int, float]], tmp_path: Path) -> None:
+    run()
+    code = json.loads((tmp_path / "out" / "run.json").read_text())["code"]
+    watched = {Path(path).relative_to(tmp_path.resolve()).as_posix() for path in code["watched"]}
+    assert watched == {f"mine/{n}.py" for n in ("__init__", "agent", "base", "places", "deep")}
+    assert "installed packages" in code["not watched"]
+
+
+def test_code_in_memory_counts_where_there_is_no_file() -> None:
+    """As in a notebook, where a cell is run again after a change."""
+    identities = []
+    for place in (1, 1, 2):
+        namespace: dict[str, Any] = {"__name__": "cell", "PLACE": place}
+        exec("class Mine:\n    def act(self):\n        return helper()", namespace)
+        exec("def helper():\n    return PLACE", namespace)
+        identities.append(code_behind(namespace["Mine"]).identity())
+    assert identities[0] == identities[1] != identities[2]
+
+
+def test_a_module_changed_in_memory_counts_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file edited after its import is not what runs."""
+    (tmp_path / "edited_later.py").write_text("class Mine:\n    def act(self):\n        return 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import edited_later  # type: ignore[import-not-found]
+
+    before = code_behind(edited_later.Mine).identity()
+    monkeypatch.setattr(edited_later.Mine, "act", lambda _: 2)
+    assert code_behind(edited_later.Mine).identity() != before
+
+
+def test_identities_tell_settings_apart() -> None:
+    same = [RequestDataset.from_arrays(base_latency=[1.0, 2.0]) for _ in range(2)]
+    assert identify(same[0]) == identify(same[1])
+    assert identify(same[0]) != identify(RequestDataset.from_arrays(base_latency=[1.0, 2.5]))
+    assert identify(Trace([1.0, 2.0])) == identify(Trace([1.0, 2.0]))
+    assert identify(Trace([1.0, 2.0])) != identify(Trace([1.0, 3.0]))
+    assert identify(np.arange(3)) != identify(np.arange(3.0))
+    assert identify({"b", "a"}) == identify({"a", "b"})
+    assert identify(np.random.default_rng(0)) != identify(np.random.default_rng(1))
+
+
+class Bursts:
+    """An arrival process that only has the method asked for, and a state."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def sample(self, rng: Any, rate: Any, duration: float) -> Any:
+        del rng, rate
+        return np.repeat(np.arange(0.0, duration, 10.0), self.size)
+
+
+@dataclass
+class Wrapped:
+    inner: Any
+
+
+def test_objects_are_their_class_and_their_state() -> None:
+    assert identify(Bursts(2)) == identify(Bursts(2)) != identify(Bursts(3))
+    assert identify(Wrapped(Bursts(2))) != identify(Wrapped(Bursts(3)))
+    assert "code" in identify(Bursts(2))
+    assert "code" not in identify(Poisson())  # ours: the package's own digest has it
+    assert identify(Bursts(2).sample) != identify(Bursts(3).sample)
+
+
+def test_functions_are_their_code_and_what_they_hold() -> None:
+    def made(size: int) -> Callable[..., Any]:
+        return lambda step=1: size + step
+
+    assert identify(made(1)) == identify(made(1)) != identify(made(2))
+    assert identify(functools.partial(made, 1)) != identify(functools.partial(made, 2))
+    assert identify(len) != identify(max)
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    with pytest.raises(TypeError, match="cannot be a setting"):
+        identify(item for item in ())
+    endless = Bursts(1)
+    endless.size = endless  # type: ignore[assignment]
+    with pytest.raises(TypeError, match="contains itself"):
+        identify(endless)
+
+
+def test_agents_have_a_repr() -> None:
+    assert repr(make_agent("fcfs")) == "FCFS()"
+    assert repr(make_agent("historical-lrt", memory=7)) == "HistoricalLRT(initial=0.001, memory=7)"

@@ -1,0 +1,158 @@
+"""A run that fails, in whatever way, takes no other with it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agents import ExperimentError, run_experiment
+from edgecloud_gym import RequestDataset
+from tests.agents.experiments.test_experiment import STATIC, Lazy
+
+SETTINGS: dict[str, Any] = {
+    "dataset": RequestDataset.from_arrays(base_latency=np.ones(9)),
+    "observe": "id",
+    "duration": 20.0,
+}
+
+
+class UnfriendlyError(Exception):
+    """Cannot be pickled, and cannot be made again from its arguments."""
+
+    def __init__(self, first: int, second: int) -> None:
+        super().__init__("it went wrong")
+        self.lambda_ = lambda: first + second
+
+
+class SilentError(Exception):
+    """Even its message fails."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no message")
+
+
+class Troubled(Lazy):
+    """Comes to grief on odd seeds."""
+
+    def reset(self, env: Any, seed: int) -> None:
+        super().reset(env, seed)
+        self.trouble()
+
+    def trouble(self) -> None:
+        raise NotImplementedError
+
+
+def on_odd_seeds(trouble: Any) -> type[Troubled]:
+    """Makes an agent class; the environment's seed is told by its generator."""
+
+    class Named(Troubled):
+        def act(self, observation: Any, info: Any, explore: bool = True) -> Any:
+            if self.env.np_random_seed % 2:
+                trouble()
+            return super().act(observation, info, explore)
+
+        def trouble(self) -> None:
+            pass
+
+    return Named
+
+
+def raise_unfriendly() -> None:
+    raise UnfriendlyError(1, 2)
+
+
+def raise_silent() -> None:
+    raise SilentError
+
+
+def leave() -> None:
+    sys.exit(3)
+
+
+def vanish() -> None:
+    os._exit(7)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "workers", "message"),
+    [
+        (raise_unfriendly, 1, "UnfriendlyError: it went wrong"),
+        (raise_unfriendly, 2, "UnfriendlyError: it went wrong"),
+        (raise_silent, 2, "SilentError"),
+        (leave, 1, "SystemExit: 3"),
+        (leave, 2, "SystemExit: 3"),
+        (vanish, 2, "process ended .exit code 7."),
+    ],
+)
+def test_the_innocent_are_played(trouble: Any, workers: int, message: str, tmp_path: Path) -> None:
+    agents = ["fcfs", on_odd_seeds(trouble)]
+    with pytest.raises(ExperimentError, match=message) as caught:
+        run_experiment(STATIC, agents, 5, SETTINGS, tmp_path, workers=workers)
+    result = caught.value.result
+    assert {(f.run.spec.label, f.run.seed) for f in result.failures} == {("Named", 1), ("Named", 3)}
+    seeds = result.summary.groupby("agent")["seed"].apply(list)
+    assert seeds["fcfs"] == [0, 1, 2, 3, 4]
+    assert seeds["Named"] == [0, 2, 4]
+    again = pytest.raises(ExperimentError, match="2 of 10 runs failed")
+    with again:  # the failed are tried again
+        run_experiment(STATIC, agents, 5, SETTINGS, tmp_path, workers=workers)
+
+
+@pytest.mark.parametrize("how", ["-c", "stdin", "script"])
+def test_an_agent_from_anywhere(how: str, tmp_path: Path, repository: Path) -> None:
+    code = (
+        "import numpy as np\n"
+        "from agents import Agent, run_experiment\n"
+        "from edgecloud_gym import RequestDataset\n"
+        "PLACE = 1\n"
+        "class Mine(Agent):\n"
+        "    def act(self, observation, info, explore=True):\n"
+        "        return np.full(self.env.config.candidate_pool_size, PLACE)\n"
+        "if __name__ == '__main__':\n"
+        "    data = RequestDataset.from_arrays(base_latency=np.ones(9))\n"
+        "    settings = dict(dataset=data, observe='id', duration=10.0)\n"
+        "    result = run_experiment(\n"
+        f"        {STATIC!r}, [Mine, 'fcfs'], 2, settings, 'out', workers=2)\n"
+        "    print(len(result.summary))\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    command = {"-c": ["-c", code], "stdin": ["-"], "script": [str(script)]}[how]
+    done = subprocess.run(
+        [sys.executable, *command],
+        input=code if how == "stdin" else None,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(repository)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["4"]
+
+
+def test_a_script_without_its_guard_is_told_so(tmp_path: Path, repository: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import numpy as np\n"
+        "from agents import run_experiment\n"
+        "from edgecloud_gym import RequestDataset\n"
+        "data = RequestDataset.from_arrays(base_latency=np.ones(9))\n"
+        "settings = dict(dataset=data, observe='id', duration=10.0)\n"
+        f"run_experiment({STATIC!r}, ['fcfs'], 2, settings, 'out', workers=2)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(repository)},
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert "if __name__ == '__main__'" in done.stderr
