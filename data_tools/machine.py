@@ -4,12 +4,55 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Self
 
-_LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
+_LIBRARIES: Final = ("torch", "transformers", "tokenizers", "numpy")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A JSON object whose keys are the names of the attributes; None stands for no key."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the object."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Makes one of an object; keys that it does not have are passed over."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in content.items() if name in known})
+
+
+@dataclass(frozen=True)
+class SessionConditions(Record):
+    """What may differ between the sessions of one run.
+
+    Attributes:
+        started: Date and time in UTC, ISO 8601.
+        load_average: Of one minute.
+        cores_of_machine, cores_usable: Number of cores, and of those this process may use.
+        memory_gib: Main memory.
+        system: Operating system and architecture.
+        python: Version.
+        gpu_driver: Version line of the NVIDIA kernel driver.
+        rows_before: Rows in the file when the session began.
+    """
+
+    started: str | None = None
+    load_average: float | None = None
+    cores_of_machine: int | None = None
+    cores_usable: int | None = None
+    memory_gib: float | None = None
+    system: str | None = None
+    python: str | None = None
+    gpu_driver: str | None = None
+    rows_before: int | None = None
 
 
 def processor_name() -> str:
@@ -54,13 +97,13 @@ def gpu_driver() -> str | None:
 
 def session_conditions() -> dict[str, Any]:
     """Returns what may differ between the sessions of one run, for the run's metadata."""
-    return {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "load_average": load_average(),
-        "cores_of_machine": os.cpu_count(),
-        "cores_usable": usable_cores(),
-        "memory_gib": memory_gib(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "gpu_driver": gpu_driver(),
-    }
+    return SessionConditions(
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        load_average=load_average(),
+        cores_of_machine=os.cpu_count(),
+        cores_usable=usable_cores(),
+        memory_gib=memory_gib(),
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        gpu_driver=gpu_driver(),
+    ).to_json()

@@ -187,6 +187,21 @@ def _object(line: bytes) -> dict[str, Any] | ValueError:
     return value
 
 
+def read_text(path: Path) -> str:
+    """Reads a text file.
+
+    Raises:
+        UnreadableFileError: If it is not UTF-8.
+        OSError: If it cannot be opened.
+    """
+    with unpacking(path) as file:
+        content = file.read()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UnreadableFileError(f"{path}: not UTF-8 text: {error}") from error
+
+
 def read_json(path: Path) -> Any:
     """Reads a JSON file.
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Final, Protocol, Self
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol
+
+from data_tools.machine import Record
+
+LimitField = Literal["max_tokens", "max_completion_tokens"]
+
+SERVED: Final = "endpoint"
 
 WARM_UP_PROMPT: Final = "Count from one to ten."
 WARM_UP_TOKENS: Final = 8
@@ -44,7 +50,7 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Configuration:
+class Configuration(Record):
     """Settings on which the numbers of a run depend; a resumed run must have the same.
 
     What is None is not known of the run, and not written to its metadata.
@@ -56,16 +62,6 @@ class Configuration:
 
     model: str | None = None
     max_new_tokens: int | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns what the run's metadata hold."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Makes one of what a run's metadata hold; names it does not have are passed over."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in content.items() if name in known})
 
 
 @dataclass(frozen=True)
@@ -109,7 +105,7 @@ class ServerConfiguration(Configuration):
         limit_field: What the request calls the cap, where that is not ``max_tokens``.
     """
 
-    backend: str = "endpoint"
+    backend: str = SERVED
     served_model: str | None = None
     endpoint: str | None = None
     temperature: float | None = 0
@@ -118,7 +114,7 @@ class ServerConfiguration(Configuration):
 
 def read_configuration(content: Mapping[str, Any]) -> LocalConfiguration | ServerConfiguration:
     """Returns the configuration of either kind that a run's metadata hold."""
-    served = content.get("backend") == ServerConfiguration.backend
+    served = content.get("backend") == SERVED
     return (ServerConfiguration if served else LocalConfiguration).from_json(content)
 
 

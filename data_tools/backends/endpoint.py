@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, Literal, Self, get_args
+from typing import Any, Final, Self, get_args
 
 import httpx2
 
@@ -14,6 +14,7 @@ from data_tools.backends.base import (
     WARM_UP_PROMPT,
     WARM_UP_RUNS,
     WARM_UP_TOKENS,
+    LimitField,
     Measurement,
     ServerConfiguration,
 )
@@ -31,8 +32,6 @@ REFUSED_STATUSES: Final = frozenset({401, 403, 404, 405})
 
 CONNECT_TIMEOUT: Final = 10.0  # s
 LONGEST_PAUSE: Final = 30.0  # s, between two attempts
-
-LimitField = Literal["max_tokens", "max_completion_tokens"]
 
 
 class EndpointStoppedError(ConnectionError):

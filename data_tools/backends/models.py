@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -30,7 +32,13 @@ _NOT_GREEDY: Final = frozenset(
         *("return_dict_in_generate", "_from_model_config"),
     )
 )
-_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".gguf")
+DTYPES: Final[dict[str, torch.dtype | str]] = {
+    "auto": "auto",
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+_WEIGHT_SUFFIXES: Final = (".safetensors", ".bin", ".gguf")
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,7 @@ def resolve_device(name: str) -> torch.device:
             f"device={name!r}: must be 'auto', 'cpu', 'cuda', 'cuda:1', ..."
         ) from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device={name!r}, but torch sees no GPU; use 'cpu' or 'auto'")
+        raise ValueError(f"device={name!r}: must be 'cpu' or 'auto', as torch sees no GPU")
     return device
 
 
@@ -134,9 +142,10 @@ def load_model(
 
     Raises:
         ValueError: If ``device`` or ``dtype`` is not available.
-        ModelUnavailableError: If the model is not here and not on the hub, cannot be loaded, or is
-            no causal language model with all its weights; names it, with transformers'
-            explanation.
+        FileNotFoundError: If ``source`` looks like a path and does not exist.
+        ConnectionError: If the hub has no such model, or cannot be reached.
+        ModelUnavailableError: If the model cannot be loaded, or is no causal language model with
+            all its weights; names it, with transformers' explanation.
     """
     target = resolve_device(device)
     local = Path(source)
@@ -167,10 +176,9 @@ def load_model(
 def _load(
     source: str, where: str, options: dict[str, Any], model_options: dict[str, Any]
 ) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
-    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    try:
+    with naming_the_model(source):
         config = AutoConfig.from_pretrained(where, **options)
         if type(config) not in AutoModelForCausalLM._model_mapping or config.is_encoder_decoder:
             raise ValueError(f"{config.model_type!r} is no causal language model")
@@ -178,27 +186,31 @@ def _load(
         model, loading = AutoModelForCausalLM.from_pretrained(
             where, **options, **model_options, output_loading_info=True
         )
-    # What transformers raises about a model's files, which are the user's.
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        ImportError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:
-        if isinstance(error, RuntimeError) and is_out_of_memory(error):
-            raise
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelUnavailableError(f"model {source!r} cannot be loaded: {reason[0]}") from error
     if missing := sorted(loading["missing_keys"]):
         raise ModelUnavailableError(
             f"model {source!r} lacks weights of a causal language model, such as {missing[0]}: "
             "its answers would be random"
         )
     return tokenizer, model
+
+
+@contextmanager
+def naming_the_model(source: str) -> Iterator[None]:
+    """Turns what transformers raises about a model's files, which are the user's, into one error.
+
+    Raises:
+        ModelUnavailableError: With the model's name and the first line of the explanation.
+    """
+    from safetensors import SafetensorError
+
+    kinds = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError)
+    try:
+        yield
+    except (*kinds, SafetensorError) as error:
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
+            raise
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelUnavailableError(f"model {source!r} cannot be loaded: {reason[0]}") from error
 
 
 @torch.inference_mode()
@@ -222,12 +234,12 @@ def _require_model(source: str, revision: str | None) -> None:
     if local.exists():
         return
     if local.suffix == ".gguf" or local.is_absolute() or source.startswith((".", "~")):
-        raise ModelUnavailableError(f"model {source} does not exist")
+        raise FileNotFoundError(f"model {source} does not exist")
     try:
         require_on_hub(source, "model", revision)
     except ConnectionError as error:
         message = f"{error}; give a local directory or a .gguf file instead"
-        raise ModelUnavailableError(message) from error
+        raise ConnectionError(message) from error
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -248,13 +260,7 @@ def release_memory(device: torch.device) -> None:
 
 def _dtype(name: str) -> torch.dtype | str:
     """Returns torch's dtype for a name, or "auto"."""
-    allowed: dict[str, torch.dtype | str] = {
-        "auto": "auto",
-        "float32": torch.float32,
-        "bfloat16": torch.bfloat16,
-        "float16": torch.float16,
-    }
-    return allowed[check_choice("dtype", name, tuple(allowed))]
+    return DTYPES[check_choice("dtype", name, tuple(DTYPES))]
 
 
 def _hub_commit(model: PreTrainedModel, revision: str | None) -> str:

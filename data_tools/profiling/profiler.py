@@ -1,7 +1,7 @@
 """The profiler: measures how long a model takes to answer each prompt.
 
-:func:`profile` runs local models; :func:`profile_backend` runs anything that answers prompts and
-tells how long it took. Both write the reference collector's file: one JSONL line per prompt in
+:func:`profile_models` runs local models; :func:`profile_backend` runs anything that answers prompts
+and tells how long it took. Both write the reference collector's file: one JSONL line per prompt in
 ``inference_data_<MODEL_NAME>.jsonl``, flushed as measured, resumable, metadata beside it.
 """
 
@@ -19,8 +19,9 @@ from data_tools.backends.base import Backend
 from data_tools.machine import load_average, session_conditions
 from data_tools.profiling.run_file import RunFile
 from data_tools.progress import track
-from edgecloud_gym.checks import check_integer
+from edgecloud_gym.checks import check_choice, check_integer
 from edgecloud_gym.dataset.slowdown import slowdown_path
+from edgecloud_gym.files import check_writable
 
 
 def output_path(output_dir: Path, model_name: str) -> Path:
@@ -28,7 +29,32 @@ def output_path(output_dir: Path, model_name: str) -> Path:
     return output_dir / f"inference_data_{re.sub(r'[^A-Za-z0-9_-]', '_', model_name)}.jsonl"
 
 
-def profile(
+def check_settings(
+    *,
+    max_new_tokens: int = 512,
+    device: str = "auto",
+    dtype: str = "auto",
+    threads: int | None = None,
+    batch_sizes: Sequence[int] = (),
+) -> None:
+    """Checks settings of `profile_models` before anything is loaded.
+
+    Raises:
+        TypeError, ValueError: If one is out of range.
+    """
+    from data_tools.backends.models import DTYPES, resolve_device
+    from data_tools.profiling.slowdown import distinct_sizes
+
+    check_integer("max_new_tokens", max_new_tokens, least=1)
+    if threads is not None:
+        check_integer("threads", threads, least=1)
+    if batch_sizes:
+        distinct_sizes(batch_sizes)
+    check_choice("dtype", dtype, tuple(DTYPES))
+    resolve_device(device)
+
+
+def profile_models(
     models: Mapping[str, str],
     prompts: Sequence[str],
     output_dir: str | Path = "inference_results",
@@ -64,30 +90,38 @@ def profile(
         The JSONL file of each model.
 
     Raises:
-        ValueError: If a setting is out of range.
+        TypeError, ValueError: If a setting is out of range.
+        ModelUnavailableError: If a model cannot be loaded.
         ConfigurationChangedError: If a file holds rows measured under other settings.
+        OSError: If nothing can be written to ``output_dir``.
     """
     import torch
 
     from data_tools.backends.local import LocalBackend
     from data_tools.backends.models import load_model
-    from data_tools.profiling.slowdown import continue_slowdown, distinct_sizes
+    from data_tools.profiling.slowdown import continue_slowdown
 
-    check_integer("max_new_tokens", max_new_tokens, least=1)
-    sizes = distinct_sizes(batch_sizes) if batch_sizes else ()
+    check_settings(
+        max_new_tokens=max_new_tokens,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        batch_sizes=batch_sizes,
+    )
+    check_writable(Path(output_dir), folder=True)
     if threads is not None:
-        torch.set_num_threads(check_integer("threads", threads, least=1))
+        torch.set_num_threads(threads)
 
     def profile_model(name: str, source: str) -> Path:
         # A function of its own, so that one model's memory is free before the next is loaded.
         loaded = load_model(source, device=device, dtype=dtype, attention=attention)
         backend = LocalBackend(name, loaded, max_new_tokens=max_new_tokens, chat=chat)
         path = profile_backend(backend, prompts, Path(output_dir), show_progress=show_progress)
-        if sizes:
+        if batch_sizes:
             continue_slowdown(
                 slowdown_path(path),
                 loaded,
-                sizes,
+                batch_sizes,
                 backend.configuration,
                 session_conditions(),
                 show_progress=show_progress,
@@ -95,6 +129,9 @@ def profile(
         return path
 
     return [profile_model(name, source) for name, source in models.items()]
+
+
+profile = profile_models  # its name at first
 
 
 def profile_backend(

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from edgecloud_gym.dataset.tables import beside
 from edgecloud_gym.files import UnreadableFileError, read_json, read_jsonl, write_json
 
 
@@ -59,7 +60,7 @@ class RunMetadata:
 
 def metadata_path(path: Path) -> Path:
     """Returns where the metadata of a run file lives: ``x.jsonl`` -> ``x.meta.json``."""
-    return path.with_suffix(".meta.json")
+    return beside(path, ".meta.json")
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -1,19 +1,31 @@
-"""Where the profiler's prompts come from: the built-in set, a file, or a hub dataset."""
+"""Where the profiler's prompts come from: the built-in set, files here, or a hub dataset."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from data_tools.hub import require_on_hub
 from data_tools.prompts.builtin import DEFAULT_PROMPT_COUNT, generate_prompts
+from data_tools.prompts.layouts import prompt_of
+from edgecloud_gym.checks import check_choice, check_integer
+from edgecloud_gym.dataset.rows import OnError
+from edgecloud_gym.dataset.tables import Record, read_table, table_suffix
+from edgecloud_gym.files import UnreadableFileError, read_json, read_jsonl, unpacking
 
-BUILT_IN = "builtin"
-DEFAULT_DATASET = "tatsu-lab/alpaca"
+BUILT_IN: Final = "builtin"
+DEFAULT_DATASET: Final = "tatsu-lab/alpaca"
 
-_READERS = {".json": "json", ".jsonl": "json", ".parquet": "parquet"}
-_PROMPT_COLUMNS = ("request_text", "prompt", "question", "text")
+_WHOLE_SPLITS: Final = {
+    "train": "train", "training": "train",
+    "test": "test", "testing": "test", "eval": "test", "evaluation": "test",
+    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
+}  # fmt: skip
 
 
 def load_prompts(
@@ -22,64 +34,196 @@ def load_prompts(
     split: str = "train",
     column: str | None = None,
     limit: int | None = None,
+    on_error: OnError = "raise",
 ) -> list[str]:
     """Reads prompts, one per record, in order.
 
     Args:
-        source: "builtin"; a ``.json``, ``.jsonl`` or ``.parquet`` file; a directory of such files;
-            or a dataset on the hub.
+        source: "builtin"; a JSON, JSON lines, Parquet, CSV or text file (one prompt a line), packed
+            or not; a directory of such files; or a dataset on the hub. "builtin" goes before a file
+            of that name here, with a warning: "./builtin" is the file.
         split: Split of a dataset, with an optional slice as in "train[:50000]". A single file is
             one split, "train"; the built-in set has none.
-        column: Column that holds the prompt. None finds it: Alpaca's ``instruction`` with its
-            ``input`` below, else the first of request_text, prompt, question, text.
+        column: Column that holds the prompt, alone. None finds it, and what belongs to it; see
+            `data_tools.prompts.layouts`.
         limit: Keep at most this many, >= 1.
+        on_error: "raise" at the first record without a usable prompt, or "skip" such records and
+            warn.
 
     Raises:
-        ValueError: If the records hold no prompts, or a setting is out of range.
+        ValueError: If a setting is out of range.
+        UnreadableFileError: If a record holds no prompt, or a file cannot be read; names both.
         FileNotFoundError: If ``source`` looks like a file and does not exist.
         ConnectionError: If the hub cannot be reached.
     """
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit must be at least 1, got {limit}")
-    if source == BUILT_IN:
-        return [prompt.text for prompt in generate_prompts(limit or DEFAULT_PROMPT_COUNT)]
-    records = _load_records(source, split)
     if limit is not None:
-        records = records.select(range(min(limit, len(records))))
-    columns = records.column_names
-    if column is not None and column not in columns:
-        raise ValueError(f"column {column!r} is not in {source}: it has {', '.join(columns)}")
-    prompts = [_prompt(record, column) for record in records]
+        check_integer("limit", limit, least=1)
+    check_choice("on_error", on_error, ("raise", "skip"))
+    if source == BUILT_IN:
+        if Path(source).exists():
+            warnings.warn(
+                f"{source!r} is the built-in set; './{source}' would be what lies here under that "
+                "name",
+                UserWarning,
+                stacklevel=2,
+            )
+        return [prompt.text for prompt in generate_prompts(limit or DEFAULT_PROMPT_COUNT)]
+    records = _records(source, split)
+    prompts = list(islice(_prompts(source, records, column, on_error), limit))
     if not prompts:
-        raise ValueError(f"{source} ({split}) holds no records")
+        raise UnreadableFileError(f"{source} ({split}) holds no prompts")
     return prompts
 
 
-def _load_records(source: str, split: str) -> Any:
-    """Returns the ``datasets.Dataset`` of a file, a directory or a hub id."""
+def _prompts(
+    source: str, records: Iterable[Record], column: str | None, on_error: OnError
+) -> Iterator[str]:
+    """Yields the prompts; warns at the end of records that were left out."""
+    left_out: list[str] = []
+    for where, record in records:
+        try:
+            prompt = _prompt(source, record, column)
+        except ValueError as error:
+            if on_error == "raise":
+                raise UnreadableFileError(f"{source}, {where}: {error}") from error
+            left_out.append(f"{where}: {error}")
+            continue
+        if prompt is not None:
+            yield prompt
+    if left_out:
+        warnings.warn(
+            f"{source}: left out {len(left_out)} records; the first: {left_out[0]}",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _prompt(source: str, record: Mapping[str, Any] | ValueError, column: str | None) -> str | None:
+    if isinstance(record, ValueError):
+        raise record
+    if column is not None and column not in record:
+        raise ValueError(f"column {column!r} is not in {source}: it has {', '.join(record)}")
+    return prompt_of(record, column)
+
+
+def _records(source: str, split: str) -> Iterable[Record]:
+    """Returns the records of a file, a directory or a hub dataset."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _sliced(_split_files(path), split)
+    if path.exists():
+        return _sliced({"train": [path]}, split)
+    if table_suffix(path) in _READERS or path.is_absolute() or source.startswith((".", "~")):
+        raise FileNotFoundError(f"prompt file {source} does not exist")
+    return _hub_records(source, split)
+
+
+def _hub_records(source: str, split: str) -> Iterator[Record]:
+    require_on_hub(source, "dataset")
     from datasets import load_dataset
 
-    path = Path(source)
-    if path.suffix in _READERS:
-        if not path.is_file():
-            raise FileNotFoundError(f"prompt file {source} does not exist")
-        return load_dataset(_READERS[path.suffix], data_files=str(path), split=split)
-    if not path.is_dir():
-        require_on_hub(source, "dataset")
-    return load_dataset(source, split=split)
+    for number, record in enumerate(load_dataset(source, split=split), start=1):
+        yield f"record {number}", record
 
 
-def _prompt(record: Mapping[str, Any], column: str | None) -> str:
-    """Returns the prompt of one record."""
-    if column is not None:
-        return str(record[column])
-    if "instruction" in record:
-        parts = (record["instruction"], record.get("input"))
-        return "\n\n".join(part for part in parts if part)
-    for name in _PROMPT_COLUMNS:
-        if name in record:
-            return str(record[name])
-    raise ValueError(
-        f"no prompt column among {', '.join(record)}; name it with column=, or provide "
-        f"instruction, {', '.join(_PROMPT_COLUMNS)}"
-    )
+def _split_files(directory: Path) -> dict[str, list[Path]]:
+    """Returns the data files of a directory by the split that their names state.
+
+    Raises:
+        UnreadableFileError: If there are none, or the files of a split lie in several folders, as
+            several data sets do.
+    """
+    files: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(directory.rglob("*")):
+        inside = path.relative_to(directory)
+        hidden = any(part.startswith((".", "_")) for part in inside.parts)
+        if path.is_file() and table_suffix(path) in _READERS and not hidden:
+            files[_stated_split(inside)].append(path)
+    if len(files) > 1:
+        files.pop("", None)  # as `datasets` does: where names state splits, others are no data
+    if not files:
+        kinds = ", ".join(_READERS)
+        raise UnreadableFileError(f"directory {directory} holds no data files ({kinds})")
+    for paths in files.values():
+        folders = sorted({path.parent.relative_to(directory).as_posix() for path in paths})
+        if len(folders) > 1:
+            raise UnreadableFileError(
+                f"directory {directory} holds several data sets, in {', '.join(folders)}: name one"
+            )
+    return {split or "train": paths for split, paths in files.items()}
+
+
+def _stated_split(inside: Path) -> str:
+    """Returns the split that a file's name states, or its folder's; nothing if neither does."""
+    for part in reversed(inside.parts):
+        for word in re.split("[^a-z]+", part.lower()):
+            if word in _WHOLE_SPLITS:
+                return _WHOLE_SPLITS[word]
+    return ""
+
+
+def _sliced(files: Mapping[str, Sequence[Path]], split: str) -> Iterable[Record]:
+    """Returns the records of a split, perhaps a slice of it, as `datasets` writes slices."""
+    if split in files:
+        return _all_records(files[split])
+    from datasets import ReadInstruction
+
+    records = {name: list(_all_records(paths)) for name, paths in files.items()}
+    lengths = {name: len(found) for name, found in records.items()}
+    parts = ReadInstruction.from_spec(split).to_absolute(lengths)
+    return [entry for part in parts for entry in records[part.splitname][part.from_ : part.to]]
+
+
+def _all_records(paths: Sequence[Path]) -> Iterator[Record]:
+    for path in paths:
+        suffix = table_suffix(path)
+        if suffix not in _READERS:
+            raise UnreadableFileError(
+                f"prompt file {path}: must end in {', '.join(_READERS)}, packed or not"
+            )
+        for where, record in _READERS[suffix](path):
+            yield (where if len(paths) == 1 else f"{path.name}, {where}"), record
+
+
+def _read_text(path: Path) -> Iterator[Record]:
+    """Yields each line that is not blank as a record."""
+    with unpacking(path) as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                raise UnreadableFileError(f"{path}, line {number}: not UTF-8: {error}") from error
+            if text.strip():
+                yield f"line {number}", {"text": text}
+
+
+def _read_json(path: Path) -> Iterator[Record]:
+    """Yields the entries of a JSON list, or of the only list in an object; or JSON lines."""
+    try:
+        value = read_json(path)
+    except UnreadableFileError:
+        lines = list(read_jsonl(path))
+        if lines and isinstance(lines[0][1], ValueError):
+            raise
+        for number, record in lines:
+            yield f"line {number}", record
+        return
+    if isinstance(value, dict):
+        lists = [entries for entries in value.values() if isinstance(entries, list)]
+        value = lists[0] if len(lists) == len(value) == 1 else [value]
+    if not isinstance(value, list):
+        raise UnreadableFileError(f"{path}: must hold a list of records, got {value!r:.60}")
+    for number, entry in enumerate(value, start=1):
+        if isinstance(entry, str):
+            entry = {"text": entry}
+        fault = ValueError(f"a JSON object is needed, got {type(entry).__name__} {entry!r:.60}")
+        yield f"record {number}", entry if isinstance(entry, dict) else fault
+
+
+_READERS: Final[dict[str, Callable[[Path], Iterable[Record]]]] = {
+    ".json": _read_json,
+    ".jsonl": read_table,
+    ".parquet": read_table,
+    ".csv": read_table,
+    ".txt": _read_text,
+}

@@ -276,7 +276,12 @@ def _load(
         if source.slowdown is None
         else SlowdownFile.read(source.slowdown).slowdown,
     }
-    dataset = RequestDataset(**arrays, prompts=prompts, name=source.name, skipped=columns.skipped)
+    try:
+        dataset = RequestDataset(
+            **arrays, prompts=prompts, name=source.name, skipped=columns.skipped
+        )
+    except ValueError as error:
+        raise UnreadableFileError(f"{source.requests}: {error}") from error
     remark_on_unit(str(source.requests), dataset.base_latency, dataset.response_tokens)
     return dataset
 

@@ -84,7 +84,13 @@ def read_columns(path: Path, on_error: OnError) -> Columns:
     )
 
 
-def read_requests(path: Path, on_error: OnError, keep: Collection[str] | None = ()) -> Requests:
+def read_requests(
+    path: Path,
+    on_error: OnError,
+    keep: Collection[str] | None = (),
+    *,
+    report_failed: bool = True,
+) -> Requests:
     """Reads and checks the rows of a JSONL, Parquet or CSV file.
 
     A row with an `error` is a request that failed while it was measured: it is left out, counted
@@ -95,6 +101,7 @@ def read_requests(path: Path, on_error: OnError, keep: Collection[str] | None = 
         path: The file.
         on_error: What to do at a malformed row.
         keep: Further columns to keep as they are; None keeps all.
+        report_failed: Whether the warning tells of failed requests as well as of malformed rows.
 
     Raises:
         UnreadableFileError: At the first malformed row, naming file, row and field; with
@@ -126,7 +133,7 @@ def read_requests(path: Path, on_error: OnError, keep: Collection[str] | None = 
             malformed.append(f"{where}: {error}")
             continue
         rows.append(_kept(entry, keep) | checked)
-    _report(path, [*failed, *malformed], len(entries))
+    _report(path, [*(failed if report_failed else ()), *malformed], len(entries))
     if not rows:
         left_out = len(failed) + len(malformed)
         raise UnreadableFileError(f"{path} holds no usable request ({left_out} rows were left out)")

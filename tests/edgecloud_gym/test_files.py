@@ -16,6 +16,7 @@ from edgecloud_gym.files import (
     check_writable,
     read_json,
     read_jsonl,
+    read_text,
     replacing,
     replacing_folder,
     unpacking,
@@ -186,3 +187,12 @@ def test_json_files_are_read_as_strictly(tmp_path: Path) -> None:
             read_json(path)
     path.write_text(json.dumps({"a": "\ud83d"}))
     assert read_json(path) == {"a": "\ud83d"}
+
+
+def test_text_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_bytes(b"\xef\xbb\xbfna\xc3\xafve")
+    assert read_text(path) == "naïve"
+    path.write_bytes(b"na\xefve")
+    with pytest.raises(UnreadableFileError, match=r"notes\.txt: not UTF-8 text"):
+        read_text(path)

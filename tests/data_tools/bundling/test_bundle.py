@@ -9,6 +9,7 @@ from data_tools.bundling.embed import Encoded
 from data_tools.bundling.run_figures import explained_variance
 from data_tools.profiling.run_file import RunFile
 from edgecloud_gym.dataset import RequestDataset, load_dataset
+from edgecloud_gym.files import UnreadableFileError
 
 CONFIGURATION = {
     "model": "Tiny",
@@ -79,7 +80,7 @@ def run_file(tmp_path):
 
 def build(run_file, tmp_path):
     return build_dataset(
-        run_file, tmp_path / "tiny", FixedVectors(), licence="CC0", notes="Measured in a test."
+        run_file, tmp_path / "tiny", FixedVectors(), license="CC0", notes="Measured in a test."
     )
 
 
@@ -142,7 +143,7 @@ def test_a_run_against_a_server(tmp_path):
     with RunFile(path, settings, CONDITIONS) as run:
         run.append(row("one", 1.0))
         run.append({**row("silent", 0.5, tokens=0), "time_to_first_token": None})
-    figures = build_dataset(path, tmp_path / "tiny", FixedVectors(), licence="CC0")
+    figures = build_dataset(path, tmp_path / "tiny", FixedVectors(), license="CC0")
     assert figures.first_token == 0.1
     card = (tmp_path / "tiny" / "README.md").read_text()
     for said in ("served as tiny/model", "http://127.0.0.1:8000", "true of the client"):
@@ -170,24 +171,99 @@ def test_an_interrupted_bundle_leaves_the_folder_as_it_was(run_file, tmp_path):
     build(run_file, tmp_path)
     before = {file.name: file.read_bytes() for file in (tmp_path / "tiny").iterdir()}
     with pytest.raises(KeyboardInterrupt):
-        build_dataset(run_file, tmp_path / "tiny", Interrupted(), licence="CC0")
+        build_dataset(run_file, tmp_path / "tiny", Interrupted(), license="CC0")
     assert {file.name: file.read_bytes() for file in (tmp_path / "tiny").iterdir()} == before
     assert not list(tmp_path.glob(".tiny*"))
 
 
-def test_missing_metadata_is_named(run_file, tmp_path):
-    run_file.with_suffix(".meta.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"inference_data_Tiny\.meta\.json"):
+REFERENCE = {
+    "request_text": "Hi",
+    "model_name": "Qwen2.5-3B",
+    "response_text": "Hello",
+    "device": "cuda",
+    "inference_time": 1.5,
+    "input_token_count": 3,
+    "output_token_count": 2,
+}
+
+
+def test_the_reference_collectors_seven_keys_are_enough(tmp_path):
+    path = tmp_path / "inference_data_Qwen2_5-3B.jsonl"
+    rows = [REFERENCE, REFERENCE | {"request_text": "Ho"}, REFERENCE | {"inference_time": 1.6}]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    figures = build(path, tmp_path)
+    assert (figures.requests, figures.failed, figures.repeated) == (2, 0, 1)
+    dataset = load_dataset(tmp_path / "tiny")
+    assert dataset.prompts == ("Hi", "Ho")
+    assert dataset.response_tokens.tolist() == [2, 2]
+    card = (tmp_path / "tiny" / "README.md").read_text()
+    for said in ("| Model | Qwen2.5-3B |", "| Hardware | cuda |", "without its metadata"):
+        assert said in card
+    assert "nan" not in card
+    assert "None" not in card
+
+
+def test_odd_extras_do_not_get_into_the_table(tmp_path):
+    path = tmp_path / "odd.jsonl"
+    odd = {"finish_reason": ["x"], "time_to_first_token": "fast", "load_average": 10**400, "x": {}}
+    path.write_text("\n".join(json.dumps(row) for row in (REFERENCE | odd, REFERENCE)))
+    build(path, tmp_path)
+    table = pd.read_parquet(tmp_path / "tiny" / "requests.parquet")
+    assert list(table) == [*REFERENCE, "repeated_inference_times"]
+
+
+def test_an_error_that_says_nothing_is_an_answer(tmp_path):
+    path = tmp_path / "vllm.jsonl"
+    rows = [REFERENCE | {"error": "", "request_text": str(i)} for i in range(3)]
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    figures = build(path, tmp_path)
+    assert (figures.requests, figures.failed) == (3, 0)
+
+
+def test_malformed_rows_are_named_or_left_out(tmp_path):
+    path = tmp_path / "bad.jsonl"
+    path.write_text(
+        "\n".join(json.dumps(r) for r in (REFERENCE, REFERENCE | {"inference_time": 0}))
+    )
+    with pytest.raises(UnreadableFileError, match=r"bad\.jsonl, line 2: field 'inference_time'"):
+        build(path, tmp_path)
+    with pytest.warns(UserWarning, match="left out 1 of 2"):
+        build_dataset(path, tmp_path / "tiny", FixedVectors(), license="CC0", on_error="skip")
+    assert len(load_dataset(tmp_path / "tiny")) == 1
+
+
+def test_damaged_metadata_is_named(run_file, tmp_path):
+    run_file.with_suffix(".meta.json").write_text("{}")
+    with pytest.raises(UnreadableFileError, match=r"inference_data_Tiny\.meta\.json"):
         build(run_file, tmp_path)
     assert not (tmp_path / "tiny").exists()
+
+
+def test_metadata_of_older_sessions_tell_what_they_know(run_file, tmp_path):
+    path = run_file.with_suffix(".meta.json")
+    path.write_text(json.dumps({"configuration": {"model": "Tiny"}, "sessions": [{}]}))
+    build(run_file, tmp_path)
+    card = (tmp_path / "tiny" / "README.md").read_text()
+    assert "| Model | Tiny |" in card
+    assert "None" not in card
+
+
+def test_an_output_that_cannot_be_written_costs_no_embedding(run_file, tmp_path):
+    class Untouched(FixedVectors):
+        def encode(self, prompts, on_progress=None):  # noqa: ARG002
+            raise AssertionError
+
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OSError, match="nothing can be written there"):
+        build_dataset(run_file, tmp_path / "file" / "folder", Untouched(), license="CC0")
 
 
 def test_a_run_without_answers_is_refused(tmp_path):
     path = tmp_path / "inference_data_Tiny.jsonl"
     with RunFile(path, CONFIGURATION, CONDITIONS) as run:
         run.append(row("broken", None, error="out of memory: x"))
-    with pytest.raises(ValueError, match="holds no answered request"):
-        build_dataset(path, tmp_path / "tiny", FixedVectors(), licence="CC0")
+    with pytest.raises(UnreadableFileError, match="holds no usable request"):
+        build_dataset(path, tmp_path / "tiny", FixedVectors(), license="CC0")
 
 
 @pytest.mark.parametrize(("noise", "low", "high"), [(0.0, 0.999, 1.0), (1.0, 0.3, 0.7)])

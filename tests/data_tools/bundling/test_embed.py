@@ -1,3 +1,4 @@
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -7,7 +8,10 @@ import pytest
 import torch
 import transformers
 
+from data_tools.bundling.bert import find_model
 from data_tools.bundling.embed import Embedder, ModelUnavailableError, embed_file
+from data_tools.prompts.builtin import generate_prompts
+from data_tools.prompts.sources import load_prompts
 from edgecloud_gym import load_dataset
 from tests.data_tools.bundling.tiny_bert import make_bert
 
@@ -71,13 +75,13 @@ def test_pooling_can_be_chosen(bert: Path, sentence_bert: Path) -> None:
     assert Embedder(bert, device="cpu").pooling == "cls"
     assert Embedder(bert, device="cpu", pooling="mean").pooling == "mean"
     assert Embedder(sentence_bert, device="cpu", pooling="cls").pooling == "cls"
-    with pytest.raises(ValueError, match=r"'cls', 'mean'.*'max'"):
+    with pytest.raises(ValueError, match=r"pooling='max': must be one of 'cls', 'mean'"):
         Embedder(bert, pooling="max")
 
 
 @pytest.mark.parametrize("setting", ["max_tokens", "batch_tokens"])
 def test_settings_are_checked(bert: Path, setting: str) -> None:
-    with pytest.raises(ValueError, match=f"{setting} must be at least"):
+    with pytest.raises(ValueError, match=f"{setting}=0: must be an integer >="):
         Embedder(bert, **{setting: 0})
 
 
@@ -217,3 +221,56 @@ def test_gpu_agrees_with_the_cpu(bert: Path) -> None:
     assert embedder.device.type == "cuda"
     expected = Embedder(bert, device="cpu").encode(PROMPTS).vectors
     np.testing.assert_allclose(embedder.encode(PROMPTS).vectors, expected, atol=1e-3)
+
+
+def test_the_vectors_are_those_of_sentence_transformers(shared_dir: Path) -> None:
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    embedder = packaged_embedder()
+    theirs = sentence_transformers.SentenceTransformer(
+        str(find_model(None).directory), device="cpu"
+    )
+    theirs.max_seq_length = 512
+    del theirs[-1]  # which scales to length 1
+    prompts = load_prompts(str(shared_dir / "data" / "alpaca_sample.json"), limit=24)
+    prompts += [prompt.text for prompt in generate_prompts(24)]
+    expected = theirs.encode(prompts, show_progress_bar=False)
+    np.testing.assert_allclose(embedder.encode(prompts).vectors, expected, atol=1e-5)
+
+
+def test_other_kinds_of_model_are_refused_by_name(tmp_path: Path, bert: Path) -> None:
+    config = transformers.T5Config(
+        vocab_size=30, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2
+    )
+    path = tmp_path / "t5"
+    transformers.T5Model(config).save_pretrained(path)
+    for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json"):
+        if (bert / name).exists():
+            shutil.copy(bert / name, path)
+    with pytest.raises(
+        ModelUnavailableError, match="'t5' cannot be loaded: it is an encoder-decod"
+    ):
+        Embedder(path, device="cpu")
+    damaged = shutil.copytree(bert, tmp_path / "[damaged]")
+    (damaged / "model.safetensors").write_bytes(b"no")
+    with pytest.raises(ModelUnavailableError, match=r"'\[damaged\]' cannot be loaded"):
+        Embedder(damaged, device="cpu")
+
+
+def test_an_output_that_cannot_be_written_is_noticed_first(
+    bert: Path, requests: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = Embedder(bert, device="cpu")
+    monkeypatch.setattr(embedder, "encode", None)
+    (tmp_path / "file").write_text("x")
+    for output in (tmp_path, tmp_path / "file" / "x.npz"):
+        with pytest.raises(OSError, match="nothing can be written there"):
+            embed_file(requests, embedder, output=output)
+
+
+def test_a_packed_dataset_gets_its_file_beside_it(bert: Path, tmp_path: Path) -> None:
+    path = tmp_path / "v[1].5.jsonl.gz"
+    rows = [json.dumps({"request_text": prompt, "inference_time": 1.0}) for prompt in PROMPTS]
+    path.write_bytes(gzip.compress("\n".join(rows).encode()))
+    report = embed_file(path, Embedder(bert, device="cpu"))
+    assert report.path == tmp_path / "v[1].5.npz"
+    assert load_dataset(path).embeddings is not None

@@ -1,4 +1,6 @@
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,7 +93,7 @@ def test_bundle(
     assert run("profile", "builtin", "--limit", 20, *arguments, *curve).exit_code == 0
     rows = tmp_path / "inference_results" / "inference_data_tiny.jsonl"
     (tmp_path / "notes.txt").write_text("Measured in a test.\n")
-    options = ("--licence", "CC0", "--notes", "notes.txt", "-m", bert, "--device", "cpu")
+    options = ("--license", "CC0", "--notes", "notes.txt", "-m", bert, "--device", "cpu")
     result = run("bundle", rows, "folder", *options)
     assert result.exit_code == 0, result.output
     assert "folder: 20 requests" in result.output
@@ -101,10 +103,26 @@ def test_bundle(
     assert "Measured in a test." in (tmp_path / "folder" / "README.md").read_text()
 
 
-def test_bundle_needs_a_measurement(run) -> None:
-    result = run("bundle", "absent.jsonl", "folder", "--licence", "CC0")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--licence", "CC0"], "measurement absent.jsonl does not exist"),
+        ([], "--license is missing"),
+        (["--license", " "], "--license is missing"),
+        (["--license", "CC0", "--licence", "MIT"], "are the same: give one"),
+        (["--license", "CC0", "--license", "MIT"], "it is given twice"),
+        (["--license", "CC0", "--notes", "no.txt"], "no.txt"),
+        (["--license", "CC0", "--notes", "latin.txt"], "latin.txt: not UTF-8 text"),
+    ],
+)
+def test_bundle_says_what_it_needs(options: list[str], message: str, run) -> None:
+    Path("latin.txt").write_bytes(b"na\xefve")
+    result = run("bundle", "absent.jsonl", "folder", *options)
     assert result.exit_code == 2
-    assert "absent.jsonl does not exist" in result.output
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert not Path("folder").exists()
+    assert "--licence" not in run("bundle", "--help").output
 
 
 def test_profile_a_server(run, prompts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,24 +193,126 @@ def test_profile_resumes(sent: signal.Signals, run, tmp_path: Path, repository: 
     ("arguments", "message"),
     [
         ([], "--model is missing"),
-        (["-m", "=x"], "--model must be MODEL or NAME=MODEL"),
-        (["-m", "a=x", "-m", "a=y"], "two models are named 'a'"),
-        (["-m", "x", "--batch-sizes", "1"], "--batch-sizes must be two or more"),
-        (["-m", "x", "--batch-sizes", "1,b"], "--batch-sizes must be two or more"),
+        (["-m", "=x"], "--model='=x': must be MODEL or NAME=MODEL"),
+        (["-m", "a=x", "-m", "a=y"], "'a' and 'a' would write the same file"),
+        (["-m", "x", "--batch-sizes", "1"], "--batch-sizes='1': must be two or more"),
+        (["-m", "x", "--batch-sizes", "1,b"], "--batch-sizes='1,b': must be two or more"),
         (["-m", "x", "--timeout", "3"], "--timeout has no effect without --endpoint"),
         (["-m", "x", "--endpoint", "http://h", "--no-chat"], "--chat has no effect with"),
         (["-m", "x", "--endpoint", "h"], "endpoint must start with http"),
         (["-m", "x", "--endpoint", "http://h", "--api-key-variable", "UNSET_"], "UNSET_ is not"),
-        (["-m", "x", "--limit", "0"], "limit must be at least 1"),
-        (["-m", "x", "--repeat", "9"], "count must lie between 0 and the 5 prompts"),
+        (["-m", "x", "--limit", "0"], "--limit=0: must be an integer >= 1"),
+        (["-m", "x", "--repeat", "9"], "--repeat=9: must be an integer from 0 to 5"),
+        (["-m", "x", "-m", "Q2.5=a", "-m", "Q2_5=b"], "'Q2.5' and 'Q2_5' would write the same"),
+        (["-m", "x", "--times", "0"], "--times=0: must be an integer >= 1"),
+        (["-m", "x", "--max-new-tokens", "0"], "max_new_tokens=0: must be an integer >= 1"),
+        (["-m", "x", "--threads", "0"], "threads=0: must be an integer >= 1"),
+        (["-m", "x", "--dtype", "int3"], "dtype='int3': must be one of 'auto'"),
+        (["-m", "x", "--device", "abacus"], "device='abacus': must be"),
+        (["-m", "x", "--limit-field", "max_completion_tokens"], "no effect without --endpoint"),
+        (["-m", "x", "--endpoint", "http://h", "--timeout", "0"], "timeout=0.0: must be"),
+        (["-m", "x", "--split", "test"], "test"),
+        (["-m", "x", "--column", "no"], "column 'no' is not in"),
+        (["-m", "x", "-n", "1", "--limit", "2"], "it is given twice"),
         (["--no-such-option"], "No such option"),
     ],
 )
 def test_bad_usage(arguments: list[str], message: str, run, prompts: Path) -> None:
     result = run("profile", prompts, *arguments)
     assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
     assert message in result.stderr
     assert not Path("inference_results").exists()
+
+
+def test_a_model_in_brackets_and_with_an_equals_sign(run, prompts: Path, tiny_model: Path) -> None:
+    shutil.copytree(tiny_model, "lr=1[a]")
+    result = run("profile", prompts, "-m", "lr=1[a]", "--device", "cpu", "--max-new-tokens", 2)
+    assert result.exit_code == 0, result.output
+    assert Path("inference_results/inference_data_lr_1_a_.jsonl").is_file()
+
+
+def test_a_model_that_cannot_be_measured_is_named(run, prompts: Path, tmp_path: Path) -> None:
+    config = {"model_type": "t5", "is_encoder_decoder": True}
+    (tmp_path / "t5[x]").mkdir()
+    (tmp_path / "t5[x]" / "config.json").write_text(json.dumps(config))
+    result = run("profile", prompts, "-m", "t5[x]")
+    assert result.exit_code == 2
+    assert (
+        "error: model 't5[x]' cannot be loaded: 't5' is no causal language model" in result.stderr
+    )
+
+
+@pytest.mark.parametrize("command", ["profile", "embed", "bundle", "describe"])
+def test_an_output_that_cannot_be_written_is_noticed_first(
+    command: str, run, prompts: Path, measured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("file").write_text("x")
+    bert = make_bert(Path(prompts).parent)
+    monkeypatch.setattr("data_tools.bundling.embed.Embedder.encode", None)
+    arguments = {
+        "profile": [prompts, "-m", "absent", "-o", "file/out"],
+        "embed": [measured, "-m", bert, "-o", "file/x.npz"],
+        "bundle": [measured, "file/folder", "--license", "x", "-m", bert],
+        "describe": [measured, "--png", "file/x.png"],
+    }[command]
+    result = run(command, *arguments)
+    assert result.exit_code == 2
+    assert "nothing can be written there" in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "defect"),
+    [
+        ("embed", "data_tools.bundling.embed.Embedder.encode"),
+        ("describe", "data_tools.describing.describe._dataset_facts"),
+        ("bundle", "data_tools.bundling.bundle.run_figures"),
+    ],
+)
+def test_a_defect_of_ours_is_not_dressed_up(
+    command: str, defect: str, run, measured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_args: object, **_settings: object) -> None:
+        raise ValueError("a defect")
+
+    bert = make_bert(measured.parent)
+    monkeypatch.setattr(defect, broken)
+    options = {
+        "embed": ["-m", bert],
+        "describe": [],
+        "bundle": ["out", "--license", "x", "-m", bert],
+    }
+    result = run(command, measured, *options[command])
+    assert isinstance(result.exception, ValueError)
+    assert "error:" not in result.stderr
+
+
+def test_prompts_without_text_can_be_left_out(run, prompts: Path, tiny_model: Path) -> None:
+    prompts.write_text(prompts.read_text() + '\n{"prompt": null}')
+    arguments = ("-m", f"tiny={tiny_model}", "--max-new-tokens", 2, "--device", "cpu")
+    result = run("profile", prompts, *arguments)
+    assert result.exit_code == 2
+    assert "line 6: field 'prompt' must be text, got nothing" in result.stderr
+    result = run("profile", prompts, *arguments, "--skip-malformed")
+    assert result.exit_code == 0, result.output
+    assert "5 rows, 0 of them failed" in result.stdout
+
+
+def test_commands_on_a_terminal_that_is_not_utf_8(
+    measured: Path, repository: Path, tmp_path: Path
+) -> None:
+    named = measured.rename(tmp_path / "日本–[x].jsonl")
+    for encoding in ("ascii", "cp437"):
+        shown = subprocess.run(
+            [sys.executable, "-c", COMMAND, "describe", str(named), "--png", "p.png"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(repository)},
+            capture_output=True,
+            check=False,
+        )
+        assert shown.returncode == 0, shown.stderr
+        assert b"[x]: dataset" in shown.stdout
 
 
 def test_missing_prompt_file(run) -> None:
@@ -250,5 +370,13 @@ def test_describe(run, measured: Path) -> None:
     assert "Picture" not in result.stdout
     assert not Path("measured.png").exists()
 
-    for arguments in ([measured, "--png", "x.png", "--no-png"], ["no-such-name"], ["none.csv"]):
-        assert run("describe", *arguments).exit_code == 2
+    for arguments in (
+        [measured, "--png", "x.png", "--no-png"],
+        [measured, "--unit", "ms"],
+        ["no-such-name"],
+        ["none.csv"],
+        ["no[/such]/d.jsonl"],
+    ):
+        result = run("describe", *arguments)
+        assert result.exit_code == 2
+        assert result.stderr.startswith("error: ")

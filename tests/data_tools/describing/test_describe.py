@@ -11,6 +11,7 @@ from data_tools.describing.describe import Description, describe, tables
 from data_tools.describing.figure import save_figure
 from data_tools.describing.quantities import Arrivals, Quantity, shown
 from edgecloud_gym.dataset import bundled_datasets
+from edgecloud_gym.files import UnreadableFileError
 
 
 @pytest.fixture
@@ -74,7 +75,8 @@ def test_dataset_in_numbers(dataset: Path) -> None:
     assert facts["Answers cut off by the token limit"] == "20.0%"
     assert facts["Generated tokens per second"] == "20.0"
     assert facts["Embeddings"] == "none"
-    assert facts["Slowdown of a batch of 8"] == "4.50 times"
+    assert facts["Slowdown of a batch of 4 (the largest measured)"] == "2.50 times"
+    assert facts["Slowdown of a batch of 8 (extrapolated)"] == "4.50 times"
     by_title = {quantity.title: quantity.values for quantity in description.quantities}
     np.testing.assert_allclose(by_title["Inference time, s"], np.arange(1, 11))
     np.testing.assert_allclose(by_title["Time to first token, s"], 0.1 * np.arange(1, 11))
@@ -190,6 +192,62 @@ def test_traces_of_every_format(tmp_path: Path) -> None:
     np.testing.assert_allclose(description.arrivals.times, [0.0, 1.0, 3.0])
 
 
+def test_the_clock_of_a_trace_is_said_and_can_be_given(tmp_path: Path) -> None:
+    path = tmp_path / "plain.jsonl"
+    line = '{"timestamp": %g, "input_length": 6, "output_length": 3}'
+    path.write_text("\n".join(line % t for t in (0, 0.5, 2)))
+    facts = dict(describe(path, unit="s").facts)
+    assert facts["Clock of the file"] == "s"
+    assert facts["Mean arrival rate"] == "1.00 requests/s"
+    with pytest.raises(UnreadableFileError, match="give unit='s' or unit='ms'"):
+        describe(path)
+    with pytest.raises(ValueError, match="unit='s': must be None for a dataset"):
+        describe(bundled_datasets()[0], unit="s")
+
+
+def test_a_dataset_in_csv_is_no_trace(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv.gz"
+    path.write_bytes(gzip.compress(b"prompt,latency,time_to_first_token\na,1.5,0.5\nb,2.5,\n"))
+    description = describe(path)
+    assert description.kind == "dataset"
+    assert {q.label: q.values.tolist() for q in description.quantities} == {
+        "Inference time": [1.5, 2.5],
+        "Time to first token": [0.5],
+    }
+
+
+def test_sizes_that_did_not_fit_are_said(dataset: Path) -> None:
+    path = dataset.with_suffix(".slowdown.json")
+    curve = json.loads(path.read_text()) | {"did_not_fit": {"512": "out of memory: x"}}
+    path.write_text(json.dumps(curve))
+    with pytest.warns(UserWarning, match="left out"):
+        facts = dict(describe(dataset).facts)
+    assert facts["Slowdown of a batch of 512"] == "not measured: out of memory: x"
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 1e-9, 12345.678])
+def test_equal_values_do_not_vary(value: float) -> None:
+    assert Quantity.of("x", "s", [value] * 1000).variation == 0.0
+    assert Quantity.of("x", "s", [value] * 999 + [value * 1.001]).variation > 0
+
+
+@pytest.mark.parametrize("odd", ["fast", [1], {"a": 1}, True, -1.0, 10**400, float("inf")])
+def test_odd_extras_are_left_out(tmp_path: Path, odd: object) -> None:
+    row = {"request_text": "a", "inference_time": 1.0}
+    rows = [row | {"time_to_first_token": odd, "finish_reason": [odd]}, row]
+    path = tmp_path / "odd.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert [quantity.label for quantity in describe(path).quantities] == ["Inference time"]
+
+
+def test_brackets_and_dollars_in_names(tmp_path: Path) -> None:
+    path = tmp_path / "a[bold]$x_1$b.jsonl"
+    path.write_text('{"request_text": "a", "inference_time": 1.0}\n' * 2)
+    assert "a[bold]$x_1$b: dataset" in printed(path)
+    save_figure(describe(path), tmp_path / "[new]" / "p[1].png")
+    assert png_size(tmp_path / "[new]" / "p[1].png")
+
+
 def test_neither_dataset_nor_trace(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not known"):
         describe("no-such-name")
@@ -270,7 +328,14 @@ def test_histograms_hold_all_but_outliers(
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.000123456, "0.000123"), (-1.5, "-1.50"), (999.6, "1,000"), (1e6, "1,000,000")],
+    [
+        (0.000123456, "0.000123"),
+        (-1.5, "-1.50"),
+        (999.6, "1,000"),
+        (1e6, "1,000,000"),
+        (2.25e-14, "2.25e-14"),
+        (float("inf"), "inf"),
+    ],
 )
 def test_numbers_are_short(value: float, text: str) -> None:
     assert shown(value) == text

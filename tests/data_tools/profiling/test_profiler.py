@@ -13,8 +13,8 @@ from data_tools.backends.base import Measurement
 from data_tools.profiling.profiler import (
     missing_prompts,
     output_path,
-    profile,
     profile_backend,
+    profile_models,
     spread_repeats,
 )
 from data_tools.profiling.run_file import ConfigurationChangedError, metadata_path, read_rows
@@ -176,7 +176,7 @@ def test_impossible_repeats_are_refused(count, times, name):
 
 def test_local_models_are_profiled_each_into_its_file(tiny_model, tmp_path):
     prompts = ["list three", "the dog", "a cat in the sea", "list three"]
-    paths = profile(
+    paths = profile_models(
         {"Tiny": str(tiny_model), "Tiny.2": str(tiny_model)},
         prompts,
         tmp_path,
@@ -216,5 +216,5 @@ def test_local_models_are_profiled_each_into_its_file(tiny_model, tmp_path):
 def test_settings_out_of_range_are_named(tiny_model, tmp_path, monkeypatch, setting, value):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     settings = {"device": "cpu", setting: value}
-    with pytest.raises(ValueError, match=setting):
-        profile({"Tiny": str(tiny_model)}, ["a"], tmp_path, **settings)
+    with pytest.raises(ValueError, match=f"{setting}=.*: must be"):
+        profile_models({"Tiny": str(tiny_model)}, ["a"], tmp_path, **settings)

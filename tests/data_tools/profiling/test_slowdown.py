@@ -6,7 +6,7 @@ import torch
 
 from data_tools.backends.models import load_model
 from data_tools.profiling.curve import StepTimeFit, fit_step_time
-from data_tools.profiling.profiler import profile
+from data_tools.profiling.profiler import profile_models
 from data_tools.profiling.run_file import ConfigurationChangedError
 from data_tools.profiling.slowdown import continue_slowdown, measure_slowdown, write_slowdown
 from edgecloud_gym.dataset.slowdown import SlowdownFile
@@ -188,7 +188,7 @@ def test_a_curve_of_another_configuration_is_not_mixed_in(loaded, monkeypatch, t
 def test_the_profiler_keeps_the_prompts_and_the_sizes_that_fit(tiny_model, tmp_path, monkeypatch):
     fake(monkeypatch, limit=4)
     with pytest.warns(UserWarning, match="batch size 4 does not fit"):
-        (path,) = profile(
+        (path,) = profile_models(
             {"Tiny": str(tiny_model)}, ["list three"], tmp_path, max_new_tokens=2, device="cpu",
             batch_sizes=(1, 2, 4, 8), show_progress=False,
         )  # fmt: skip

@@ -1,3 +1,5 @@
+import bz2
+import gzip
 import json
 
 import pandas as pd
@@ -5,17 +7,13 @@ import pytest
 
 from data_tools.prompts.builtin import generate_prompts
 from data_tools.prompts.sources import load_prompts
+from edgecloud_gym.files import UnreadableFileError
 
 ALPACA = [
     {"instruction": f"Do thing {i}.", "input": "with this" if i % 2 else "", "output": "x"}
     for i in range(10)
 ]
 EXPECTED = [f"Do thing {i}." + ("\n\nwith this" if i % 2 else "") for i in range(10)]
-
-
-@pytest.fixture(autouse=True)
-def private_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
 
 
 def write(tmp_path, suffix, records):
@@ -62,17 +60,197 @@ def test_records_without_a_prompt_are_refused_naming_their_columns(tmp_path):
         load_prompts(path)
 
 
+@pytest.mark.parametrize(
+    ("record", "prompt"),
+    [
+        ({"instruction": "Do.", "input": "this", "output": "x"}, "Do.\n\nthis"),
+        ({"instruction": "Do.", "input": "<noinput>"}, "Do."),
+        ({"instruction": "Do.", "input": " "}, "Do."),
+        ({"instruction": "Do.", "input": None}, "Do."),
+        ({"instruction": "Do.", "context": "A text.", "response": "x"}, "Do.\n\nA text."),
+        ({"id": 1, "title": "t", "context": "A text.", "question": "Who?"}, "Who?\n\nA text."),
+        ({"question": "Who?", "passage": "A text.", "answer": True}, "Who?\n\nA text."),
+        ({"system_prompt": "Be brief.", "question": "Who?"}, "Be brief.\n\nWho?"),
+        ({"system_prompt": "", "question": "Who?"}, "Who?"),
+        ({"text": "Who?", "role": "prompter"}, "Who?"),
+        ({"text": "Who?"}, "Who?"),
+        ({"prompt": "Write as a nurse.", "role": "nurse"}, "Write as a nurse."),
+        (
+            {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "x"}]},
+            "Hi",
+        ),
+        (
+            {"conversations": [
+                {"from": "system", "value": "Be brief."},
+                {"from": "gpt", "value": "Hello!"},
+                {"from": "human", "value": "Hi"},
+                {"from": "human", "value": "Again"},
+            ]},
+            "Be brief.\n\nHi",
+        ),
+        ({"messages": [{"role": "user", "content": "Hi"}], "text": "user: Hi"}, "Hi"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]}, "Hi"),
+        ({"prompt": [{"role": "user", "content": "Hi"}], "chosen": []}, "Hi"),
+        ({"prompt": ["Hi", "And then?"]}, "Hi"),
+        ({"prompt": "Hi", "messages": []}, "Hi"),
+        ({"instruction": "  Keep spaces. \n"}, "  Keep spaces. \n"),
+    ],
+)  # fmt: skip
+def test_layouts_of_published_datasets(tmp_path, record, prompt):
+    assert load_prompts(write(tmp_path, ".jsonl", [record])) == [prompt]
+
+
+def test_turns_of_others_are_no_prompts(tmp_path):
+    turns = [
+        {"text": "Who?", "role": "prompter"},
+        {"text": "Nobody.", "role": "assistant"},
+        {"text": "Why?", "role": "prompter"},
+    ]
+    path = write(tmp_path, ".jsonl", turns)
+    assert load_prompts(path) == ["Who?", "Why?"]
+    assert load_prompts(path, limit=2) == ["Who?", "Why?"]
+
+
+@pytest.mark.parametrize(
+    ("record", "fault"),
+    [
+        ({"instruction": 5}, "field 'instruction' must be text, got int 5"),
+        ({"instruction": None}, "field 'instruction' must be text, got nothing"),
+        ({"prompt": "  \n"}, "field 'prompt' is blank"),
+        ({"prompt": ""}, "field 'prompt' is blank"),
+        ({"prompt": {"a": 1}}, "field 'prompt' must be text, got dict"),
+        ({"prompt": True}, "field 'prompt' must be text, got bool"),
+        ({"instruction": "Do.", "input": 5}, "field 'input' must be text, got int 5"),
+        ({"question": "Who?", "context": ["a"]}, "field 'context' must be text.* column="),
+        ({"conversations": "Hi"}, "field 'conversations' must be a list of turns, got str"),
+        ({"conversations": []}, "field 'conversations' has no human turn"),
+        ({"conversations": [{"from": "gpt", "value": "x"}]}, "'conversations' has no human turn"),
+        ({"conversations": [{"from": "human", "value": None}]}, "'conversations' must be text"),
+        ({"conversations": [{"who": "human"}]}, "list of turns with role and content"),
+        ({"conversations": [5]}, "list of turns with role and content"),
+        ({"text": "x", "role": "narrator"}, "field 'role' must say who speaks, got str 'narrator'"),
+        ({"x": 1}, "no prompt column among x"),
+    ],
+)
+def test_a_record_without_a_usable_prompt_is_named_with_its_field(tmp_path, record, fault):
+    good = {"prompt": "Hi"}
+    path = write(tmp_path, ".jsonl", [good, record, good])
+    with pytest.raises(UnreadableFileError, match=rf"prompts\.jsonl, line 2: .*{fault}"):
+        load_prompts(path)
+    with pytest.warns(UserWarning, match=rf"left out 1 records; the first: line 2: .*{fault}"):
+        assert load_prompts(path, on_error="skip") == ["Hi", "Hi"]
+    path = write(tmp_path, ".json", [good, record])
+    with pytest.raises(UnreadableFileError, match=rf"prompts\.json, record 2: .*{fault}"):
+        load_prompts(path)
+
+
+@pytest.mark.parametrize("value", [5, None, "", {"a": 1}])
+def test_a_named_column_is_checked_as_well(tmp_path, value):
+    path = write(tmp_path, ".jsonl", [{"other": value, "prompt": "p"}])
+    with pytest.raises(UnreadableFileError, match="line 1: field 'other'"):
+        load_prompts(path, column="other")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("u[1].jsonl", b'{"prompt": "a"}\n{"prompt": "b"}\n'),
+        ("upper.JSONL", b'{"prompt": "a"}\n{"prompt": "b"}\n'),
+        ("bom.jsonl", b'\xef\xbb\xbf\n{"prompt": "a"}\n\n{"prompt": "b"}\n'),
+        ("g.jsonl.gz", gzip.compress(b'{"prompt": "a"}\n{"prompt": "b"}\n')),
+        ("g.txt.bz2", bz2.compress(b"a\nb\n")),
+        ("q.csv", b'"prompt",n\na,1\nb,2\n'),
+        ("q.txt", b"\xef\xbb\xbfa\r\n\r\nb"),
+        ("list.json", b'["a", "b"]'),
+        ("list.json", b'[{"prompt": "a"}, {"prompt": "b"}]'),
+        ("in_object.json", b'{"data": [{"prompt": "a"}, {"prompt": "b"}]}'),
+        ("lines.json", b'{"prompt": "a"}\n{"prompt": "b"}\n'),
+        ("[d]/data/train-00000-of-00001.jsonl", b'{"prompt": "a"}\n{"prompt": "b"}\n'),
+    ],
+)
+def test_files_of_any_name_and_packing(tmp_path, name, content, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    assert load_prompts(str(path)) == ["a", "b"]
+    assert load_prompts(name.partition("/")[0]) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.jsonl", b"", "holds no prompts"),
+        ("empty.json", b"\n", "holds no prompts"),
+        ("empty.txt", b"\n", "holds no prompts"),
+        ("empty.csv", b"prompt\n", "holds no prompts"),
+        ("latin.jsonl", b'{"prompt": "na\xefve"}', r"latin\.jsonl, line 1: not a line of JSON"),
+        ("latin.txt", b"a\nna\xefve", r"latin\.txt, line 2: not UTF-8"),
+        ("latin.csv", b"prompt\nna\xefve", r"latin\.csv is not UTF-8 text"),
+        ("latin.json", b'["na\xefve"]', r"latin\.json: not JSON"),
+        ("half.json", b'[{"prompt": "a"}', r"half\.json: not JSON"),
+        (
+            "twice.json",
+            b'[{"prompt": "a", "prompt": "b"}]',
+            r"twice\.json: key 'prompt' occurs twi",
+        ),
+        ("twice.csv", b"prompt,prompt\na,b", r"twice\.csv: column 'prompt' occurs twice"),
+        ("cut.jsonl.gz", gzip.compress(b'{"prompt": "a"}\n' * 99)[:30], "damaged or cut short"),
+        ("no.parquet", b"no", r"no\.parquet cannot be read as Parquet"),
+        ("five.json", b"5", r"five\.json: must hold a list of records"),
+        ("numbers.json", b"[5]", "record 1: a JSON object is needed, got int 5"),
+        ("prompts.docx", b"x", r"prompts\.docx: must end in \.json"),
+    ],
+)
+def test_files_that_hold_no_prompts_are_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UnreadableFileError, match=message):
+        load_prompts(str(tmp_path / name))
+
+
+def test_a_directory_with_splits(tmp_path):
+    for name in ("train-0.jsonl", "train-1.jsonl", "test.jsonl"):
+        (tmp_path / name).write_text(json.dumps({"prompt": name}) + "\n")
+    (tmp_path / "README.md").write_text("x")
+    assert load_prompts(str(tmp_path)) == ["train-0.jsonl", "train-1.jsonl"]
+    assert load_prompts(str(tmp_path), split="test") == ["test.jsonl"]
+    assert load_prompts(str(tmp_path), split="train[1:]+test") == ["train-1.jsonl", "test.jsonl"]
+    with pytest.raises(ValueError, match="validation"):
+        load_prompts(str(tmp_path), split="validation")
+
+
+def test_a_directory_of_several_data_sets_is_refused(tmp_path):
+    for name in ("main", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.jsonl").write_text('{"prompt": "a"}\n')
+    with pytest.raises(UnreadableFileError, match="several data sets, in main, other"):
+        load_prompts(str(tmp_path))
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(UnreadableFileError, match="holds no data files"):
+        load_prompts(str(tmp_path / "nothing"))
+
+
+def test_a_file_with_the_name_of_the_built_in_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "builtin").mkdir()
+    (tmp_path / "builtin" / "mine.txt").write_text("a\n")
+    with pytest.warns(UserWarning, match=r"'\./builtin' would be what lies here"):
+        assert len(load_prompts("builtin", limit=5)) == 5
+    assert load_prompts("./builtin") == ["a"]
+
+
 def test_the_built_in_set():
     assert load_prompts("builtin", limit=5) == [prompt.text for prompt in generate_prompts(5)]
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nothing\.jsonl does not exist"):
-        load_prompts(str(tmp_path / "nothing.jsonl"))
+    for name in ("nothing.jsonl", "nothing.CSV", "nothing.jsonl.gz", "nothing"):
+        with pytest.raises(FileNotFoundError, match=rf"{name} does not exist"):
+            load_prompts(str(tmp_path / name))
 
 
 def test_a_limit_below_one_is_refused():
-    with pytest.raises(ValueError, match="limit must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="limit=0: must be an integer >= 1"):
         load_prompts("builtin", limit=0)
 
 

@@ -1,0 +1,119 @@
+"""The prompt of a record, in the layouts that published datasets have.
+
+Instructions come with an ``input`` or a ``context`` below, questions with a ``context`` or
+``passage`` below and a system prompt above; conversations give their first human turn, with the
+system's above; of turns that are records of their own (OpenAssistant) only the human's are prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+# Where a record's prompt stands, first come first served.
+PROMPT_COLUMNS: Final = ("instruction", "request_text", "prompt", "question", "query", "text")
+CONVERSATION_COLUMNS: Final = ("messages", "conversations", "conversation", "dialog", "dialogue")
+# What belongs to it, for the columns that have such companions.
+_ABOVE: Final = ("system_prompt", "system")
+_BELOW: Final = ("input", "context", "passage")
+_ACCOMPANIED: Final = ("instruction", "prompt", "question", "query")
+
+_HUMAN: Final = frozenset({"user", "human", "prompter"})
+_SYSTEM: Final = frozenset({"system", "developer"})
+_OTHERS: Final = _SYSTEM | {"assistant", "gpt", "chatgpt", "bot", "model", "tool", "function"}
+_PLACEHOLDERS: Final = frozenset({"<noinput>", "<no input>"})
+
+
+def prompt_of(record: Mapping[str, Any], column: str | None = None) -> str | None:
+    """Returns the prompt of one record; None if the record is a turn of someone else.
+
+    Args:
+        record: Its fields.
+        column: The field that holds the prompt, alone; None finds it and what belongs to it.
+
+    Raises:
+        ValueError: If it has none, or a field of it is empty or of another type; names the field.
+    """
+    if column is not None:
+        return _text_or_first_turn(column, record[column])
+    main = next((name for name in PROMPT_COLUMNS if name in record), None)
+    turns = next((name for name in CONVERSATION_COLUMNS if name in record), None)
+    if turns is not None and main in (None, "text"):
+        prompt, main = _first_turn(turns, record[turns]), "prompt"
+    elif main is None:
+        raise ValueError(
+            f"no prompt column among {', '.join(record)}; name it with column=, or provide "
+            f"{', '.join(PROMPT_COLUMNS)} or {', '.join(CONVERSATION_COLUMNS)}"
+        )
+    elif main == "text" and "role" in record and record["role"] not in _HUMAN:
+        if record["role"] in _OTHERS:
+            return None
+        raise ValueError(f"field 'role' must say who speaks, got {_shown(record['role'])}")
+    else:
+        prompt = _text_or_first_turn(main, record[main])
+    if main not in _ACCOMPANIED:
+        return prompt
+    above = [_companion(name, record[name]) for name in _ABOVE if name in record]
+    below = [_companion(name, record[name]) for name in _BELOW if name in record]
+    return "\n\n".join(part for part in (*above, prompt, *below) if part)
+
+
+def _text_or_first_turn(name: str, value: object) -> str:
+    return _first_turn(name, value) if isinstance(value, list) else _text(name, value)
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"field {name!r} must be text, got {_shown(value)}")
+    if not value.strip():
+        raise ValueError(f"field {name!r} is blank")
+    return value
+
+
+def _companion(name: str, value: object) -> str:
+    """Returns what a companion adds: nothing if it is absent, blank or says that there is none."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ValueError(
+            f"field {name!r} must be text, got {_shown(value)}; to use one field alone, name it "
+            "with column="
+        )
+    return "" if not value.strip() or value.strip().lower() in _PLACEHOLDERS else value
+
+
+def _first_turn(name: str, turns: object) -> str:
+    """Returns the first human turn of a conversation, with what the system says before it."""
+    if not isinstance(turns, list):
+        raise ValueError(f"field {name!r} must be a list of turns, got {_shown(turns)}")
+    said: list[str] = []
+    for turn in turns:
+        if isinstance(turn, str):  # without roles, the human begins
+            return "\n\n".join([*said, _text(name, turn)])
+        role, content = _turn(name, turn)
+        if role in _SYSTEM and not said:
+            said.append(_companion(name, content))
+        elif role in _HUMAN:
+            return "\n\n".join([*filter(None, said), _text(name, content)])
+    raise ValueError(f"field {name!r} has no human turn")
+
+
+def _turn(name: str, turn: object) -> tuple[object, object]:
+    """Returns who speaks and what, in the names of OpenAI or of ShareGPT."""
+    if isinstance(turn, Mapping):
+        for role, content in (("role", "content"), ("from", "value")):
+            if role in turn and content in turn:
+                return turn[role], _joined(turn[content])
+    raise ValueError(f"field {name!r} must be a list of turns with role and content")
+
+
+def _joined(content: object) -> object:
+    """Returns content that comes in parts as one text."""
+    if not isinstance(content, list):
+        return content
+    parts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
+    return "".join(part for part in parts if isinstance(part, str))
+
+
+def _shown(value: object) -> str:
+    return "nothing" if value is None else f"{type(value).__name__} {value!r:.60}"
