@@ -206,8 +206,9 @@ def naming_the_model(source: str) -> Iterator[None]:
     kinds = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError)
     try:
         yield
-    except (*kinds, SafetensorError) as error:
-        if isinstance(error, RuntimeError) and is_out_of_memory(error):
+    except Exception as error:
+        bare = type(error) is Exception  # as the tokenizers library raises them
+        if not (bare or isinstance(error, (*kinds, SafetensorError))) or is_out_of_memory(error):
             raise
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelUnavailableError(f"model {source!r} cannot be loaded: {reason[0]}") from error

@@ -124,9 +124,8 @@ def _trace_facts(trace: WorkloadTrace, arrivals: Arrivals) -> Iterator[tuple[str
     yield "Duration", f"{shown(arrivals.duration)} s ({shown(arrivals.duration / 3600)} h)"
     yield "Mean arrival rate", f"{shown(arrivals.rate)} requests/s"
     for window in WINDOWS:
-        counts = arrivals.counts(window)
-        if len(counts):
-            peak = counts.max() / window
+        peak = arrivals.peak(window)
+        if not np.isnan(peak):
             yield f"Peak rate over {window:g} s", f"{shown(peak)} requests/s"
     if len(arrivals.gaps):
         yield "Simultaneous arrivals", f"{(arrivals.gaps == 0).mean():.1%}"

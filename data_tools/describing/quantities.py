@@ -74,9 +74,13 @@ class Arrivals:
 
     def counts(self, window: float) -> NDArray[np.int64]:
         """Counts arrivals in consecutive windows of that many s, but for an unfinished last one."""
-        whole = int(self.duration // window)
-        index = (self.times // window).astype(np.int64)
-        return np.bincount(index[index < whole], minlength=whole)
+        index = self._windows(window)
+        return np.bincount(index, minlength=self._whole_windows(window))
+
+    def peak(self, window: float) -> float:
+        """Highest rate in a window of that many s, requests/s; NaN where no window is finished."""
+        index = self._windows(window)
+        return float(self._occupied(index).max()) / window if len(index) else np.nan
 
     def dispersion(self, window: float) -> float:
         """Index of dispersion: variance over mean of the counts in windows of that many s.
@@ -85,10 +89,27 @@ class Arrivals:
         longer than the shorter windows (Cox and Lewis, The Statistical Analysis of Series of
         Events, 1966). NaN with fewer than 10 windows.
         """
-        counts = self.counts(window)
-        if len(counts) < FEWEST_WINDOWS:
+        whole, index = self._whole_windows(window), self._windows(window)
+        if whole < FEWEST_WINDOWS or len(index) == 0:
             return np.nan
-        return float(counts.var(ddof=1) / counts.mean())
+        # By the windows that are not empty: of those that are, there may be any number.
+        counts = self._occupied(index)
+        mean = len(index) / whole
+        squares = float(((counts - mean) ** 2).sum()) + (whole - len(counts)) * mean**2
+        return squares / (whole - 1) / mean
+
+    def _whole_windows(self, window: float) -> int:
+        return int(self.duration // window)
+
+    def _windows(self, window: float) -> NDArray[np.int64]:
+        """Returns in which window each arrival falls, those in the unfinished one left out."""
+        index = (self.times // window).astype(np.int64)
+        return index[index < self._whole_windows(window)]
+
+    @staticmethod
+    def _occupied(index: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Returns the counts of the windows that are not empty."""
+        return np.unique(index, return_counts=True)[1]
 
 
 @dataclass(frozen=True, eq=False)

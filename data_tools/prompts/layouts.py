@@ -45,8 +45,8 @@ def prompt_of(record: Mapping[str, Any], column: str | None = None) -> str | Non
             f"no prompt column among {', '.join(record)}; name it with column=, or provide "
             f"{', '.join(PROMPT_COLUMNS)} or {', '.join(CONVERSATION_COLUMNS)}"
         )
-    elif main == "text" and "role" in record and record["role"] not in _HUMAN:
-        if record["role"] in _OTHERS:
+    elif main == "text" and "role" in record and not _is_one(record["role"], _HUMAN):
+        if _is_one(record["role"], _OTHERS):
             return None
         raise ValueError(f"field 'role' must say who speaks, got {_shown(record['role'])}")
     else:
@@ -91,9 +91,9 @@ def _first_turn(name: str, turns: object) -> str:
         if isinstance(turn, str):  # without roles, the human begins
             return "\n\n".join([*said, _text(name, turn)])
         role, content = _turn(name, turn)
-        if role in _SYSTEM and not said:
+        if _is_one(role, _SYSTEM) and not said:
             said.append(_companion(name, content))
-        elif role in _HUMAN:
+        elif _is_one(role, _HUMAN):
             return "\n\n".join([*filter(None, said), _text(name, content)])
     raise ValueError(f"field {name!r} has no human turn")
 
@@ -105,6 +105,10 @@ def _turn(name: str, turn: object) -> tuple[object, object]:
             if role in turn and content in turn:
                 return turn[role], _joined(turn[content])
     raise ValueError(f"field {name!r} must be a list of turns with role and content")
+
+
+def _is_one(role: object, names: frozenset[str]) -> bool:
+    return isinstance(role, str) and role.strip().lower() in names
 
 
 def _joined(content: object) -> object:

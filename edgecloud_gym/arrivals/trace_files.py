@@ -156,12 +156,16 @@ def recognise(path: Path) -> Head:
     except UnicodeDecodeError as error:
         raise UnreadableFileError(f"{path} cannot be read as text: {error}") from error
     is_json = header.startswith("{")
-    found = _keys(path, header) if is_json else _fields(header)
+    try:
+        found = _keys(path, header) if is_json else _fields(header)
+        values = [] if is_json else _fields(first)
+    except csv.Error as error:
+        raise UnreadableFileError(f"{path} cannot be read as CSV: {error}") from error
     if repeated := duplicate(found):
         raise UnreadableFileError(f"{path}: column {repeated!r} occurs twice")
     for name, layout in FORMATS.items():
         if {*layout.columns, *layout.mark} <= set(found):
-            return Head(name, is_json, found, lines, _fields(first))
+            return Head(name, is_json, found, lines, values)
     known = "; ".join(f"{name} ({', '.join(FORMATS[name].columns)})" for name in FORMATS)
     raise UnreadableFileError(
         f"{path} is of no known trace format: {known}; it starts {header.strip()!r:.80}"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from edgecloud_gym.dataset.tables import beside
 from edgecloud_gym.files import UnreadableFileError, read_json, write_json
+
+LARGEST: Final = 1e300
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ class SlowdownFile:
 
     @property
     def unit(self) -> float | None:
-        """The fitted step of one sequence (s), to which s(1) = 1 belongs."""
-        return None if self.a is None or self.b is None else self.a + self.b
+        """The fitted step of one sequence (s), to which s(1) = 1 belongs; None without a fit."""
+        return None if self.a is None or self.b is None else (self.a + self.b) or None
 
     def write(self, path: Path) -> None:
         """Writes the file; readers see either the old one or the whole new one."""
@@ -79,9 +80,11 @@ class SlowdownFile:
         known = {item.name for item in fields(cls)}
         stated = {name: value for name, value in content.items() if name in known}
         for name, (form, is_good) in _FORMS.items():
-            if name in stated and not is_good(stated[name]):
+            if stated.get(name) is not None and not is_good(stated[name]):
                 raise UnreadableFileError(f"{path}: key {name!r} must hold {form}")
-        file = cls(**stated)
+        file = cls(**{name: value for name, value in stated.items() if value is not None})
+        if file.slowdown[0] != 1:
+            raise UnreadableFileError(f"{path}: key 'slowdown' must start with s(1) = 1")
         sizes = len(file.batch_sizes)
         for name in ("step_time", "step_time_quartiles", "step_time_repeats"):
             if len(getattr(file, name)) not in (0, sizes):
@@ -97,43 +100,46 @@ def slowdown_path(requests: Path) -> Path:
 
 
 def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return isinstance(value, int) or math.isfinite(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and 0 <= value < LARGEST  # type: ignore[operator]
 
 
-def _numbers(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_number, value))
+def _is_time(value: object) -> bool:
+    return _is_number(value) and value != 0
 
 
-def _sizes(value: object) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in value
-    )
+def _is_size(value: object) -> bool:
+    return _is_time(value) and isinstance(value, int)
 
 
-def _lists(value: object) -> bool:
-    return isinstance(value, list) and all(map(_numbers, value))
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_time, value))
 
 
-def _pairs(value: object) -> bool:
-    return _lists(value) and all(len(pair) == 2 for pair in value)  # type: ignore[attr-defined]
+def _is_curve(value: object) -> bool:
+    return _list_of(_is_time)(value) and bool(value)
 
 
-def _mapping(value: object) -> bool:
+def _is_mapping(value: object) -> bool:
     return isinstance(value, dict)
 
 
-_FORMS = {
-    "slowdown": ("a list of numbers, s(1), s(2), ...", _numbers),
-    "batch_sizes": ("a list of whole numbers above 0", _sizes),
-    "step_time": ("a list of numbers (s)", _numbers),
-    "step_time_quartiles": ("a list of pairs of numbers (s)", _pairs),
-    "step_time_repeats": ("a list of lists of numbers (s)", _lists),
-    "a": ("a number (s)", _is_number),
-    "b": ("a number (s)", _is_number),
-    "fit_error": ("a number", _is_number),
-    "did_not_fit": ("a JSON object", _mapping),
-    "configuration": ("a JSON object", _mapping),
-    "conditions": ("a JSON object", _mapping),
+def _list_of(good: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, list) and all(map(good, value))
+
+
+_FORMS: Final = {
+    "slowdown": ("a list of numbers above 0, s(1), s(2), ...", _is_curve),
+    "batch_sizes": ("a list of whole numbers above 0", _list_of(_is_size)),
+    "step_time": ("a list of times above 0 s", _list_of(_is_time)),
+    "step_time_quartiles": ("a list of pairs of times above 0 s", _list_of(_is_pair)),
+    "step_time_repeats": ("a list of lists of times above 0 s", _list_of(_list_of(_is_time))),
+    "context_length": ("a whole number above 0", _is_size),
+    "steps": ("a whole number above 0", _is_size),
+    "a": ("a time from 0 s", _is_number),
+    "b": ("a time from 0 s", _is_number),
+    "fit_error": ("a number from 0", _is_number),
+    "did_not_fit": ("a JSON object", _is_mapping),
+    "configuration": ("a JSON object", _is_mapping),
+    "conditions": ("a JSON object", _is_mapping),
 }

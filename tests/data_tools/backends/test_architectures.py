@@ -140,6 +140,12 @@ def test_a_damaged_model_is_refused_by_name(tmp_path: Path, tiny_model: Path) ->
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(ModelUnavailableError, match=r"model '.*\[model\]' cannot be loaded"):
         load_model(str(path), device="cpu")
+    tokenizer = path / "tokenizer.json"
+    whole = tokenizer.read_text()
+    tokenizer.write_text(whole[:200])
+    with pytest.raises(ModelUnavailableError, match="cannot be loaded"):
+        load_model(str(path), device="cpu")
+    tokenizer.write_text(whole)
     (path / "config.json").write_text('{"model_type": "no-such-type"}')
     with pytest.raises(ModelUnavailableError, match="no-such-type"):
         load_model(str(path), device="cpu")

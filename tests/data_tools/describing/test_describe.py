@@ -162,6 +162,13 @@ def test_dispersion_of_known_arrivals() -> None:
     assert bursts.variation == pytest.approx(3.0, abs=0.1)
 
 
+def test_a_gap_of_ages_takes_no_memory() -> None:
+    arrivals = Arrivals(np.array([0.0, 0.5, 1e12, 1e12 + 1.5]))
+    assert arrivals.peak(1.0) == 2.0
+    # Counts of 2 and 1 in a million million windows: variance over mean is 5 / 3.
+    assert arrivals.dispersion(1.0) == pytest.approx(5 / 3)
+
+
 def test_too_short_a_trace_says_nothing_about_bursts() -> None:
     assert np.isnan(Arrivals(np.array([0.0, 1.0, 5.0])).dispersion(1.0))
     single = Arrivals(np.array([0.0]))

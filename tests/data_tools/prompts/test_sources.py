@@ -128,6 +128,8 @@ def test_turns_of_others_are_no_prompts(tmp_path):
         ({"conversations": [{"from": "human", "value": None}]}, "'conversations' must be text"),
         ({"conversations": [{"who": "human"}]}, "list of turns with role and content"),
         ({"conversations": [5]}, "list of turns with role and content"),
+        ({"text": "x", "role": {"a": 1}}, "field 'role' must say who speaks, got dict"),
+        ({"messages": [{"role": ["user"], "content": "x"}]}, "'messages' has no human turn"),
         ({"text": "x", "role": "narrator"}, "field 'role' must say who speaks, got str 'narrator'"),
         ({"x": 1}, "no prompt column among x"),
     ],

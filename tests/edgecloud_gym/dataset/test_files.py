@@ -387,7 +387,12 @@ def test_embedding_file_faults(tmp_path: Path) -> None:
         ('{"slowdown": [1, 2], "slowdown": [1, 3]}', "key 'slowdown' occurs twice"),
         ('{"slowdown": [1, NaN]}', "'slowdown' must hold a list of numbers"),
         ('{"slowdown": [1], "batch_sizes": [1, 2], "step_time": [1]}', "one entry per batch size"),
-        ('{"slowdown": [1], "a": "x"}', "key 'a' must hold a number"),
+        ('{"slowdown": [1], "a": "x"}', "key 'a' must hold a time"),
+        ('{"slowdown": [1, 0]}', "'slowdown' must hold a list of numbers above 0"),
+        ('{"slowdown": []}', "'slowdown' must hold a list of numbers"),
+        ('{"slowdown": [1], "batch_sizes": [1], "step_time": [0]}', "times above 0 s"),
+        ('{"slowdown": [1], "batch_sizes": [1.5]}', "'batch_sizes' must hold a list of whole"),
+        ('{"slowdown": [1], "a": 1%s}' % ("0" * 400), "key 'a' must hold a time"),
     ],
 )
 def test_slowdown_file_faults(tmp_path: Path, text: str, message: str) -> None:
