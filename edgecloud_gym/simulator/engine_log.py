@@ -1,0 +1,105 @@
+"""One engine over a log of requests: what calibration and validation compare with real times."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edgecloud_gym.engines import EngineModel
+from edgecloud_gym.simulator.compiled.engine import (
+    ENGINE_REQUEST_DTYPE,
+    ENGINE_STATE_DTYPE,
+    SEQUENCE_DTYPE,
+    engine_curves,
+    engine_settings,
+    reset_engine,
+)
+from edgecloud_gym.simulator.compiled.engine.log import run_log
+
+
+class EngineTimes(NamedTuple):
+    """When each request gave its first token and finished.
+
+    Attributes:
+        first_token: float64 (n,), s, on the clock of the arrivals.
+        finish: float64 (n,), s.
+        preemptions: int32 (n,), how often each was preempted.
+    """
+
+    first_token: NDArray[np.float64]
+    finish: NDArray[np.float64]
+    preemptions: NDArray[np.int32]
+
+
+def simulate_engine(
+    model: EngineModel, arrival: ArrayLike, prompt_tokens: ArrayLike, output_tokens: ArrayLike
+) -> EngineTimes:
+    """Simulates one server that gets every request when it arrives.
+
+    Args:
+        model: The server.
+        arrival: When each request reaches it (n,), s, in any order.
+        prompt_tokens: Integers (n,), at least 1.
+        output_tokens: Integers (n,), at least 1.
+
+    Returns:
+        Times and preemptions (n,), in the order of the arguments.
+
+    Raises:
+        ValueError: If arrays differ in length, hold anything else, or a request is larger than the
+            cache.
+    """
+    times = np.asarray(arrival, np.float64)
+    if times.ndim != 1 or not np.isfinite(times).all():
+        raise ValueError("arrival must hold finite times (s), one per request")
+    prompts = _counts("prompt_tokens", prompt_tokens, len(times))
+    outputs = _counts("output_tokens", output_tokens, len(times))
+    if model.blocks is not None:
+        room = model.blocks * model.block_size
+        large = np.flatnonzero(prompts.astype(np.int64) + outputs - 1 > room)
+        if len(large):
+            i = int(large[0])
+            raise ValueError(
+                f"request {i} needs {int(prompts[i]) + int(outputs[i]) - 1} tokens in the cache, "
+                f"and kv_tokens={model.kv_tokens} holds {room}"
+            )
+    order = np.argsort(times, kind="stable")
+    start = times[order[0]] if len(order) else 0.0  # small numbers keep their digits
+    requests = np.zeros(len(times), ENGINE_REQUEST_DTYPE)
+    requests["prompt_tokens"] = prompts[order]
+    requests["output_tokens"] = outputs[order]
+    settings = engine_settings([model])
+    states = np.zeros(1, ENGINE_STATE_DTYPE)
+    sequences = np.zeros(model.sequences, SEQUENCE_DTYPE)
+    phases = np.zeros(model.block_size, np.int32)
+    reset_engine(settings[0], states[0], sequences, phases)
+    arguments = (
+        settings,
+        states,
+        sequences,
+        phases,
+        engine_curves([model]),
+        requests,
+        times[order] - start,
+    )
+    run_log.compiled_for(arguments)(*arguments)
+    first = np.empty(len(times))
+    finish = np.empty(len(times))
+    preemptions = np.empty(len(times), np.int32)
+    first[order] = requests["first_token"] + start
+    finish[order] = requests["finish"] + start
+    preemptions[order] = requests["preemptions"]
+    return EngineTimes(first, finish, preemptions)
+
+
+def _counts(name: str, values: ArrayLike, n: int) -> NDArray[np.int32]:
+    exact = np.asarray(values, np.float64)
+    if exact.shape != (n,):
+        raise ValueError(f"{name} must have one entry per request: {n}, got shape {exact.shape}")
+    good = (exact >= 1) & (exact <= np.iinfo(np.int32).max // 4) & (exact == np.floor(exact))
+    if not good.all():
+        i = int(np.argmin(good))
+        raise ValueError(f"{name} must be whole numbers from 1; request {i} has {exact[i]:g}")
+    return exact.astype(np.int32)

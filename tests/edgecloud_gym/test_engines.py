@@ -1,0 +1,159 @@
+"""Engine models: what they accept, keep, and say of a server."""
+
+import copy
+import json
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.random import default_rng
+
+from edgecloud_gym.engines import EngineModel, bundled_engines, load_engine
+from edgecloud_gym.files import UnreadableFileError
+from edgecloud_gym.simulator.engine_log import simulate_engine
+
+GIVEN: dict[str, Any] = {
+    "step_overhead": 1e-3,
+    "step_floor": 5e-3,
+    "token_time": 2e-5,
+    "context_time": 6e-8,
+    "sequences": 32,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"step_floor": -1.0}, "step_floor=-1.0: must be a finite number from 0"),
+        ({"token_time": float("nan")}, "token_time=nan: must be a finite number from 0"),
+        ({"context_time": "fast"}, "context_time='fast': must be a finite number"),
+        ({"sequences": 0}, "sequences=0: must be an integer from 1"),
+        ({"batched_tokens": 16}, "batched_tokens=16: must be an integer >= sequences=32"),
+        ({"kv_tokens": 8}, "kv_tokens=8: must be an integer from 16"),
+        ({"lookahead": 1}, "lookahead=1: must be True or False"),
+        ({"step_times": [(1, 0.1)]}, "step_times must be two or more pairs"),
+        ({"step_times": [(2, 0.1), (1, 0.2)]}, "tokens increasing"),
+        ({"step_times": [(1, 0.2), (2, 0.1)]}, "must not fall"),
+        ({"step_overhead": 0.0, "step_floor": 0.0, "token_time": 0.0}, "longer than 0 s"),
+        ({"name": 3}, "name=3: must be a string"),
+    ],
+)
+def test_refuses_what_no_server_is(change: dict[str, Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        EngineModel(**(GIVEN | change))
+
+
+def test_survives_json_pickle_and_deepcopy(tmp_path: Path) -> None:
+    model = EngineModel(
+        **GIVEN,
+        step_times=((1, 0.01), (4, 0.03)),
+        errors={"e2e_mean": -0.01},
+        intervals={"step_floor": None},
+    )
+    path = tmp_path / "mine.json"
+    model.save(path)
+    for other in (load_engine(path), pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        assert other == model
+        assert other.to_dict() == model.to_dict()
+        assert hash(other) == hash(model)
+
+
+def test_cannot_be_changed() -> None:
+    model = EngineModel(**GIVEN, errors={"e2e_mean": 0.1})
+    with pytest.raises(AttributeError):
+        model.sequences = 4  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        model.errors["e2e_mean"] = 0.0  # type: ignore[index]
+
+
+def test_a_file_names_its_fault(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    for values, message in (
+        (GIVEN | {"sequnces": 3}, "unknown key 'sequnces' .did you mean 'sequences'"),
+        ({"sequences": 3}, "key 'step_overhead' is missing"),
+        (GIVEN | {"step_floor": -1}, "step_floor=-1: must be"),
+        ([1], "an engine model is a JSON object"),
+    ):
+        path.write_text(json.dumps(values))
+        with pytest.raises(UnreadableFileError, match=f"mine.json: {message}"):
+            load_engine(path)
+    with pytest.raises(FileNotFoundError):
+        load_engine(tmp_path / "absent.json")
+
+
+def test_an_unknown_name_lists_the_known() -> None:
+    with pytest.raises(ValueError, match=r"must be one of .*, or the path of a .json file"):
+        load_engine("tpu-of-mine")
+
+
+@pytest.mark.parametrize("name", bundled_engines())
+def test_bundled_models_say_where_they_are_from(name: str) -> None:
+    model = load_engine(name)
+    assert model.name == name
+    assert model.served_model
+    assert model.hardware
+    assert model.source
+    assert model.errors
+    assert model.judged
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"prefill_overhead": 0.03},
+        {"kv_tokens": 6000},
+        {"batched_tokens": 64},
+        {"step_times": ((1, 0.005), (16, 0.008), (2048, 0.2))},
+        {"token_time": 5e-4},
+    ],
+)
+def test_capacity_is_the_rate_at_which_a_full_engine_finishes(change: dict[str, Any]) -> None:
+    model = EngineModel(**(GIVEN | change))
+    rng = default_rng(0)
+    n = 4000
+    prompts = rng.integers(50, 400, n)
+    outputs = rng.integers(60, 141, n)
+    finish = np.sort(simulate_engine(model, np.zeros(n), prompts, outputs).finish)
+    full = finish[n // 10 : n * 8 // 10]
+    rate = (len(full) - 1) / (full[-1] - full[0])
+    assert model.capacity(prompts.mean(), outputs.mean()) == pytest.approx(rate, rel=0.15)
+
+
+def test_a_data_sheet_gives_what_an_h100_measured() -> None:
+    """Llama-3.1-8B: 16 GB of weights at 3.35 TB/s, 16 GFLOP a token, 131 KB of cache a token."""
+    model = EngineModel.from_hardware(
+        parameters=8.03e9,
+        layers=32,
+        kv_bytes_per_token=131_072,
+        flops=989e12,
+        bandwidth=3.35e12,
+        memory=80e9,
+    )
+    assert model.step_floor == pytest.approx(4.6e-3, rel=0.1)
+    assert model.token_time == pytest.approx(21e-6, rel=0.1)
+    assert model.context_time == pytest.approx(0.06e-6, rel=0.15)
+    assert 400_000 < (model.kv_tokens or 0) < 450_000
+    with pytest.raises(ValueError, match=r"memory=1000000000.0: must be"):
+        EngineModel.from_hardware(
+            parameters=8e9,
+            layers=32,
+            kv_bytes_per_token=1e5,
+            flops=1e15,
+            bandwidth=1e12,
+            memory=1e9,
+        )
+
+
+def test_log_refuses_what_can_never_finish() -> None:
+    model = EngineModel(**GIVEN, kv_tokens=160)
+    assert model.fits(100, 61)
+    assert not model.fits(100, 62)
+    simulate_engine(model, [0.0], [100], [61])
+    with pytest.raises(ValueError, match="request 1 needs 161 tokens in the cache"):
+        simulate_engine(model, [0.0, 1.0], [100, 100], [61, 62])
+    with pytest.raises(ValueError, match="output_tokens must be whole numbers from 1; request 0"):
+        simulate_engine(model, [0.0], [100], [0])
