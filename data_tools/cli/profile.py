@@ -125,7 +125,9 @@ def profile(
         LimitField,
         typer.Option(
             rich_help_panel=SERVER,
-            help="Name of the token limit in requests; some models insist on the longer one.",
+            metavar="NAME",
+            help="Name of the token limit in requests: max_tokens, or max_completion_tokens, which "
+            "some models insist on.",
         ),
     ] = "max_tokens",
     timeout: Annotated[

@@ -78,12 +78,12 @@ class Arrivals:
         return np.bincount(index, minlength=self._whole_windows(window))
 
     def peak(self, window: float) -> float:
-        """Highest rate in a window of that many s, requests/s; NaN where no window is finished."""
+        """Returns the highest rate in a window, requests/s; NaN if no window is finished."""
         index = self._windows(window)
         return float(self._occupied(index).max()) / window if len(index) else np.nan
 
     def dispersion(self, window: float) -> float:
-        """Index of dispersion: variance over mean of the counts in windows of that many s.
+        """Returns the index of dispersion of windows of that many s: variance over mean of counts.
 
         It is 1 for a Poisson process at every window. Where it grows with the window, bursts last
         longer than the shorter windows (Cox and Lewis, The Statistical Analysis of Series of

@@ -17,13 +17,13 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def read_only(array: NDArray[Scalar]) -> NDArray[Scalar]:
-    """Forbid writing to `array` and return it."""
+    """Forbids writing to `array` and returns it."""
     array.setflags(write=False)
     return array
 
 
 def check_base_latency(values: ArrayLike) -> NDArray[np.float64]:
-    """(n,) float64 with n >= 1; finite and above 0 s. Durations of any type count by their unit."""
+    """Returns (n,) float64 with n >= 1; finite and above 0 s. Durations count by their unit."""
     seconds = in_seconds("base_latency", values)
     latency: NDArray[np.float64] = _array("base_latency", seconds, np.float64, ndim=1)
     if len(latency) == 0:
@@ -52,7 +52,7 @@ def remark_on_unit(
 
 
 def check_embeddings(values: ArrayLike | None, n: int) -> NDArray[np.float32] | None:
-    """(n, d) float32 with d >= 1; finite."""
+    """Returns (n, d) float32 with d >= 1; finite."""
     if values is None:
         return None
     embeddings: NDArray[np.float32] = _array("embeddings", values, np.float32, ndim=2, length=n)
@@ -63,7 +63,7 @@ def check_embeddings(values: ArrayLike | None, n: int) -> NDArray[np.float32] | 
 
 
 def check_prompts(values: Sequence[str] | None, n: int) -> tuple[str, ...] | None:
-    """N strings."""
+    """Returns n strings."""
     if values is None:
         return None
     prompts = tuple(values)
@@ -74,7 +74,7 @@ def check_prompts(values: Sequence[str] | None, n: int) -> tuple[str, ...] | Non
 
 
 def check_counts(name: str, values: ArrayLike | None, n: int) -> NDArray[np.int32] | None:
-    """(n,) int32; whole numbers from 0."""
+    """Returns (n,) int32; whole numbers from 0."""
     if values is None:
         return None
     exact: NDArray[np.float64] = _array(name, values, np.float64, ndim=1, length=n)
@@ -84,7 +84,7 @@ def check_counts(name: str, values: ArrayLike | None, n: int) -> NDArray[np.int3
 
 
 def check_slowdown(values: ArrayLike | None) -> NDArray[np.float64] | None:
-    """(L,) float64 with L >= 1; finite and above 0; the first entry is 1."""
+    """Returns (L,) float64 with L >= 1; finite and above 0; the first entry is 1."""
     if values is None:
         return None
     curve: NDArray[np.float64] = _array("slowdown", values, np.float64, ndim=1)

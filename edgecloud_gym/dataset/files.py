@@ -39,7 +39,7 @@ def bundled_datasets() -> tuple[str, ...]:
 
 
 def locate(name_or_path: str | os.PathLike[str]) -> Source:
-    """Find the files of a dataset.
+    """Finds the files of a dataset.
 
     Args:
         name_or_path: A bundled name; a folder with `requests.parquet`, `requests.jsonl` or

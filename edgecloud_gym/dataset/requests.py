@@ -96,7 +96,7 @@ class RequestDataset:
         *,
         latency: ArrayLike | None = None,
     ) -> Self:
-        """Make a dataset of anything array-like; the arguments are the attributes of the class.
+        """Makes a dataset of anything array-like; the arguments are the attributes of the class.
 
         ``latency`` is the name that ``base_latency`` had at first.
 
@@ -138,7 +138,7 @@ class RequestDataset:
         return type(self), tuple(getattr(self, item.name) for item in fields(self) if item.init)
 
     def rows(self, split: str) -> NDArray[np.int32]:
-        """Row numbers of one side of the split, ascending.
+        """Returns the row numbers of one side of the split, ascending.
 
         A row belongs to the test side if a hash of its prompt falls into the lowest fifth of the
         hash's range: rows with equal prompts share a side, and a row keeps its side when others
@@ -164,7 +164,7 @@ class RequestDataset:
         return np.array([value < TEST_SHARE * 2**64 for value in hashes])
 
     def embedding_table(self, dim: int | None) -> NDArray[np.float32]:
-        """The embeddings as an agent sees them: centred, scaled, and shortened if asked for.
+        """Returns the embeddings as an agent sees them: centred, scaled, shortened if asked for.
 
         The train rows alone (all rows where there are fewer than two) define the centre, the
         principal components and the scale, so nothing of the test side leaks. Every column is
@@ -287,7 +287,7 @@ def _load(
 
 
 def prompts_digest(prompts: Sequence[str]) -> str:
-    """Fingerprint of a list of prompts, in order: what an embeddings file was computed from.
+    """Returns a fingerprint of prompts, in order: what an embeddings file was computed from.
 
     BLAKE2b (16 bytes, as hex) over each prompt's UTF-8 length and bytes.
     """

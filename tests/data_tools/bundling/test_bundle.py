@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -279,3 +280,18 @@ def test_embeddings_that_say_nothing_explain_nothing():
     rng = np.random.default_rng(0)
     dataset = RequestDataset.from_arrays(np.exp(rng.normal(size=1000)), rng.normal(size=(1000, 8)))
     assert abs(explained_variance(dataset)) < 0.1
+
+
+def test_a_run_measured_on_an_h100(shared_dir, tmp_path):
+    source = shared_dir / "data" / "h100"
+    name = "profile_smollm2-135m_bf16"
+    for suffix in (".jsonl", ".meta.json"):
+        shutil.copy(source / f"{name}{suffix}", tmp_path)
+    shutil.copy(source / "slowdown_smollm2-135m_f32.json", tmp_path / f"{name}.slowdown.json")
+    figures = build(tmp_path / f"{name}.jsonl", tmp_path)
+    assert figures.failed == 0
+    assert figures.token_time == pytest.approx(0.022, rel=0.2)
+    dataset = load_dataset(tmp_path / "tiny")
+    assert len(dataset) == figures.requests
+    assert dataset.slowdown[0] == 1
+    assert "NVIDIA H100 80GB HBM3 (cuda:0)" in (tmp_path / "tiny" / "README.md").read_text()
