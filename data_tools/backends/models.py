@@ -146,6 +146,7 @@ def load_model(
         ConnectionError: If the hub has no such model, or cannot be reached.
         ModelUnavailableError: If the model cannot be loaded, or is no causal language model with
             all its weights; names it, with transformers' explanation.
+        MemoryError: If it does not fit the device.
     """
     target = resolve_device(device)
     local = Path(source)
@@ -164,8 +165,16 @@ def load_model(
             model_options["dtype"] = torch.float32
     tokenizer, model = _load(source, where, options, model_options)
     _require_causal(source, model)
+    try:
+        model = model.to(target).eval()
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryError(
+            f"model {source!r} does not fit the memory of {target}; a smaller one or bfloat16 would"
+        ) from error
     return LoadedModel(
-        model=model.to(target).eval(),
+        model=model,
         tokenizer=tokenizer,
         source=local.name if local.exists() else source,
         revision=_local_digest(local) if local.exists() else _hub_commit(model, revision),

@@ -20,7 +20,12 @@ from numpy.typing import NDArray
 from transformers import AutoModel, AutoTokenizer
 
 from data_tools.backends.base import ModelUnavailableError
-from data_tools.backends.models import naming_the_model, resolve_device
+from data_tools.backends.models import (
+    is_out_of_memory,
+    naming_the_model,
+    release_memory,
+    resolve_device,
+)
 from data_tools.bundling.bert import find_model, own_pooling
 from data_tools.bundling.choices import Pooling, Precision
 from edgecloud_gym.checks import check_choice, check_integer
@@ -132,6 +137,9 @@ class Embedder:
         Args:
             prompts: The n prompts.
             on_progress: Called after every batch with the number of prompts that it finished.
+
+        Raises:
+            MemoryError: If a single prompt does not fit the memory.
         """
         rows: dict[str, list[int]] = {}
         for row, prompt in enumerate(prompts):
@@ -140,7 +148,7 @@ class Embedder:
         places = list(rows.values())
         vectors = np.empty((len(prompts), self.dimension), dtype=np.float32)
         for batch in _batches([len(ids) for ids in tokens], self._batch_tokens):
-            pooled = self._forward([tokens[i] for i in batch])
+            pooled = self._pool([tokens[i] for i in batch])
             for i, vector in zip(batch, pooled, strict=True):
                 vectors[places[i]] = vector
             if on_progress is not None:
@@ -157,6 +165,22 @@ class Embedder:
             limits = {"truncation": True, "max_length": self.max_tokens}
             tokens[i] = self._tokenizer(prompts[i], **limits)["input_ids"]
         return tokens, cut
+
+    def _pool(self, tokens: list[list[int]]) -> NDArray[np.float32]:
+        """Returns the vectors of a batch; one that does not fit the memory is halved."""
+        try:
+            return self._forward(tokens)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        release_memory(self.device)
+        if len(tokens) == 1:
+            raise MemoryError(
+                f"a prompt of {len(tokens[0])} tokens does not fit the memory of {self.device}; a "
+                "lower max_tokens would"
+            )
+        half = len(tokens) // 2
+        return np.concatenate([self._pool(tokens[:half]), self._pool(tokens[half:])])
 
     @torch.inference_mode()
     def _forward(self, tokens: list[list[int]]) -> NDArray[np.float32]:

@@ -45,8 +45,8 @@ def reporting(when_interrupted: str = "", *, extra: str = "data") -> Iterator[No
         extra: The extra of edgecloud-gym that brings the command's packages.
 
     Raises:
-        typer.Exit: With 2 where an input file is unreadable, or a file, a package or a server
-            fails; with 130 after Ctrl-C.
+        typer.Exit: With 2 where an input file is unreadable, or a file, a package, a server or the
+            memory fails; with 130 after Ctrl-C.
     """
     print_anything()
     try:
@@ -61,7 +61,7 @@ def reporting(when_interrupted: str = "", *, extra: str = "data") -> Iterator[No
         fail(f"{error.name} is not installed: pip install 'edgecloud-gym[{extra}]'", error)
     except BrokenPipeError:
         raise  # as of `... | head`: Typer ends quietly
-    except (UnreadableFileError, OSError) as error:
+    except (UnreadableFileError, OSError, MemoryError) as error:
         fail(error, error)
 
 

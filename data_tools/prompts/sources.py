@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections import defaultdict
@@ -29,7 +30,7 @@ _WHOLE_SPLITS: Final = {
 
 
 def load_prompts(
-    source: str = DEFAULT_DATASET,
+    source: str | os.PathLike[str] = DEFAULT_DATASET,
     *,
     split: str = "train",
     column: str | None = None,
@@ -59,6 +60,7 @@ def load_prompts(
     if limit is not None:
         check_integer("limit", limit, least=1)
     check_choice("on_error", on_error, ("raise", "skip"))
+    source = os.fspath(source)
     if source == BUILT_IN:
         if Path(source).exists():
             warnings.warn(

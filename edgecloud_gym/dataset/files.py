@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgecloud_gym.dataset.slowdown import slowdown_path
 from edgecloud_gym.dataset.tables import READERS, beside, table_name, table_suffix
-from edgecloud_gym.files import PACKED_SUFFIXES, UnreadableFileError
+from edgecloud_gym.files import PACKED_SUFFIXES, UnreadableFileError, duplicate
 
 ASSETS: Final = Path(__file__).parents[1] / "assets"
 
@@ -115,6 +115,8 @@ def read_embeddings(path: Path) -> tuple[NDArray[np.floating[Any]], str | None]:
                 raise UnreadableFileError(
                     f"{path} is a single array; an .npz file with the key 'embeddings' is needed"
                 )
+            if repeated := duplicate(archive.files):
+                raise UnreadableFileError(f"{path}: key {repeated!r} occurs twice")
             if "embeddings" not in archive:
                 raise UnreadableFileError(
                     f"{path}: key 'embeddings' is missing; it has {', '.join(archive.files)}"

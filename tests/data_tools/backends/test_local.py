@@ -135,3 +135,12 @@ def test_on_a_gpu_both_clocks_agree(tiny_model):
 def test_an_unknown_device_is_named(tiny_model):
     with pytest.raises(ValueError, match="device='abacus': must be"):
         load_model(str(tiny_model), device="abacus")
+
+
+def test_a_model_that_does_not_fit_is_named(tiny_model, monkeypatch):
+    def too_large(*_args):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("transformers.PreTrainedModel.to", too_large)
+    with pytest.raises(MemoryError, match="does not fit the memory of cpu"):
+        load_model(str(tiny_model), device="cpu")

@@ -107,6 +107,26 @@ def test_long_prompts_are_cut_and_counted(bert: Path) -> None:
     assert shorter.encode(["say yes", "say yes no"]).truncated == 1
 
 
+def test_a_batch_that_does_not_fit_the_memory_is_halved(
+    bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = Embedder(bert, device="cpu")
+    expected = embedder.encode(PROMPTS).vectors
+    whole = embedder._forward
+    limit = 1
+
+    def forward(tokens: list[list[int]]) -> np.ndarray:
+        if len(tokens) > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return whole(tokens)
+
+    monkeypatch.setattr(embedder, "_forward", forward)
+    np.testing.assert_allclose(embedder.encode(PROMPTS).vectors, expected, atol=1e-5)
+    limit = 0
+    with pytest.raises(MemoryError, match="a prompt of 11 tokens does not fit the memory of cpu"):
+        embedder.encode(PROMPTS)
+
+
 def test_every_prompt_is_reported_once(bert: Path) -> None:
     done: list[int] = []
     Embedder(bert, device="cpu", batch_tokens=8).encode(PROMPTS, done.append)

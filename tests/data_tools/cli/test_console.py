@@ -61,6 +61,7 @@ def raising(error: BaseException, *managers):
         UnreadableFileError("f.jsonl, line 3: no JSON"),
         OSError("the disk is full"),
         ConnectionError("the server is gone"),
+        MemoryError("the model does not fit"),
     ],
 )
 def test_trouble_outside_is_one_line(error: Exception) -> None:

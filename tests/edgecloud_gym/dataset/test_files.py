@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -365,6 +366,10 @@ def test_embedding_file_faults(tmp_path: Path) -> None:
         load_dataset(path)
     np.savez(npz, embeddings=np.array([{}] * 5))
     with pytest.raises(UnreadableFileError, match=r"cannot be read as an \.npz file: Object"):
+        load_dataset(path)
+    with zipfile.ZipFile(npz, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("embeddings.npy", b"")
+    with pytest.raises(UnreadableFileError, match="key 'embeddings' occurs twice"):
         load_dataset(path)
     np.savez_compressed(npz, embeddings=np.random.default_rng(0).normal(size=(5, 300)))
     npz.write_bytes(npz.read_bytes().replace(b"embeddings.npy", b"embeddings.npy", 1)[:900])
