@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from agents import run_experiment
-from agents.statistics import compare
+from agents.statistics import compare_agents
 
 EXPERIMENTS = {
     "static": "EdgeCloud-Static-v0",
@@ -39,9 +39,9 @@ def main() -> None:
             workers=os.cpu_count() or 1,
         )
         # Three CSVs lie in the folder now; the summary is at hand as a DataFrame, too.
-        table = compare(result.summary, metric="jct_mean", baseline="fcfs")
+        table = compare_agents(result.summary, metric="jct_mean", baseline="fcfs")
         print(f"\n{title}: mean JCT (s), 95 % interval, paired difference from fcfs")
-        print(table.drop(columns="env").round(2).to_string(index=False, na_rep="–"))
+        print(table.drop(columns="env").round(3).to_string(index=False, na_rep="-"))
 
 
 if __name__ == "__main__":  # worker processes import this file

@@ -13,8 +13,7 @@ import argparse
 import os
 from pathlib import Path
 
-from agents import run_experiment
-from agents.experiments.runs import Scenario
+from agents import Scenario, run_experiment
 
 ENV_ID = "EdgeCloud-Static-v0"
 AGENTS = (

@@ -41,7 +41,6 @@ _PAGE: Final = Template("""\
   th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: left; }
   .numbers { white-space: nowrap; }
   .numbers :is(th, td):not(.agent) { text-align: right; }
-  .best { font-weight: 700; }
   img { max-width: 100%; height: auto; background: white; border-radius: 4px; }
   pre { overflow-x: auto; padding: 1rem; border: 1px solid var(--line); border-radius: 4px; }
   .wide { overflow-wrap: anywhere; }
@@ -74,10 +73,10 @@ def render(results: ResultsFolder, baseline: str) -> str:
 
 def render_tables(results: Results, baseline: str = "fcfs") -> str:
     """Returns the rankings alone, as part of a page: what a notebook shows of an experiment."""
-    parts = [
-        _failures(results.record),
-        *map(_section, scenario_sections(results, baseline, wide=False)),
-    ]
+    sections = scenario_sections(results, baseline, wide=False)
+    parts = [_failures(results.record), *map(_section, sections)]
+    if len(results.summary):
+        parts.append(_legend(notes(results, baseline, wide=False)))
     return "\n".join(filter(None, parts))
 
 
@@ -112,14 +111,14 @@ def _legend(lines: Iterable[str]) -> str:
 
 def _table(table: TextTable) -> str:
     titles = list(table.columns)
-    head = "".join(f"<th{_style(title, False)}>{escape(title)}</th>" for title in titles)
+    head = "".join(f"<th{_style(title)}>{escape(title)}</th>" for title in titles)
     rows = []
     for number, row in enumerate(table.rows):
-        cells = [
-            f"<td{_style(title, (number, title) in table.best)}>{escape(cell)}</td>"
-            for title, cell in zip(titles, row, strict=True)
-        ]
-        rows.append(f"<tr>{''.join(cells)}</tr>")
+        named = zip(titles, map(escape, row), strict=True)
+        # <b>, not a style: a notebook shows the table without the page's.
+        marked = {t: f"<b>{cell}</b>" if (number, t) in table.best else cell for t, cell in named}
+        cells = "".join(f"<td{_style(title)}>{cell}</td>" for title, cell in marked.items())
+        rows.append(f"<tr>{cells}</tr>")
     body = "\n".join(rows)
     return (
         f'<div class="scroll"><table class="numbers"><thead><tr>{head}</tr></thead>\n'
@@ -127,9 +126,8 @@ def _table(table: TextTable) -> str:
     )
 
 
-def _style(title: str, best: bool) -> str:
-    names = [name for name, holds in (("agent", title == "agent"), ("best", best)) if holds]
-    return f' class="{" ".join(names)}"' if names else ""
+def _style(title: str) -> str:
+    return ' class="agent"' if title == "agent" else ""
 
 
 def _pictures(results: ResultsFolder) -> list[str]:

@@ -137,6 +137,11 @@ def notes(results: Results, baseline: str, *, wide: bool) -> list[str]:
         lines.append(f"Intervals, and who beats whom, need {FEWEST} seeds.")
     if summary["unfinished"].any():
         lines.append("Unfinished requests count with their age: JCT, p95, p99 are lower bounds.")
+    if any(_is_replay(item) for item in results.record["scenarios"]):
+        lines.append(
+            "A trace replayed: the same requests on every seed, so that intervals tell how much "
+            "comes of the agents' own draws, and nothing of other traffic."
+        )
     return [*lines, *played_notes(results.record)]
 
 
@@ -207,6 +212,15 @@ def _who_is_missing(common: CommonSeeds) -> list[str]:
             "finished."
         )
     return lines
+
+
+def _is_replay(scenario: Mapping[str, Any]) -> bool:
+    """Tells whether every seed of a scenario has the same requests."""
+    settings = scenario.get("configuration") or {}
+    arrivals = settings.get("arrivals")
+    recorded = arrivals.get("Trace") if isinstance(arrivals, Mapping) else None
+    ordered = settings.get("prompt_order") == "sequential"
+    return isinstance(recorded, Mapping) and not recorded.get("jitter") and ordered
 
 
 def objective(scenario: Mapping[str, Any]) -> float | None:

@@ -303,6 +303,7 @@ def test_a_result_shows_itself_in_a_line_and_as_a_table(tmp_path: Path) -> None:
     html = result._repr_html_()
     assert "<table" in html
     assert "40 seeds" in html
+    assert "paired seed by seed" in html
     play(tmp_path, ["fcfs", "random"], plots=True)
     assert (tmp_path / "comparison.png").read_bytes()[1:4] == b"PNG"
 

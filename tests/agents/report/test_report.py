@@ -170,7 +170,7 @@ def test_one_rule_for_the_best(load_sweep: ExperimentResult, tmp_path: Path) -> 
     report(load_sweep.output, "--output", tmp_path / "page.html")
     report(load_sweep.output, "--output", tmp_path / "page.md")
     html = (tmp_path / "page.html").read_text(encoding="utf-8")
-    best = re.findall(r'<td class="agent best">(.*?)</td>', html)
+    best = re.findall(r'<td class="agent"><b>(.*?)</b></td>', html)
     assert len(best) == len(LOADS)
     assert "sjf-oracle" not in best
     table = print_text(load_sweep)
