@@ -6,6 +6,8 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final
 
+from agents.cli.names import foreign
+
 if TYPE_CHECKING:
     import typer
 
@@ -71,6 +73,9 @@ def _mount_data_commands(app: typer.Typer) -> None:
 
 def main() -> None:
     """Runs the command line."""
+    taken = foreign("data_tools")
+    if taken is not None:
+        sys.exit(f"edgecloud: {taken}")
     try:
         app = make_app()
     except ModuleNotFoundError as error:

@@ -6,7 +6,8 @@ import pytest
 
 from agents.statistics import (
     bootstrap_mean,
-    compare,
+    common_seeds,
+    compare_agents,
     interquartile_mean,
     paired_difference,
     regret,
@@ -72,15 +73,46 @@ def summary() -> pd.DataFrame:
     )
 
 
-def test_compare_pairs_by_seed() -> None:
-    table = compare(summary(), "jct_mean", baseline="a").set_index("agent")
+def test_comparisons_are_paired_by_seed() -> None:
+    table = compare_agents(summary(), "jct_mean", baseline="a").set_index("agent")
     assert table.loc["a", "mean"] == 3.0
     assert np.isnan(table.loc["a", "difference"])
     assert table.loc["b", ["difference", "difference_low", "difference_high"]].tolist() == [3, 3, 3]
 
 
-def test_compare_without_its_baseline() -> None:
-    assert compare(summary(), "jct_mean", baseline="fcfs")["difference"].isna().all()
+def test_without_the_baseline() -> None:
+    assert compare_agents(summary(), "jct_mean", baseline="fcfs")["difference"].isna().all()
+
+
+def test_all_are_compared_on_the_seeds_that_all_have() -> None:
+    """ "b" did not finish seeds 3 and 4, on which "a" is slow."""
+    missing = summary()[~((summary()["agent"] == "b") & (summary()["seed"] >= 3))]
+    table = compare_agents(missing, "jct_mean", baseline="a").set_index("agent")
+    assert table["n"].tolist() == [3, 3]
+    assert table.loc["a", "mean"] == 2.0
+    assert table.loc["b", "difference"] == 3.0
+    common = common_seeds(missing)
+    assert common.seeds == (0, 1, 2)
+    assert common.missing == {"b": (3, 4)}
+
+
+def test_a_seed_without_a_value_is_left_out_for_all() -> None:
+    undefined = summary()
+    undefined.loc[4, "jct_mean"] = np.nan  # of "a" on seed 4: nothing was completed
+    table = compare_agents(undefined, "jct_mean", baseline="a").set_index("agent")
+    assert table["n"].tolist() == [4, 4]
+    assert table["mean"].tolist() == [2.5, 5.5]
+    nothing = summary().assign(error=[np.nan] * 5 + [1.0] * 5)  # "a" predicts nothing at all
+    table = compare_agents(nothing, "error", baseline="a").set_index("agent")
+    assert table.loc["b", "mean"] == 1.0
+    assert np.isnan(table.loc["a", "mean"])
+
+
+def test_the_rows_of_other_tables_that_belong() -> None:
+    common = common_seeds(summary(), ["a", "b"], [0, 1, 2, 3, 4, 5])
+    assert common.missing == {"a": (5,), "b": (5,)}
+    table = pd.DataFrame({"agent": ["a", "a", "c"], "seed": [0, 9, 0], "x": 1.0})
+    assert common.of(table).index.tolist() == [0]
 
 
 def test_regret() -> None:
