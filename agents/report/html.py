@@ -41,6 +41,7 @@ _PAGE: Final = Template("""\
   th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: left; }
   .numbers { white-space: nowrap; }
   .numbers :is(th, td):not(.agent) { text-align: right; }
+  .numbers .agent { white-space: normal; overflow-wrap: anywhere; min-width: 9rem; }
   img { max-width: 100%; height: auto; background: white; border-radius: 4px; }
   pre { overflow-x: auto; padding: 1rem; border: 1px solid var(--line); border-radius: 4px; }
   .wide { overflow-wrap: anywhere; }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.report.results import Results, sweeps
@@ -23,9 +23,6 @@ from agents.statistics import FEWEST, ORACLE, CommonSeeds, common_seeds
 if TYPE_CHECKING:
     import pandas as pd
 
-SWEEP_LEGEND: Final = """\
-Mean over the seeds; in parentheses the difference from the baseline, paired seed by seed, with its
-95 % bootstrap interval. Bold: the best at each load of those that do not know the true times."""
 LEARNING_LEGEND: Final = """\
 Regret per request (s): JCT less the JCT of the same request under sjf-oracle, in each quarter of
 the requests in order of arrival, with its 95 % bootstrap interval over the seeds and its share of
@@ -68,20 +65,46 @@ def sweep_sections(results: Results, baseline: str) -> list[Section]:
     """Returns a section for each statistic of each environment that was played at several loads."""
     sections = []
     for env_id, loads in sweeps(results.record).items():
+        facts = _sweep_facts(results.summary, loads)
         for name, metric in {"mean": JCT, **TAILS}.items():
             table = sweep(results.summary, loads, baseline, metric)
             title = f"{env_id}: {name} JCT (s) by load"
-            sections.append(Section(title, "", {"sweep": table}, [SWEEP_LEGEND]))
-    return sections
+            sections.append(Section(title, facts, {"sweep": table}))
+    legend = [
+        "Means over the seeds. Bold: the best at each load of those that do not know the true "
+        "times."
+    ]
+    if baseline in set(results.summary["agent"]):
+        legend.append(
+            f"In parentheses the difference from {baseline}, paired seed by seed, with its 95 % "
+            "bootstrap interval."
+        )
+    return _with_notes_below(sections, legend)
+
+
+def _sweep_facts(summary: pd.DataFrame, loads: Mapping[str, float]) -> str:
+    """Returns on how many seeds the figures at each load are."""
+    counts = {
+        load: len(common_seeds(summary[summary["env"] == label]).seeds)
+        for label, load in sorted(loads.items(), key=lambda item: item[1])
+    }
+    if len(set(counts.values())) == 1:
+        return f"{next(iter(counts.values()))} seeds at each load"
+    return ", ".join(f"{count} seeds at load {load:g}" for load, count in counts.items())
 
 
 def learning_sections(results: Results, baseline: str) -> list[Section]:
     """Returns a section per scenario in which regret against the oracle can be told."""
-    sections = []
-    for label, rows in regret_rows(results).items():
-        table = learning(rows, baseline)
-        sections.append(Section(f"{label}: learning", "", {"learning": table}, [LEARNING_LEGEND]))
-    return sections
+    sections = [
+        Section(f"{label}: learning", "", {"learning": learning(rows, baseline)})
+        for label, rows in regret_rows(results).items()
+    ]
+    return _with_notes_below(sections, [LEARNING_LEGEND])
+
+
+def _with_notes_below(sections: Sequence[Section], notes: Sequence[str]) -> list[Section]:
+    """Returns sections of which the last has notes on all of them."""
+    return [*sections[:-1], *(replace(section, notes=notes) for section in sections[-1:])]
 
 
 def regret_rows(results: Results) -> dict[str, pd.DataFrame]:
