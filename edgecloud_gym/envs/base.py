@@ -27,7 +27,7 @@ from edgecloud_gym.simulator.compiled.events import (
     STEP,
 )
 from edgecloud_gym.simulator.simulator import Output, Simulator
-from edgecloud_gym.simulator.state import OUTCOME_FIELDS, info_fields
+from edgecloud_gym.simulator.state import OUTCOME, info_fields
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +78,7 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy (tree search copies environments) reads its own lane and draws on its own canvas.
-        return {**self.__dict__, "_renderer": None, "_told": None, "_outcome": None}
+        return {**self.__dict__, "_renderer": None, "_step": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -88,10 +88,8 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         return f"{type(self).__name__}({settings_in_words(self._settings)})"
 
     def _bind_step(self) -> None:
-        """Looks at what a step yields: what `info` tells, and how the step ended."""
-        steps = self._simulator.state.steps
-        self._told = steps[self._info_fields][0]
-        self._outcome = steps[list(OUTCOME_FIELDS)][0]
+        """Looks at what a step yields."""
+        self._step = self._simulator.state.steps[0]
 
     @property
     def dataset(self) -> RequestDataset:
@@ -127,7 +125,7 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         output = self._run(START)
         if self.render_mode == "human":
             self.render()
-        return self._observation(output), self._info(output)
+        return self._observation(output), self._info(output, self._step.item())
 
     def step(
         self, action: NDArray[np.int64]
@@ -149,11 +147,13 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
             raise ResetNeeded("the episode has ended or not begun: call reset() before step()")
         actions = checked_actions(action, self._action_shape)
         output = self._run(STEP, actions[np.newaxis])
-        reward, terminated, truncated = self._outcome.item()
+        values = self._step.item()
+        reward, terminated, truncated = values[OUTCOME]
         self._running = not (terminated or truncated)
         if self.render_mode == "human":
             self.render()
-        return self._observation(output), reward, terminated, truncated, self._info(output)
+        info = self._info(output, values)
+        return self._observation(output), reward, terminated, truncated, info
 
     def hold(self) -> tuple[Observation, dict[str, Any]]:
         """Takes a step in which nothing happens and no time passes; its reward would be 0.
@@ -169,7 +169,7 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         if not self._running:
             raise ResetNeeded("the episode has ended or not begun: call reset() before hold()")
         output = self._run(HOLD | OBSERVE)
-        return self._observation(output), self._info(output)
+        return self._observation(output), self._info(output, self._step.item())
 
     def _run(self, stage: int, actions: NDArray[np.int64] | None = None) -> Output:
         simulator = self._simulator
@@ -186,8 +186,8 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
     def _observation(self, output: Output) -> Observation:
         return self._simulator.layout.one(output.floats, output.ids)
 
-    def _info(self, output: Output) -> dict[str, Any]:
-        info = dict(zip(self._info_fields, self._told.item(), strict=True))
+    def _info(self, output: Output, values: tuple[Any, ...]) -> dict[str, Any]:
+        info = dict(zip(self._info_fields, values, strict=False))  # the first of the values
         info["action_mask"] = output.masks[0]
         if not self._running:
             info["summary"] = self.summary()
@@ -222,7 +222,7 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
             raise RuntimeError("reprioritize() needs priority to be a callable")
         self._simulator.rescore_waiting(0)
         output = self._run(REORDER | OBSERVE)
-        return self._observation(output), self._info(output)
+        return self._observation(output), self._info(output, self._step.item())
 
     def candidates(self) -> NDArray[np.void]:
         """Returns who the candidates are, in the observation's order; see `records.candidates`."""

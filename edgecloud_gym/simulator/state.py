@@ -116,7 +116,9 @@ TABLE_DTYPE: Final = np.dtype(
 )
 
 # What a step yields, in groups: where the system stands, what happened, what the reward is made
-# of, and how the step ended. `info` has the first three.
+# of, and how the step ended. `info` has the first three; what
+# it may hide comes last of them.
+_MAY_BE_HIDDEN: Final = "makespan"
 _STATUS: Final = [
     ("time", "f8"),
     ("elapsed", "f8"),
@@ -130,21 +132,22 @@ _EVENTS: Final = [
     ("invalid_assignments", "i8"),
     ("forced_dispatches", "i8"),
 ]
-_TERMS: Final = list(REWARD_TERMS.items())
+_TERMS: Final = sorted(REWARD_TERMS.items(), key=lambda term: term[0] == _MAY_BE_HIDDEN)
 _OUTCOME: Final = [("reward", "f8"), ("terminated", "?"), ("truncated", "?")]
 
 STEP_DTYPE: Final = np.dtype([*_STATUS, *_EVENTS, *_TERMS, *_OUTCOME], align=True)
 OUTCOME_FIELDS: Final = tuple(name for name, _ in _OUTCOME)
+OUTCOME: Final = slice(-len(_OUTCOME), None)  # where they lie in a step's values
 
 
 def info_fields(config: SystemConfig) -> tuple[str, ...]:
-    """Returns which fields of `STEP_DTYPE` ``info`` has.
+    """Returns which fields of `STEP_DTYPE` ``info`` has: so many of the first.
 
     The ``makespan`` term tells how long a running request will take, and is shown only where the
     reward asks for it.
     """
-    hidden = set() if config.reward_weights["makespan"] else {"makespan"}
-    return tuple(name for name, _ in (*_STATUS, *_EVENTS, *_TERMS) if name not in hidden)
+    names = tuple(name for name, _ in (*_STATUS, *_EVENTS, *_TERMS))
+    return names if config.reward_weights[_MAY_BE_HIDDEN] else names[:-1]
 
 
 def make_parameters(
