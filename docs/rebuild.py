@@ -29,7 +29,7 @@ import validation_runs
 from agents import Scenario, run_experiment
 from agents.experiments.experiment import Progress
 from agents.report.results import read_results
-from agents.statistics import ORACLE, compare, regret_over_time
+from agents.statistics import ORACLE, compare_agents, regret_over_time
 from edgecloud_gym import ENV_IDS
 
 DOCS = Path(__file__).resolve().parent
@@ -194,7 +194,7 @@ def _summary(folder: Path) -> pd.DataFrame:
     summary = pd.read_csv(folder / "summary.csv")
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     scenarios = {item["label"]: item for item in record["scenarios"]}
-    jct, p95 = (compare(summary, metric, BASELINE) for metric in (JCT, P95))
+    jct, p95 = (compare_agents(summary, metric, BASELINE) for metric in (JCT, P95))
     table = pd.DataFrame(
         {
             "env": [scenarios[label]["env"] for label in jct["env"]],

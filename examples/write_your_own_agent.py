@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from agents import Agent, run_experiment
-from agents.statistics import compare
+from agents.statistics import compare_agents
 from edgecloud_gym.nodes import TO_CLOUD, TO_EDGE, WAIT
 
 
@@ -55,5 +55,5 @@ if __name__ == "__main__":
         output_dir="results/write_your_own_agent",
     )
     print("mean JCT (s), 95 % interval, interquartile mean, paired difference from fcfs")
-    table = compare(result.summary, metric="jct_mean", baseline="fcfs")
+    table = compare_agents(result.summary, metric="jct_mean", baseline="fcfs")
     print(table.drop(columns="env").round(2).to_string(index=False, na_rep="–"))
