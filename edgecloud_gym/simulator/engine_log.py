@@ -20,17 +20,19 @@ from edgecloud_gym.simulator.compiled.engine.log import run_log
 
 
 class EngineTimes(NamedTuple):
-    """When each request gave its first token and finished.
+    """When each request was admitted, gave its first token and finished.
 
     Attributes:
         first_token: float64 (n,), s, on the clock of the arrivals.
         finish: float64 (n,), s.
         preemptions: int32 (n,), how often each was preempted.
+        admitted: float64 (n,), s: when the first step that it is in was composed.
     """
 
     first_token: NDArray[np.float64]
     finish: NDArray[np.float64]
     preemptions: NDArray[np.int32]
+    admitted: NDArray[np.float64]
 
 
 def simulate_engine(
@@ -87,11 +89,13 @@ def simulate_engine(
     run_log.compiled_for(arguments)(*arguments)
     first = np.empty(len(times))
     finish = np.empty(len(times))
+    admitted = np.empty(len(times))
     preemptions = np.empty(len(times), np.int32)
     first[order] = requests["first_token"] + start
     finish[order] = requests["finish"] + start
     preemptions[order] = requests["preemptions"]
-    return EngineTimes(first, finish, preemptions)
+    admitted[order] = requests["admitted"] + start
+    return EngineTimes(first, finish, preemptions, admitted)
 
 
 def _counts(name: str, values: ArrayLike, n: int) -> NDArray[np.int32]:

@@ -21,6 +21,7 @@ class Request:
     answered: int = 0  # tokens of the answer, those of the composed steps included
     to_read: int = 0  # prompt and answer so far, when it was admitted
     blocks: list[object] = field(default_factory=list)  # held, or held until it was preempted
+    admitted: float | None = None
     first_token: float | None = None
     finish: float | None = None
     preemptions: int = 0
@@ -54,6 +55,7 @@ def computing(m: EngineModel, tokens: int) -> float:
 class Twin:
     def __init__(self, m: EngineModel) -> None:
         self.m = m
+        self.now = 0.0
         self.waiting: deque[Request] = deque()
         self.running: list[Request] = []
         # Free blocks of the cache, the next to be taken first; each is an object of its own.
@@ -109,6 +111,8 @@ class Twin:
                 break
             budget -= tokens
             self.running.append(self.waiting.popleft())
+            if self.running[-1].admitted is None:
+                self.running[-1].admitted = self.now
             self.compute(step, self.running[-1], tokens, reads=True)
         return step
 
@@ -176,6 +180,7 @@ def run_twin(m: EngineModel, requests: list[Request]) -> None:
                 twin.waiting.append(arrivals.popleft())
 
         welcome(now)
+        twin.now = now
         step = following if following.answers or following.prompt_tokens else twin.compose()
         if not (step.answers or step.prompt_tokens):
             now = arrivals[0].arrival

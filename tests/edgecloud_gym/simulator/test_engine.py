@@ -66,7 +66,9 @@ def both(model: EngineModel, requests: list[Request]) -> tuple[np.ndarray, np.nd
         [r.prompt for r in requests],
         [r.output for r in requests],
     )
-    expected = np.array([(r.first_token, r.finish, r.preemptions) for r in requests], float)
+    expected = np.array(
+        [(r.first_token, r.finish, r.preemptions, r.admitted) for r in requests], float
+    )
     return expected, np.column_stack(times)
 
 

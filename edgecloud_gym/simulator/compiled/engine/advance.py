@@ -242,7 +242,7 @@ def engine_advance(m, e, s, phases, curves, requests, until):
 def engine_arrive(m, e, requests, request, now):
     """Puts a request at the end of the queue, at a time to which the engine has been advanced.
 
-    Its `first_token`, `finish` and `preemptions` are the caller's to clear.
+    Its `admitted`, `first_token`, `finish` and `preemptions` are the caller's to clear.
     """
     requests[request].queued_next = NONE
     if e.queued == 0:

@@ -174,6 +174,7 @@ def _admit(m, e, s, phases, requests, budget, which):
     else:
         e.queue_head = requests[request].queued_next
         e.queued -= 1
+        requests[request].admitted = e.now
     slot = e.vacant
     e.vacant = s[slot].younger
     enlist(e, s, slot)

@@ -105,6 +105,7 @@ SEQUENCE_DTYPE: Final = np.dtype(
 
 ENGINE_REQUEST_DTYPE: Final = np.dtype(
     [
+        ("admitted", "f8"),  # when the first step that it is in was composed
         ("first_token", "f8"),
         ("finish", "f8"),
         ("prompt_tokens", "i4"),

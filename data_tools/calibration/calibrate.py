@@ -1,0 +1,304 @@
+"""From logs of a server to an engine model with its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from data_tools.calibration.errors import (
+    ERRORS,
+    Times,
+    chosen,
+    measured,
+    relative_errors,
+    simulated,
+)
+from data_tools.calibration.fit import Part, fit, loss
+from data_tools.calibration.identify import (
+    MATTERS,
+    RESAMPLES,
+    check_concurrency,
+    drop_unidentified,
+    intervals,
+    remarks,
+)
+from data_tools.calibration.logs import Log
+from edgecloud_gym.engines import TIMES, EngineModel
+
+FLAGS: Final = ("lookahead", "reserve_prompt", "prefix_caching")
+# What only a cache with a limit can show.
+_OF_THE_CACHE: Final = ("reserve_prompt", "prefix_caching")
+SETTINGS: Final = ("sequences", "kv_tokens", "batched_tokens", "block_size", *FLAGS)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How a model does on requests.
+
+    Attributes:
+        fitted_on: What it was fitted on; empty if on nothing.
+        judged_on: The requests.
+        errors: Relative errors by name, of `errors.ERRORS`.
+        fitted: Whether these very requests were fitted.
+    """
+
+    fitted_on: str
+    judged_on: str
+    errors: Mapping[str, float]
+    fitted: bool
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A fitted engine model and all that is known of its fit.
+
+    Attributes:
+        model: The engine model, with `errors`, `intervals` and what they were measured on.
+        judgements: One per row of the table of errors.
+        notes: What the logs cannot tell, and what was done with them.
+        pairs: Measured and simulated times of each log, by its name, for the picture.
+    """
+
+    model: EngineModel
+    judgements: tuple[Judgement, ...]
+    notes: tuple[str, ...]
+    pairs: Mapping[str, tuple[Times, Times]]
+
+
+def calibrate(
+    logs: Sequence[Log],
+    *,
+    name: str = "",
+    served_model: str = "",
+    hardware: str = "",
+    sweep: tuple[tuple[float, float], ...] | None = None,
+    resamples: int = RESAMPLES,
+    progress: Callable[[int], None] | None = None,
+    **settings: Any,
+) -> Calibration:
+    """Fits an engine to logs of one server.
+
+    One log is fitted on its first, third, ... request and judged on the others. Several are fitted
+    together, and each is judged by a fit of the others alone. With a sweep nothing is fitted: a
+    step takes what was measured, and the logs test that.
+
+    Args:
+        logs: Of one server, each at its load.
+        name: Of the model.
+        served_model: The language model.
+        hardware: What it ran on.
+        sweep: Tokens in a step and what the step takes (s), measured at fixed concurrencies.
+        resamples: How often the bootstrap draws for the intervals.
+        progress: Called with 1 after each resample of the bootstrap.
+        **settings: The server's settings, by the names of `EngineModel`: what is not given is read
+            from the logs, or chosen by fit (`lookahead`, `reserve_prompt`, `prefix_caching`).
+
+    Raises:
+        TypeError: If a setting is unknown.
+        ValueError: If settings are lacking or contradict each other, or the logs cannot tell.
+    """
+    for key in settings:
+        if key not in SETTINGS:
+            raise TypeError(f"unknown setting {key!r}: must be one of {', '.join(SETTINGS)}")
+    given = {key: value for key, value in settings.items() if value is not None}
+    known = _settings(logs, given)
+    _check_sizes(logs, known)
+    described: dict[str, Any] = {"name": name, "served_model": served_model, "hardware": hardware}
+    described["source"] = f"edgecloud calibrate, {', '.join(log.name for log in logs)}"
+    if sweep is not None:
+        return _measured(logs, known | {"step_times": sweep}, described)
+    check_concurrency(logs)
+    parts = [Part.whole(log) for log in logs] if len(logs) > 1 else [Part.half(logs[0], odd=True)]
+    model, value = fit(parts, known)
+    model, known = _choose_flags(parts, known, model, value)
+    value = loss(model, parts)
+    model, fixed, _ = drop_unidentified(parts, known, model, value)
+    judgements = _judge(logs, parts, known, fixed, model)
+    spans = intervals(parts, known, model, fixed, resamples, progress)
+    notes = _notes(logs, known, given)
+    notes += [_unidentified(key, number) for key, number in fixed.items()]
+    return Calibration(
+        model=_with_errors(model, judgements, spans, notes, described),
+        judgements=judgements,
+        notes=tuple(notes),
+        pairs={log.name: (measured(log), simulated(model, log)) for log in logs},
+    )
+
+
+def _unidentified(name: str, number: float) -> str:
+    if number == 0:
+        return f"{name}: not identified; without it the logs are matched as well, so it is 0"
+    return (
+        f"{name}: not identified; the logs are matched as well if it is 0. The {number:.3g} s that "
+        "the model has are the best of many that would do"
+    )
+
+
+def _settings(logs: Sequence[Log], given: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for log in logs:
+        for key, value in log.settings.items():
+            if key not in given and found.setdefault(key, value) != value:
+                raise ValueError(
+                    f"{key}: the logs say {found[key]} and {value}; logs of one server are needed"
+                )
+    found |= given
+    if "sequences" not in found:
+        raise ValueError("sequences is needed: how many the server runs at a time (--sequences)")
+    return found
+
+
+def _check_sizes(logs: Sequence[Log], known: Mapping[str, Any]) -> None:
+    probe = EngineModel(**(dict.fromkeys(TIMES, 1.0) | dict(known)))
+    for log in logs:
+        for i in range(len(log)):
+            if not probe.fits(int(log.prompt[i]), int(log.output[i])):
+                raise ValueError(
+                    f"{log.name}: request {i} needs {log.prompt[i] + log.output[i] - 1} tokens in "
+                    f"the cache, and kv_tokens={probe.kv_tokens}"
+                )
+
+
+def _choose_flags(
+    parts: Sequence[Part], known: dict[str, Any], model: EngineModel, value: float
+) -> tuple[EngineModel, dict[str, Any]]:
+    """Turns each setting that nobody gave the other way, where the logs speak for it."""
+    for flag in FLAGS:
+        if flag in known:
+            continue
+        limited = known.get("kv_tokens") is not None
+        if flag in _OF_THE_CACHE and not limited:
+            continue
+        turned = known | {flag: not getattr(model, flag)}
+        if loss(model.replaced(**{flag: turned[flag]}), parts) == value:
+            continue  # it makes no difference at all
+        other, new = fit(parts, turned, start=model)
+        if new < value - MATTERS:
+            model, value, known = other, new, turned
+        else:
+            known = known | {flag: getattr(model, flag)}
+    return model, known
+
+
+def _judge(
+    logs: Sequence[Log],
+    parts: Sequence[Part],
+    known: Mapping[str, Any],
+    fixed: Mapping[str, float],
+    model: EngineModel,
+) -> tuple[Judgement, ...]:
+    if len(logs) == 1:
+        log = logs[0]
+        rows = [
+            (parts[0], "odd requests", True),
+            (Part.half(log, odd=False), "even requests", False),
+        ]
+        return tuple(
+            Judgement("odd requests", f"{log.name}, {what}", errors_on(model, part), fitted)
+            for part, what, fitted in rows
+        )
+    together = "all logs"
+    nothing = {key: value for key, value in fixed.items() if value == 0}
+    found = [Judgement(together, log.name, errors_on(model, Part.whole(log)), True) for log in logs]
+    for left_out, log in enumerate(logs):
+        others = [part for i, part in enumerate(parts) if i != left_out]
+        try:
+            check_concurrency([part.log for part in others])
+        except ValueError:
+            continue
+        alone, _ = fit(others, known, fixed=nothing)
+        names = ", ".join(part.log.name for part in others)
+        found.append(Judgement(names, log.name, errors_on(alone, Part.whole(log)), False))
+    return tuple(found)
+
+
+def errors_on(model: EngineModel, part: Part) -> dict[str, float]:
+    """Returns the errors of a model on the requests that count."""
+    which = part.counted
+    real, made = measured(part.log), simulated(model, part.log)
+    return relative_errors(chosen(real, which), chosen(made, which), part.log.output[which])
+
+
+def _measured(logs: Sequence[Log], known: dict[str, Any], described: dict[str, Any]) -> Calibration:
+    """Takes the numbers from a sweep, and fits nothing."""
+    given = dict(known)
+    parts = [Part.whole(log) for log in logs]
+    models = [EngineModel(**(dict.fromkeys(TIMES, 0.0) | known))]
+    for flag in FLAGS:
+        if flag not in known:
+            models.append(models[0].replaced(**{flag: not getattr(models[0], flag)}))
+    model = min(models, key=lambda m: loss(m, parts))
+    judgements = tuple(
+        Judgement("nothing: the sweep alone", log.name, errors_on(model, part), False)
+        for log, part in zip(logs, parts, strict=True)
+    )
+    notes = [*_notes(logs, known, given), "step times as measured in the sweep: nothing was fitted"]
+    spans = dict.fromkeys(TIMES)
+    return Calibration(
+        model=_with_errors(model, judgements, spans, notes, described),
+        judgements=judgements,
+        notes=tuple(notes),
+        pairs={log.name: (measured(log), simulated(model, log)) for log in logs},
+    )
+
+
+def _notes(logs: Sequence[Log], known: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    notes = []
+    for log in logs:
+        left = ", ".join(f"{count} {reason}" for reason, count in log.left_out.items())
+        notes.append(
+            f"{log.name}: {len(log)} requests ({log.kind})"
+            + (f"; left out: {left}" if left else "")
+        )
+        notes += [f"{log.name}: {note}" for note in log.notes]
+        if log.front_end > 0:
+            notes.append(
+                f"{log.name}: {1000 * log.front_end:.1f} ms at least from sending to the queue"
+            )
+        waited = log.scheduled - log.sent
+        if not np.isnan(waited).any():
+            notes.append(
+                f"{log.name}: mean time to first token {np.mean(log.first - log.sent):.3f} s from "
+                f"sending, {np.mean(log.first - log.scheduled):.3f} s from being scheduled"
+            )
+    for flag in FLAGS:
+        if flag not in given and flag in known:
+            notes.append(f"{flag}={known[flag]}: chosen by fit")
+    return notes + remarks(logs, known)
+
+
+def _with_errors(
+    model: EngineModel,
+    judgements: Sequence[Judgement],
+    spans: Mapping[str, tuple[float, float] | None],
+    notes: Sequence[str],
+    described: Mapping[str, Any],
+) -> EngineModel:
+    """Puts the worst error on what was not fitted beside the numbers."""
+    aside = [row for row in judgements if not row.fitted] or list(judgements)
+    worst = {key: max((row.errors[key] for row in aside), key=abs) for key in ERRORS}
+    rounded: dict[str, Any] = {key: float(f"{getattr(model, key):.4g}") for key in TIMES}
+    return replace(
+        model,
+        **described,
+        errors={key: round(value, 5) for key, value in worst.items()},
+        intervals={
+            key: None if span is None else [float(f"{bound:.4g}") for bound in span]
+            for key, span in spans.items()
+        },
+        judged={
+            "rows": [
+                {"fitted_on": row.fitted_on, "judged_on": row.judged_on, "fitted": row.fitted}
+                | {key: round(value, 5) for key, value in row.errors.items()}
+                for row in judgements
+            ],
+            "notes": list(notes),
+        },
+        **rounded,
+    )
+
+
+__all__ = ["RESAMPLES", "Calibration", "Judgement", "calibrate", "errors_on"]

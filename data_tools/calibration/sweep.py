@@ -1,0 +1,35 @@
+"""Sweeps over fixed concurrencies: how long a step takes by the tokens in it, as measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgecloud_gym.dataset.tables import read_table, table_suffix
+from edgecloud_gym.files import UnreadableFileError, read_json
+
+
+def read_sweep(path: str | Path) -> tuple[tuple[float, float], ...]:
+    """Reads a sweep over fixed concurrencies: a CSV of tokens and seconds, or `slowdown.json`.
+
+    Raises:
+        UnreadableFileError: If the file is neither.
+    """
+    path = Path(path)
+    try:
+        if table_suffix(path) == ".json":
+            value = read_json(path)
+            pairs = list(zip(value["batch_sizes"], value["step_time"], strict=True))
+        else:
+            pairs = []
+            for place, record in read_table(path):
+                if isinstance(record, ValueError):
+                    raise UnreadableFileError(f"{path}, {place}: {record}")
+                pairs.append((record["tokens"], record["seconds"]))
+        return tuple((float(tokens), float(seconds)) for tokens, seconds in pairs)
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, UnreadableFileError):
+            raise
+        raise UnreadableFileError(
+            f"{path}: a sweep is a CSV with columns tokens and seconds, or a JSON object with "
+            f"batch_sizes and step_time: {error}"
+        ) from error

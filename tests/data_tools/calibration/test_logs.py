@@ -1,0 +1,149 @@
+"""Logs of every format give the same requests; what is faulty is refused by name."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from data_tools.calibration.logs import read_log
+from edgecloud_gym.files import UnreadableFileError
+from tests.data_tools.calibration.support import LEFT_OUT, WRITERS, lines, requests, table, vllm
+
+ROWS = requests(6.0, n=24)
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_every_format_gives_the_same_requests(kind: str, tmp_path: Path) -> None:
+    log = read_log(WRITERS[kind](tmp_path, ROWS))
+    sent, _, first, finish, prompt, output = np.array(ROWS).T
+    assert log.kind == kind
+    assert log.left_out == LEFT_OUT.get(kind, {})
+    for name, values in {"sent": sent, "first": first, "finish": finish}.items():
+        np.testing.assert_allclose(getattr(log, name), values - sent[0], atol=2e-6, err_msg=name)
+    np.testing.assert_array_equal(log.prompt, prompt)  # of what was in a cache, nothing counts
+    np.testing.assert_array_equal(log.output, output)
+
+
+def test_columns_of_ones_own_with_units(tmp_path: Path) -> None:
+    rows = [
+        {"t_ms": s * 1e3, "ft_us": f * 1e6, "end": e, "in": p, "out": o}
+        for s, _, f, e, p, o in ROWS
+    ]
+    columns = {"sent": "t_ms", "first": "ft_us", "finish": "end", "prompt": "in", "output": "out"}
+    log = read_log(table(tmp_path / "mine.csv", rows), columns)
+    np.testing.assert_allclose(log.finish, np.array(ROWS)[:, 3] - ROWS[0][0], atol=1e-6)
+    with pytest.raises(ValueError, match="columns: 'output' is missing"):
+        read_log(tmp_path / "mine.csv", {k: v for k, v in columns.items() if k != "output"})
+
+
+def test_durations_alone_are_one_request_after_another(tmp_path: Path) -> None:
+    timings = {"prompt_n": 40, "prompt_ms": 300.0, "predicted_n": 9, "predicted_ms": 900.0}
+    for record in (
+        {"timings": timings | {"cache_n": 5}},
+        timings,
+        {
+            "prompt_eval_count": 40,
+            "prompt_eval_duration": 300_000_000,
+            "eval_count": 9,
+            "eval_duration": 900_000_000,
+            "total_duration": 1_300_000_000,
+        },
+    ):
+        log = read_log(lines(tmp_path / "single.jsonl", [record] * 12))
+        assert log.most_at_once == 1
+        assert (log.finish - log.sent)[3] == pytest.approx(1.2)
+        assert (log.first - log.sent)[3] == pytest.approx(0.3)
+        assert log.prompt[0] == 40
+
+
+def test_settings_are_read_where_the_log_has_them(tmp_path: Path) -> None:
+    more = {"max_num_seqs": 64, "kv_blocks": 100, "block_size": 32, "max_num_batched_tokens": 512}
+    assert read_log(vllm(tmp_path, ROWS, **more)).settings == {
+        "sequences": 64,
+        "kv_tokens": 3200,
+        "block_size": 32,
+        "batched_tokens": 512,
+    }
+
+
+def test_unsorted_is_sorted_and_said(tmp_path: Path) -> None:
+    log = read_log(vllm(tmp_path, ROWS[::-1]))
+    assert (np.diff(log.sent) >= 0).all()
+    assert any("sorted" in note for note in log.notes)
+
+
+def test_two_clocks_are_brought_together_and_said(tmp_path: Path) -> None:
+    path = vllm(tmp_path, ROWS)
+    records: list[dict[str, Any]] = [json.loads(line) for line in path.read_text().splitlines()]
+    delays = np.linspace(0.002, 0.05, len(records))
+    for record, delay in zip(records, delays, strict=True):
+        record["arrival_time"] = record["queued_ts"] - delay + 1.7e9
+    log = read_log(lines(path, records))
+    assert any("two clocks" in note for note in log.notes)
+    assert log.front_end == 0
+    np.testing.assert_allclose(
+        (log.finish - log.sent)[5], ROWS[5][3] - ROWS[5][0] + delays[5] - 0.002, atol=1e-5
+    )
+    for record, drift in zip(records, np.linspace(0, 90, len(records)), strict=True):
+        record["arrival_time"] += drift
+    log = read_log(lines(path, records))
+    assert any("drift" in note for note in log.notes)
+    np.testing.assert_allclose((log.finish - log.sent)[5], ROWS[5][3] - ROWS[5][0], atol=1e-6)
+
+
+def test_times_of_two_clocks_that_nothing_joins_are_refused(tmp_path: Path) -> None:
+    rows = [(s + 1.7e9, a, f, e, p, o) for s, a, f, e, p, o in ROWS]
+    with pytest.raises(UnreadableFileError, match=r"24 of 24 requests .* two clocks"):
+        read_log(vllm(tmp_path, rows))
+
+
+def test_the_front_end_is_told_apart_from_the_engine(tmp_path: Path) -> None:
+    path = vllm(tmp_path, ROWS)
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    for record in records:
+        record["client_sent"] = record["queued_ts"] - 0.004
+    log = read_log(lines(path, records))
+    assert log.front_end == pytest.approx(0.004)
+    np.testing.assert_allclose(log.arrival - log.sent, 0.004)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"first_token_ts": None}, "line 4 .*first_token_ts is missing"),
+        ({"output_toks": 2.5}, "line 4 .*output tokens 2.5: must be a whole number"),
+        ({"input_toks": 0}, "line 4 .*prompt tokens 0"),
+        ({"last_token_ts": "soon"}, "line 4 .*last_token_ts='soon': must be a number"),
+        ({"last_token_ts": 0.0}, "line 4 .*the last token came before the first"),
+    ],
+)
+def test_a_faulty_record_is_named(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = vllm(tmp_path, ROWS)
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    records[3] |= change
+    with pytest.raises(UnreadableFileError, match=message):
+        read_log(lines(path, records))
+
+
+def test_requests_without_output_are_left_out_and_counted(tmp_path: Path) -> None:
+    rows = [(*row[:5], 0) if i < 3 else row for i, row in enumerate(ROWS)]
+    log = read_log(vllm(tmp_path, rows))
+    assert log.left_out == {"without output tokens": 3}
+    assert len(log) == len(ROWS) - 3
+
+
+def test_aggregates_and_strangers_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps({"completed": 100, "mean_ttft_ms": 3.0, "p99_tpot_ms": 2.0}))
+    with pytest.raises(UnreadableFileError, match=r"aggregates only .mean_ttft_ms, p99_tpot_ms"):
+        read_log(path)
+    path.write_text(json.dumps([{"a": 1, "b": 2}]))
+    with pytest.raises(UnreadableFileError, match="no known log format; its first record has a, b"):
+        read_log(path)
+    path.write_text("[]")
+    with pytest.raises(UnreadableFileError, match="holds no record"):
+        read_log(path)
+    with pytest.raises(UnreadableFileError, match="10 finished requests or more are needed, got 5"):
+        read_log(vllm(tmp_path, ROWS[:5]))
