@@ -18,11 +18,11 @@ from data_tools.calibration.errors import (
 )
 from data_tools.calibration.fit import Part, fit, loss
 from data_tools.calibration.identify import (
-    MATTERS,
     RESAMPLES,
     check_concurrency,
     drop_unidentified,
     intervals,
+    matters,
     remarks,
 )
 from data_tools.calibration.logs import Log
@@ -176,7 +176,7 @@ def _choose_flags(
         if loss(model.replaced(**{flag: turned[flag]}), parts) == value:
             continue  # it makes no difference at all
         other, new = fit(parts, turned, start=model)
-        if new < value - MATTERS:
+        if new < value - matters(parts):
             model, value, known = other, new, turned
         else:
             known = known | {flag: getattr(model, flag)}

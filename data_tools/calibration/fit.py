@@ -30,8 +30,11 @@ Floats = NDArray[np.float64]
 WEIGHTS: Final = {"ttft": 0.3, "reading": 3.0, "decoding": 1.0}  # beside the E2E time
 RESOLUTION: Final = 5e-4  # relative; nobody measures better
 LEAST: Final = 1e-9  # s; a number smaller than that is nothing
+LARGEST: Final = 600.0  # s
 GUESSES: Final = 300
-SEARCHES: Final = 4
+SEARCHES: Final = 8  # from the best guesses
+REFINED: Final = 3  # of these, how many go on
+SETTLED: Final = 1e-4  # of the loss
 STEP: Final = 0.4  # first step, in logarithms; of later searches smaller, to the other side
 ROUNDS: Final = 6  # searches from where the last one ended
 EVALUATIONS: Final = 400  # per search
@@ -157,33 +160,57 @@ def fit(
     free = [name for name in TIMES if name not in kept]
     real = [measured(part.log) for part in parts]
 
-    def model_of(point: Floats) -> EngineModel:
-        numbers = dict(zip(free, np.exp(np.clip(point, -30, 5)).tolist(), strict=True))
-        return EngineModel(**(numbers | kept | dict(settings)))
+    def value_of(numbers: Mapping[str, float]) -> float:
+        return loss(EngineModel(**(dict(numbers) | kept | dict(settings))), parts, real)
 
-    def value_of(point: Floats) -> float:
-        return loss(model_of(point), parts, real)
+    def search(numbers: Mapping[str, float], turn: int) -> tuple[float, dict[str, float]]:
+        # Every other search moves along the ridge of the two that logs tell apart worst.
+        shared = turn % 2 == 1
+        point, value = minimise(
+            lambda point: value_of(_numbers(free, point, shared)),
+            _point(free, numbers, shared),
+            evaluations,
+            STEP * (-0.6) ** turn,
+        )
+        return value, _numbers(free, point, shared)
 
-    starts = [{n: getattr(start, n) for n in TIMES}] if start is not None else _starts(parts)
-    if len(starts) > SEARCHES:
-
-        def promise(numbers: dict[str, float]) -> float:
-            return value_of(np.log([max(LEAST, numbers[name]) for name in free]))
-
-        starts = sorted(starts, key=promise)[:SEARCHES]
-    best: tuple[Floats, float] | None = None
-    for numbers in starts:
-        point = np.log([max(LEAST, numbers[name]) for name in free])
-        value = value_of(point)
-        for turn in range(rounds if free else 0):
+    if start is None:
+        guesses = sorted(_starts(parts), key=value_of)[:SEARCHES]
+        found = sorted((search(guess, 0) for guess in guesses), key=lambda pair: pair[0])
+        found = found[:REFINED] if free else found[:1]
+    else:
+        found = [(value_of(given), given) for given in [{n: getattr(start, n) for n in TIMES}]]
+    best = found[0]
+    for value, numbers in found if free else ():
+        for turn in range(1, rounds + 1):
             before = value
-            point, value = minimise(value_of, point, evaluations, STEP * (-0.6) ** turn)
-            if turn > 1 and before - value < 1e-4:
+            value, numbers = min((value, numbers), search(numbers, turn), key=lambda pair: pair[0])
+            if turn > 2 and before - value < SETTLED:
                 break
-        if best is None or value < best[1]:
-            best = point, value
-    assert best is not None
-    return model_of(best[0]), best[1]
+        best = min(best, (value, numbers), key=lambda pair: pair[0])
+    return EngineModel(**(best[1] | kept | dict(settings))), best[0]
+
+
+# Of these two logs know the sum much better than the shares.
+_SHARED: Final = ("step_overhead", "step_floor")
+
+
+def _point(free: Sequence[str], numbers: Mapping[str, float], shared: bool) -> Floats:
+    """Returns where numbers lie in the space that is searched."""
+    values = np.array([max(LEAST, numbers[name]) for name in free])
+    if shared and tuple(free[:2]) == _SHARED:
+        values[:2] = values[:2].sum(), values[0] / values[1]
+    point: Floats = np.log(values)
+    return point
+
+
+def _numbers(free: Sequence[str], point: Floats, shared: bool) -> dict[str, float]:
+    """Returns the numbers at a point."""
+    values = np.exp(np.clip(point, -30, 20))
+    if shared and tuple(free[:2]) == _SHARED:
+        total, ratio = values[:2]
+        values[:2] = total * ratio / (1 + ratio), total / (1 + ratio)
+    return dict(zip(free, np.minimum(values, LARGEST).tolist(), strict=True))
 
 
 def _starts(parts: Sequence[Part]) -> list[dict[str, float]]:

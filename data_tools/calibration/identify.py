@@ -12,13 +12,21 @@ from data_tools.calibration.fit import Part, fit, loss
 from data_tools.calibration.logs import Log
 from edgecloud_gym.engines import TIMES, EngineModel
 
-MATTERS: Final = 0.02  # of the loss: about two standard deviations with some hundred requests
 RESAMPLES: Final = 30
 SATURATED: Final = 0.95  # share of the requests that found the server full
 # In this order: what is dropped first leaves the rest to the numbers behind it.
 ORDER: Final = ("prefill_overhead", "step_overhead", "context_time", "token_time")
 
 Progress = Callable[[int], None]
+
+
+def matters(parts: Sequence[Part]) -> float:
+    """Returns how much the loss has to fall for a number to be told from none.
+
+    The logarithm of a mean absolute error over n requests is a likelihood over n, where errors are
+    spread as Laplace's; two of that is the usual 95 %, and the largest weight is 3.
+    """
+    return 6 / sum(int(part.counted.sum()) for part in parts)
 
 
 def check_concurrency(logs: Sequence[Log]) -> None:
@@ -76,7 +84,7 @@ def drop_unidentified(
     fixed: dict[str, float] = {}
     for name in ORDER:
         without, new = fit(parts, settings, fixed=fixed | {name: 0.0}, start=model, rounds=4)
-        if new >= value + MATTERS:
+        if new >= value + matters(parts):
             continue
         if name == "token_time":
             fixed[name] = model.token_time
