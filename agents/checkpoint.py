@@ -34,7 +34,7 @@ def write_checkpoint(
         training: How the agent was trained, JSON values, if that is to be kept.
     """
     facts = {"format": FORMAT, "agent": agent, "settings": settings, "training": training}
-    header = json.dumps(facts, sort_keys=True)
+    header = json.dumps(facts, sort_keys=True, default=_plain)
     arrays: dict[str, Any] = {_HEADER: np.array(header), **state}
     with replacing(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)
@@ -63,7 +63,11 @@ def read_checkpoint(path: Path, agent: str, settings: Mapping[str, Any]) -> dict
         ValueError: If it is no checkpoint, damaged, or of another agent or other settings.
     """
     found, arrays = _read(path)
-    wanted = {"format": FORMAT, "agent": agent, "settings": json.loads(json.dumps(settings))}
+    wanted = {
+        "format": FORMAT,
+        "agent": agent,
+        "settings": json.loads(json.dumps(settings, default=_plain)),
+    }
     for name, value in wanted.items():
         if found[name] != value:
             raise ValueError(f"{path}: checkpoint has {name} {found[name]!r}, not {value!r}")
@@ -79,6 +83,13 @@ def trained_work_conserving(training: Any) -> bool | None:
     settings = training.get("settings") if isinstance(training, Mapping) else None
     value = settings.get("work_conserving") if isinstance(settings, Mapping) else None
     return value if isinstance(value, bool) else None
+
+
+def _plain(value: Any) -> Any:
+    """Returns NumPy's numbers and arrays as those of JSON."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    raise TypeError(f"{value!r} cannot be kept in a checkpoint")
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

@@ -137,7 +137,7 @@ def lacks_slowdown(env_id: str, settings: Mapping[str, Any], data: RequestDatase
 def dataset_notes(
     env_ids: Sequence[str], settings: Mapping[str, Any], data: RequestDataset
 ) -> list[str]:
-    """Returns what a user should know of the dataset.
+    """Returns what a user should know of the dataset and of settings that do not apply.
 
     Args:
         env_ids: The environments.
@@ -145,6 +145,10 @@ def dataset_notes(
         data: The dataset.
     """
     notes = []
+    for name in settings:
+        lacking = [env_id for env_id in env_ids if name not in settable_in(env_id)]
+        if 0 < len(lacking) < len(env_ids):
+            notes.append(f"{name} is no setting of {', '.join(lacking)}: left out there.")
     if data.embeddings is None:
         notes.append(f"Dataset {data.name!r} has no embeddings: agents that learn need them.")
     if any(lacks_slowdown(env_id, settings, data) for env_id in env_ids):

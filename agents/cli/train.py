@@ -109,6 +109,9 @@ def train(
     with reporting(extra="agents"):
         with reading_input(gym.error.Error):
             name, options = _read_agent(agent)
+            wrong, right = ("episodes", "steps") if name == PPO else ("steps", "episodes")
+            if is_given(context, wrong):
+                warn(f"--{wrong} has no effect: how long {name} learns is told by --{right}")
             given = read_settings(settings, setting_kinds())
             chosen = {
                 "arrival_rate": arrival_rate,

@@ -126,14 +126,19 @@ class _Walk:
             return
         self._seen.add(id(thing))
         self._keep.append(thing)
-        if name in sys.modules and _source(name) is not None:
-            self._module(name)
-            return
-        if name in sys.modules and _is_installed(name):
+        known = name in sys.modules
+        if known and _is_installed(name) and _stands_there(thing):
             self._package(name)
             return
+        path = _source(name) if known and not _is_installed(name) else None
+        if path is not None:
+            self._module(name)
+            if not _is_ours(path):
+                # One of several made by a function has its own, though they share the file.
+                self.code.loaded[f"{name}.{thing.__qualname__}"] = _compiled(thing)
+            return
         self.code.loaded[f"{name}.{thing.__qualname__}"] = _compiled(thing)
-        for function in _functions(thing):
+        for function in functions_of(thing):
             for used in sorted(_names(function.__code__)):
                 if used in function.__globals__:
                     self._used(f"{name}.{used}", function.__globals__[used])
@@ -175,7 +180,15 @@ class _Walk:
                 continue
 
 
-def _functions(thing: type | FunctionType) -> Iterator[FunctionType]:
+def _stands_there(thing: type | FunctionType) -> bool:
+    """Tells whether a module has what claims to be its own: `type()` names whoever called it."""
+    found: object = sys.modules[thing.__module__]
+    for part in thing.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is thing
+
+
+def functions_of(thing: type | FunctionType) -> Iterator[FunctionType]:
     """Yields the functions that a class defines, whatever wraps them; a function yields itself."""
     if isinstance(thing, FunctionType):
         yield thing
@@ -199,7 +212,7 @@ def _compiled(thing: type | FunctionType) -> str:
             for name, value in sorted(vars(thing).items())
             if isinstance(value, plain) and name not in _HIDDEN
         ]
-    for function in _functions(thing):
+    for function in functions_of(thing):
         defaults = _text((function.__defaults__, function.__kwdefaults__))
         parts += [function.__name__, defaults, *_instructions(function.__code__)]
     return digest("\0".join(parts).encode("utf-8", "surrogatepass"))

@@ -10,12 +10,12 @@ import pickle
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, MethodType
+from types import BuiltinFunctionType, CellType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
 
-from agents.experiments.code import code_behind, digest
+from agents.experiments.code import code_behind, digest, functions_of
 from edgecloud_gym.dataset import RequestDataset
 
 
@@ -34,7 +34,7 @@ def identify(value: Any) -> Any:
     if isinstance(value, RequestDataset):
         return _identified_dataset(value)
     if isinstance(value, type):
-        return {"class": value.__qualname__, **_code(value)}
+        return {"class": value.__qualname__, "closure": _class_closure(value), **_code(value)}
     if isinstance(value, (FunctionType, BuiltinFunctionType, MethodType, functools.partial)):
         return _identified_callable(value)
     return _identified_object(value)
@@ -73,9 +73,25 @@ def _identified_callable(value: Any) -> dict[str, Any]:
         return {**name, "of": identify(value.__self__), **_code(value)}
     if isinstance(value, BuiltinFunctionType):
         return name
-    cells = [cell.cell_contents for cell in value.__closure__ or ()]
+    cells = [content for cell in value.__closure__ or () for content in _content(cell)]
     defaults = identify([value.__defaults__, value.__kwdefaults__])
     return {**name, "defaults": defaults, "closure": identify(cells), **_code(value)}
+
+
+def _class_closure(value: type) -> Any:
+    """Returns what the methods of a class made within a function hold of that function."""
+    own = [base for base in value.__mro__ if code_behind(base).identity()["loaded"]]
+    cells = [cell for base in own for f in functions_of(base) for cell in f.__closure__ or ()]
+    contents = [content for cell in cells for content in _content(cell)]
+    # Of `super()` the class itself; what is made along with it may hold it as well.
+    return identify([c for c in contents if not any(c is base for base in value.__mro__)])
+
+
+def _content(cell: CellType) -> list[Any]:
+    try:
+        return [cell.cell_contents]
+    except ValueError:  # not assigned yet
+        return []
 
 
 def _identified_object(value: Any) -> dict[str, Any]:
@@ -122,6 +138,28 @@ def _identified_dataset(dataset: RequestDataset) -> dict[str, Any]:
     prompts = "" if dataset.prompts is None else "\0".join(dataset.prompts)
     text = json.dumps([content, digest(prompts.encode("utf-8", "surrogatepass"))])
     return {"dataset": dataset.name, "rows": len(dataset), "digest": digest(text.encode())}
+
+
+def files_in(value: Any, depth: int = 4) -> list[str]:
+    """Returns the files that are named in a setting, however deep."""
+    if isinstance(value, (str, Path)):
+        return [str(value)] if _is_file(Path(value)) else []
+    if isinstance(value, Mapping):
+        parts: Any = value.values()
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        parts = value
+    elif isinstance(value, (type, RequestDataset)) or not hasattr(value, "__dict__"):
+        return []
+    else:
+        parts = vars(value).values()
+    return [name for part in parts for name in files_in(part, depth - 1)] if depth else []
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long for a path, or a null character in it
+        return False
 
 
 def file_digest(path: str | Path) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 from agents.base import Agent
 from agents.experiments.code import digest, source_digest
 from agents.experiments.episode import run_episode
-from agents.experiments.fingerprint import file_digest, identify
+from agents.experiments.fingerprint import file_digest, files_in, identify
 from agents.experiments.scenario import Scenario, configuration
 from agents.experiments.spec import AgentSpec
 from edgecloud_gym.files import replacing_folder
@@ -69,13 +69,17 @@ class Run:
             "labels": [self.scenario.label, self.spec.label],
             "agent": identify(self.spec.agent),
             "agent_settings": identify(self.spec.settings),
-            "files": self.spec.files(),
+            "files": [*self.spec.files(), *map(file_digest, files_in(self._own_settings()))],
             "explore": self.spec.explore,
             "seed": self.seed,
             "code": source_digest(),
             "versions": {n: v for n, v in versions().items() if n not in _NOT_COMPUTING},
         }
         return digest(json.dumps(definition, sort_keys=True).encode())
+
+    def _own_settings(self) -> dict[str, Any]:
+        """Returns the scenario's settings but the dataset, whose content is known."""
+        return {n: value for n, value in self.scenario.settings.items() if n != "dataset"}
 
     def folder(self, output: Path) -> Path:
         """Returns where the results of the run are kept."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.base import Agent
-from agents.experiments.fingerprint import file_digest
+from agents.experiments.fingerprint import file_digest, files_in
 from agents.experiments.scenario import checked_label
 from agents.registry import check_agent_names, make_agent
 
@@ -60,9 +60,7 @@ class AgentSpec:
 
     def files(self) -> list[str]:
         """Returns digests of the files that the agent is made from: checkpoint, trained model."""
-        named = [self.checkpoint, *self.settings.values()]
-        paths = [Path(item) for item in named if isinstance(item, (str, Path))]
-        return [file_digest(path) for path in paths if _is_file(path)]
+        return [file_digest(path) for path in files_in([self.checkpoint, self.settings])]
 
     def make(self) -> Agent:
         """Makes the agent."""
@@ -73,10 +71,3 @@ class AgentSpec:
         if self.checkpoint is not None:
             agent.load(self.checkpoint)
         return agent
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # too long for a path, or a null character in it
-        return False

@@ -89,28 +89,41 @@ def draw_load_sweep(results: Results, path: Path) -> None:
         path: The file, complete or absent.
     """
     swept = sweeps(results.record)
-    look = styles(dict.fromkeys(str(agent) for agent in results.summary["agent"]))
-    with _figure(_PANEL * len(swept), max(3.6, 0.6 + 0.24 * len(look)), look, path) as figure:
-        axes = figure.subplots(1, len(swept), squeeze=False)[0]
-        drawn = [
-            _draw_sweep(axis, results.summary, loads, look)
-            for axis, loads in zip(axes, swept.values(), strict=True)
-        ]
-        widest = max(drawn, key=lambda means: max(means) / min(means))
-        for axis, env_id in zip(axes, swept, strict=True):
-            _scale(axis, "y", widest)  # logarithmic in all panels or in none
+    summary = results.summary
+    look = styles(dict.fromkeys(str(agent) for agent in summary["agent"]))
+    metrics = {JCT: "mean job completion time (s)"}
+    if "slo_attainment" in summary and summary["slo_attainment"].notna().any():
+        metrics["slo_attainment"] = "share of requests in time"
+    height = max(3.4 * len(metrics), 0.6 + 0.24 * len(look))
+    with _figure(_PANEL * len(swept), height, look, path) as figure:
+        axes = figure.subplots(len(metrics), len(swept), squeeze=False)
+        for row, (metric, title) in zip(axes, metrics.items(), strict=True):
+            drawn = [
+                _draw_sweep(axis, summary, loads, look, metric)
+                for axis, loads in zip(row, swept.values(), strict=True)
+            ]
+            widest = max(drawn, key=lambda means: max(means) / max(min(means), 1e-9))
+            for axis in row:
+                axis.grid(alpha=0.3, which="both")
+                if metric == JCT:
+                    _scale(axis, "y", widest)  # logarithmic in all panels or in none
+            row[0].set_ylabel(title)
+        for axis, env_id in zip(axes[0], swept, strict=True):
             axis.set_title(env_id, loc="left", fontweight="bold")
+        for axis in axes[-1]:
             axis.set_xlabel("load (share of capacity)")
-            axis.grid(alpha=0.3, which="both")
-        axes[0].set_ylabel("mean job completion time (s)")
 
 
 def _draw_sweep(
-    axes: Axes, summary: pd.DataFrame, loads: Mapping[str, float], look: Mapping[str, Style]
+    axes: Axes,
+    summary: pd.DataFrame,
+    loads: Mapping[str, float],
+    look: Mapping[str, Style],
+    metric: str,
 ) -> list[float]:
-    """Draws one environment's means; returns them."""
+    """Draws one environment's means of a metric over the seeds; returns them."""
     by_load = {
-        load: values_by_seed(common_seeds(summary[summary["env"] == label]).rows, JCT)
+        load: values_by_seed(common_seeds(summary[summary["env"] == label]).rows, metric)
         for label, load in sorted(loads.items(), key=lambda item: item[1])
     }
     # Side by side, so that the intervals of agents that are level can be told apart.

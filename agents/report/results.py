@@ -44,6 +44,12 @@ _RECORD_KEYS: Final[Mapping[str, type]] = {
 }
 
 
+_ITEM_KEYS: Final[Mapping[str, Mapping[str, type]]] = {
+    "scenarios": {"label": str, "env": str, "settings": dict},
+    "agents": {"label": str, "explore": bool},
+}
+
+
 class Results(Protocol):
     """The results of an experiment, in memory or in a folder."""
 
@@ -131,9 +137,11 @@ def read_record(path: Path) -> dict[str, Any]:
     for name, kind in _RECORD_KEYS.items():
         if not isinstance(record.get(name), kind):
             raise UnreadableFileError(f"{wrong}: {name!r} is missing, or no {kind.__name__}")
-    for name in ("scenarios", "agents"):
-        if not all(isinstance(item, dict) and "label" in item for item in record[name]):
-            raise UnreadableFileError(f"{wrong}: {name!r} must hold objects with a label")
+    for name, kinds in _ITEM_KEYS.items():
+        for item in record[name]:
+            known = item if isinstance(item, dict) else {}
+            if not all(isinstance(known.get(key), kind) for key, kind in kinds.items()):
+                raise UnreadableFileError(f"{wrong}: {name!r} must hold objects with {[*kinds]}")
     return record
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from agents import AGENT_NAMES, make_agent
-from agents.checkpoint import read_checkpoint, write_checkpoint
+from agents.checkpoint import read_checkpoint, read_header, write_checkpoint
 from edgecloud_gym.files import replacing
 
 
@@ -30,6 +30,24 @@ def test_checkpoint_round_trip(tmp_path: Path) -> None:
     read = read_checkpoint(tmp_path / "a.npz", "fcfs", {"k": (1, 2)})
     assert read.keys() == state.keys()
     assert all(np.array_equal(read[name], state[name]) for name in state)
+
+
+def test_settings_of_numpy_are_kept(tmp_path: Path) -> None:
+    settings = {"hidden": np.array([8, 4]), "rate": np.float32(0.5), "flag": np.bool_(True)}
+    write_checkpoint(tmp_path / "a.npz", "cn-ts", settings, {})
+    plain = {"hidden": [8, 4], "rate": 0.5, "flag": True}
+    assert read_header(tmp_path / "a.npz")["settings"] == plain
+    for same in (settings, plain):
+        assert read_checkpoint(tmp_path / "a.npz", "cn-ts", same) == {}
+
+
+def test_settings_that_are_missing_or_unknown_are_named() -> None:
+    with pytest.raises(TypeError, match=r"agent 'sb3' needs path="):
+        make_agent("sb3")
+    with pytest.raises(TypeError, match=r"'memry' .did you mean 'memory'.*it takes: memory"):
+        make_agent("historical-lrt", memry=3)
+    with pytest.raises(TypeError, match=r"'hiden' .did you mean 'hidden'"):
+        make_agent("cn-ducb", hiden=[8])
 
 
 def test_foreign_checkpoint_is_refused(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def test_settings_and_loads(compare: Compare, tmp_path: Path) -> None:
     )
     assert result.exit_code == 0, result.output
     assert (tmp_path / "out" / "load_sweep.png").read_bytes()[1:4] == b"PNG"
+    assert "edge_batch_capacity is no setting of EdgeCloud-Continuous-v0" in words(result)
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert [item["settings"] for item in record["agents"]] == [{}, {"memory": 7}]
     settings = {item["label"]: item["settings"] for item in record["scenarios"]}

@@ -177,3 +177,9 @@ def test_a_return_that_is_not_known_is_no_nan(learnable: Path, tmp_path: Path) -
     assert result.exit_code == 0, result.output
     assert "no episode has ended" in result.output
     assert "nan" not in result.output
+
+
+def test_an_option_without_effect_is_told(learnable: Path, tmp_path: Path) -> None:
+    result = train("c2ucb", learnable, tmp_path / "m.npz", "--episodes", 1, "--steps", 5)
+    assert result.exit_code == 0, result.output
+    assert "--steps has no effect" in " ".join(result.output.split())

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents import make_agent
+from agents import Agent, AgentSpec, make_agent, run_experiment
 from agents.experiments.code import code_behind
-from agents.experiments.fingerprint import identify
+from agents.experiments.fingerprint import files_in, identify
 from edgecloud_gym import RequestDataset
 from edgecloud_gym.arrivals import Poisson, Trace
 
@@ -200,6 +200,56 @@ def test_functions_are_their_code_and_what_they_hold() -> None:
     assert identify(made(1)) == identify(made(1)) != identify(made(2))
     assert identify(functools.partial(made, 1)) != identify(functools.partial(made, 2))
     assert identify(len) != identify(max)
+
+
+def made_agent(place: int) -> type[Agent]:
+    """Makes one of several classes of one name, in one file."""
+
+    class Made(Agent):
+        def act(self, observation: Any, info: Any, explore: bool = True) -> Any:
+            del observation, info, explore
+            return np.full(self.env.config.candidate_pool_size, place)
+
+    return Made
+
+
+def test_classes_made_by_a_function_are_told_apart() -> None:
+    assert identify(made_agent(1)) == identify(made_agent(1)) != identify(made_agent(2))
+    by_hand = [type("Hand", (made_agent(1),), {"place": place}) for place in (1, 1, 2)]
+    assert identify(by_hand[0]) == identify(by_hand[1]) != identify(by_hand[2])
+    data = RequestDataset.from_arrays(base_latency=np.linspace(1.0, 2.0, 9))
+    settings = {"dataset": data, "observe": "id", "duration": 20.0}
+    specs = [AgentSpec(made_agent(place), label=f"to {place}") for place in (1, 2)]
+    summary = run_experiment("EdgeCloud-Static-v0", specs, 1, settings, None).summary
+    assert summary["jct_mean"].nunique() == 2
+
+
+class Reading(Bursts):
+    """Reads its times from a file, each time anew."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(1)
+        self.path = path
+
+    def sample(self, rng: Any, rate: Any, duration: float) -> Any:
+        return super().sample(rng, rate, duration) + float(Path(self.path).read_text())
+
+
+def test_files_that_settings_name_are_watched(tmp_path: Path) -> None:
+    data = RequestDataset.from_arrays(base_latency=np.ones(9))
+    (tmp_path / "shift.txt").write_text("0.5")
+    settings = {"dataset": data, "observe": "id", "duration": 20.0, "work_conserving": True}
+    settings["arrivals"] = Reading(str(tmp_path / "shift.txt"))
+    spec = AgentSpec("cn-ts", {"hidden": [8]})
+    assert files_in({"a": [str(tmp_path / "shift.txt"), "x", 7], "b": spec}) == [
+        str(tmp_path / "shift.txt")
+    ]
+    first = []
+    for shift in ("0.5", "0.75"):
+        (tmp_path / "shift.txt").write_text(shift)
+        result = run_experiment("EdgeCloud-Static-v0", "fcfs", 1, settings, tmp_path / "out")
+        first.append(result.requests["arrival_time"][0])
+    assert first == [0.5, 0.75]
 
 
 def test_what_cannot_be_compared_is_refused() -> None:

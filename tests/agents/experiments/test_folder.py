@@ -194,9 +194,19 @@ def test_labels_stay_what_they_are(tmp_path: Path) -> None:
     ]
 
 
+WITHOUT_SETTINGS = json.dumps(
+    {
+        **{name: [] for name in ("agents", "seeds", "failures")},
+        **{name: {} for name in ("versions", "files")},
+        "machine": "",
+        "scenarios": [{"label": "E", "env": "E", "settings": None}],
+    }
+)
+
+
 @pytest.mark.parametrize(
     "text",
-    ["[]", "null", "{}", '{"scenarios": null}', "", "{", '{"scenarios": [1], "agents": []}'],
+    ["[]", "null", "{}", '{"scenarios": null}', "", "{", WITHOUT_SETTINGS],
 )
 def test_a_foreign_record_is_named(text: str, tmp_path: Path) -> None:
     play(tmp_path)
