@@ -231,7 +231,7 @@ def _learn(
         f"{episode}."
     )
     if learner.empty:
-        warn(f"in {learner.empty} of these {learner.unit} no request arrived: nothing was learnt")
+        warn(f"in {learner.empty:,} episodes no request arrived: nothing was learnt from them")
     typer.echo(f"Saved to {output}")
 
 

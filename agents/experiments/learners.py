@@ -32,7 +32,7 @@ class Learner(ABC):
     Attributes:
         unit: What `done` counts.
         done: How much it has learnt from, in earlier sessions too.
-        empty: How much of it, in this session, was of episodes in which no request arrived.
+        empty: Episodes of this session in which no request arrived.
     """
 
     unit: ClassVar[str]
@@ -94,8 +94,7 @@ class BanditLearner(Learner):
         seeds = np.random.SeedSequence([self._seed, self.done]).generate_state(2)
         with one_torch_thread():
             total = run_episode(self._env, self._agent, int(seeds[0]), int(seeds[1]))
-        base: Any = self._env.unwrapped
-        self.empty += int(base.summary()["arrived"] == 0)
+        self.empty += int(self._env.unwrapped.summary()["arrived"] == 0)  # type: ignore[attr-defined]
         self.done += 1
         return total
 
@@ -149,10 +148,16 @@ class PPOLearner(Learner):
     def advance(self) -> float:
         """Learns from a rollout; returns the mean return of the last hundred episodes."""
         model = self._model
-        model.learn(model.n_steps * PPO_LANES, reset_num_timesteps=False)
+        steps = model.n_steps * PPO_LANES
+        model.learn(steps, callback=self._count_empty, reset_num_timesteps=False)
         self.done = model.num_timesteps
         latest = [episode["r"] for episode in model.ep_info_buffer or ()]
         return float(np.mean(latest)) if latest else float("nan")
+
+    def _count_empty(self, step: Mapping[str, Any], _: Mapping[str, Any]) -> bool:
+        for info in step["infos"]:
+            self.empty += int("summary" in info and info["summary"]["arrived"] == 0)
+        return True
 
     def save(self, path: Path, training: Mapping[str, Any]) -> None:
         """Writes what SB3 writes, and the record; see `Learner.save`."""

@@ -164,12 +164,15 @@ def test_an_output_that_cannot_be_written_is_told_before_anything_is_learnt(
         assert "Traceback" not in result.output
 
 
-def test_episodes_without_requests_teach_nothing(learnable: Path, tmp_path: Path) -> None:
-    result = train(
-        *("c2ucb", learnable, tmp_path / "m.npz", "--arrival-rate", 1e-6, "--episodes", 2)
-    )
+@pytest.mark.parametrize("agent", ["c2ucb", QUICK_PPO])
+def test_episodes_without_requests_teach_nothing(
+    agent: str, learnable: Path, tmp_path: Path
+) -> None:
+    short = ("--episodes", 2) if agent == "c2ucb" else ("--steps", 1)
+    result = train(agent, learnable, tmp_path / "m", "--arrival-rate", 1e-6, *short)
     assert result.exit_code == 0, result.output
-    assert "in 2 of these episodes no request arrived" in " ".join(result.output.split())
+    empty = 2 if agent == "c2ucb" else ROLLOUT  # an empty episode is a single step
+    assert f"in {empty} episodes no request arrived" in " ".join(result.output.split())
 
 
 def test_a_return_that_is_not_known_is_no_nan(learnable: Path, tmp_path: Path) -> None:
