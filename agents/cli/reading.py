@@ -145,7 +145,10 @@ def read_agents(text: str) -> list[AgentSpec]:
 def _agent(text: str) -> AgentSpec:
     name, items = read_name(text)
     spec = AgentSpec(name, read_settings(items, agent_kinds(name)), label=text)
-    spec.make()  # so that a wrong setting is refused now
+    try:
+        spec.make()  # so that a wrong setting is refused now
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"--agents {text}: {error}") from error
     return spec
 
 

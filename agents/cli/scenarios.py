@@ -8,9 +8,10 @@ from typing import Any
 
 import typer
 
-from agents.cli.reading import settable_in
+from agents.cli.reading import env_defaults, settable_in
 from agents.experiments.replay import replay
 from agents.experiments.scenario import Scenario
+from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import RequestDataset
 
 
@@ -123,8 +124,8 @@ def make_scenarios(
             label = env_id if len(chosen_loads) == 1 else f"{env_id} load {load:g}"
             scenarios.append(Scenario(env_id, chosen, label))
     for name in settings.keys() - used:
-        # No environment has it: let the first one say so, and name what it has.
-        Scenario(env_ids[0], {"dataset": data, "observe": "id", name: settings[name]}).check()
+        # No environment has it: the first one says so, and names what it has.
+        SystemConfig.from_settings({name: settings[name]}, env_defaults(env_ids[0]))
     return scenarios
 
 

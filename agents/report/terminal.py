@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich import box
 from rich.table import Table
@@ -16,22 +16,23 @@ if TYPE_CHECKING:
 
     from agents.report.results import Results
 
-_NARROWEST = 8  # columns that a label is folded to, at least
+_NARROWEST: Final = 8  # columns that a label is folded to, at least
+_ASCII_HEAD: Final = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
 
 def print_results(console: Console, results: Results, baseline: str) -> None:
     """Prints the failures, a ranking and the tails of each scenario, and what to know of them."""
     for line in failures(results.record):
-        console.print(Text(f"failed: {line}", "red"), soft_wrap=True)
+        console.print(_text(console, f"failed: {line}", "red"), soft_wrap=True)
     for section in scenario_sections(results, baseline, wide=False):
         console.print()
-        console.print(Text.assemble((section.title, "bold"), "  ", section.facts))
+        console.print(_text(console, section.title, "bold"), _text(console, f" {section.facts}"))
         for table in section.tables.values():
             print_table(console, table)
         for note in section.notes:
-            console.print(Text(note))
+            console.print(_text(console, note))
     if len(results.summary):
-        console.print(Text(" ".join(notes(results, baseline, wide=False)), "dim"))
+        console.print(_text(console, " ".join(notes(results, baseline, wide=False)), "dim"))
 
 
 def print_table(console: Console, table: TextTable) -> None:
@@ -40,15 +41,16 @@ def print_table(console: Console, table: TextTable) -> None:
     One that is too wide for the terminal is printed in parts, each with the agents.
     """
     for part in _parts(table, console.width):
-        shown = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+        style = box.SIMPLE_HEAD if _knows_dashes(console) else _ASCII_HEAD
+        shown = Table(box=style, padding=0, pad_edge=False)
         for title in part.columns:
             if title == "agent":
-                shown.add_column(Text(title), overflow="fold", min_width=_NARROWEST)
+                shown.add_column(_text(console, title), overflow="fold", min_width=_NARROWEST)
             else:
-                shown.add_column(Text(title), justify="right", no_wrap=True)
+                shown.add_column(_text(console, title), justify="right", no_wrap=True)
         for number, row in enumerate(part.rows):
             marked = [
-                Text(cell, "bold" if (number, title) in part.best else "")
+                _text(console, cell, "bold" if (number, title) in part.best else "")
                 for title, cell in zip(part.columns, row, strict=True)
             ]
             shown.add_row(*marked)
@@ -56,6 +58,19 @@ def print_table(console: Console, table: TextTable) -> None:
         console.width = max(terminal, _least_width(part))
         console.print(shown, crop=False)
         console.width = terminal
+
+
+def _text(console: Console, text: str, style: str = "") -> Text:
+    """Returns text as it is, but for a dash that the terminal cannot show."""
+    return Text(text if _knows_dashes(console) else text.replace("–", "-"), style)
+
+
+def _knows_dashes(console: Console) -> bool:
+    try:
+        "–─".encode(console.encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def _parts(table: TextTable, width: int) -> list[TextTable]:

@@ -74,6 +74,8 @@ def test_settings_and_loads(compare: Compare, tmp_path: Path) -> None:
         (["--env", "EdgeCloud-Sttic-v0"], "did you mean 'EdgeCloud-Static-v0'"),
         (["--env", "static", "--env", STATIC], "--env EdgeCloud-Static-v0: is given twice"),
         (["--set", "durration=3"], "did you mean 'duration'"),
+        (["--set", "max_episode_steps=5"], "unknown setting max_episode_steps=5"),
+        (["--set", "render_mode=human"], "unknown setting render_mode='human'"),
         (["--set", "drain"], "must be KEY=VALUE"),
         (["--set", "drain=maybe"], "drain='maybe': must be True or False"),
         (["--set", "network_rtt=-1"], "network_rtt=-1"),
