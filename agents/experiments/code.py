@@ -42,7 +42,6 @@ _PRESENTATION: Final = (
     "agents/statistics.py",
     "edgecloud_gym/render",
 )
-_HIDDEN: Final = ("__module__", "__doc__", "__firstlineno__", "__static_attributes__")
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]+")
 _OURS: Final = (Path(edgecloud_gym.__file__ or "").parent, Path(__file__).parents[1])
 
@@ -210,7 +209,7 @@ def _compiled(thing: type | FunctionType) -> str:
         parts += [
             f"{name}={_text(value)}"
             for name, value in sorted(vars(thing).items())
-            if isinstance(value, plain) and name not in _HIDDEN
+            if isinstance(value, plain) and not name.startswith("__")  # Python's own notes
         ]
     for function in functions_of(thing):
         defaults = _text((function.__defaults__, function.__kwdefaults__))

@@ -23,7 +23,7 @@ from agents.report.results import (
     read_record,
     table_digest,
 )
-from edgecloud_gym.files import UnreadableFileError, check_writable, write_json
+from edgecloud_gym.files import UnreadableFileError, check_writable, replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +67,7 @@ def claim(output: Path, definition: Mapping[str, Any], *, overwrite: bool = Fals
         raise OtherExperimentError(f"{output} holds another experiment: {problem}")
     if problem:
         _clear(output)
-    write_json(output / _RUNS / _CLAIM, definition)
+    _write_json(output / _RUNS / _CLAIM, definition)
 
 
 def _conflict(output: Path, definition: Mapping[str, Any]) -> str:
@@ -118,13 +118,23 @@ def write_results(
             _write_csv(aside / csv, tables[csv]())
         written = [csv for csv in CSVS if (aside / csv).exists()]
         files = {csv: table_digest(aside / csv) for csv in written}
-        write_json(aside / RECORD, {**record, "files": files})
+        _write_json(aside / RECORD, {**record, "files": files})
         for stale in (*DERIVED, *(csv for csv in CSVS if csv not in written)):
             (output / stale).unlink(missing_ok=True)
         for done in (*written, RECORD):  # the record last: without it nothing is read
             (aside / done).replace(output / done)
     if failures:
-        (output / FAILURES).write_text(failures, encoding="utf-8")
+        (output / FAILURES).write_bytes(_encoded(failures))
+
+
+def _write_json(path: Path, value: object) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(_encoded(json.dumps(value, indent=2, ensure_ascii=False) + "\n"))
+
+
+def _encoded(text: str) -> bytes:
+    """Returns UTF-8; half a character, as of a file name of another encoding, is spelt out."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _is_written(output: Path, record: Mapping[str, Any]) -> bool:

@@ -69,6 +69,10 @@ def raise_silent() -> None:
     raise SilentError
 
 
+def raise_half_a_character() -> None:
+    raise ValueError("half of one: \udc80")
+
+
 def leave() -> None:
     sys.exit(3)
 
@@ -83,6 +87,7 @@ def vanish() -> None:
         (raise_unfriendly, 1, "UnfriendlyError: it went wrong"),
         (raise_unfriendly, 2, "UnfriendlyError: it went wrong"),
         (raise_silent, 2, "SilentError"),
+        (raise_half_a_character, 2, "half of one"),
         (leave, 1, "SystemExit: 3"),
         (leave, 2, "SystemExit: 3"),
         (vanish, 2, "process ended .exit code 7."),
@@ -117,7 +122,10 @@ def test_an_agent_from_anywhere(how: str, tmp_path: Path, repository: Path) -> N
         "    settings = dict(dataset=data, observe='id', duration=10.0)\n"
         "    result = run_experiment(\n"
         f"        {STATIC!r}, [Mine, 'fcfs'], 2, settings, 'out', workers=2)\n"
-        "    print(len(result.summary))\n"
+        "    again = []\n"
+        "    run_experiment(\n"
+        f"        {STATIC!r}, [Mine, 'fcfs'], 2, settings, 'out', progress=again.append)\n"
+        "    print(len(result.summary), len(again))\n"
     )
     script = tmp_path / "script.py"
     script.write_text(code)
@@ -132,7 +140,7 @@ def test_an_agent_from_anywhere(how: str, tmp_path: Path, repository: Path) -> N
         env={"PYTHONPATH": str(repository)},
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["4"]
+    assert done.stdout.split() == ["4", "1"]  # the second time nothing was played
 
 
 def test_a_script_without_its_guard_is_told_so(tmp_path: Path, repository: Path) -> None:
