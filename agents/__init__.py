@@ -1,7 +1,8 @@
 """Agents that schedule requests in `edgecloud_gym`, and the experiments that compare them."""
 
 from agents.base import Agent
-from agents.experiments.experiment import ExperimentError, ExperimentResult, run_experiment
+from agents.experiments.experiment import run_experiment
+from agents.experiments.result import ExperimentError, ExperimentResult
 from agents.experiments.scenario import Scenario
 from agents.experiments.spec import AgentSpec
 from agents.registry import AGENT_NAMES, make_agent

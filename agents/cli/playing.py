@@ -12,8 +12,9 @@ from rich.table import Column
 from rich.text import Text
 
 from agents.experiments.definition import as_record
-from agents.experiments.experiment import ExperimentProgress, ExperimentResult, play
+from agents.experiments.experiment import ExperimentProgress, play
 from agents.experiments.folder import OtherExperimentError, claim
+from agents.experiments.result import ExperimentResult
 from agents.experiments.runs import Run, is_intact
 from agents.report.results import CSVS, RECORD
 from agents.report.terminal import print_results

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, TypeAlias
 
@@ -35,7 +36,8 @@ def define_runs(
     given = [env_id] if isinstance(env_id, (str, Scenario)) else list(env_id)
     scenarios = [_scenario(item, env_kwargs) for item in given]
     who = [agents] if isinstance(agents, (str, type, AgentSpec, Agent)) else list(agents)
-    specs = [item if isinstance(item, AgentSpec) else AgentSpec(item) for item in who]
+    # Made anew, so that what is known of an agent's code is of now.
+    specs = [replace(item) if isinstance(item, AgentSpec) else AgentSpec(item) for item in who]
     chosen = _seeds(seeds)
     for what, labels in (
         ("env", [s.label for s in scenarios]),

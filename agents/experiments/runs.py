@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
@@ -20,7 +20,7 @@ import numpy as np
 from agents.base import Agent
 from agents.experiments.code import digest, source_digest
 from agents.experiments.episode import run_episode
-from agents.experiments.fingerprint import file_digest, files_in, identify
+from agents.experiments.fingerprint import file_digest, identify
 from agents.experiments.scenario import Scenario, configuration
 from agents.experiments.spec import AgentSpec
 from edgecloud_gym.files import replacing_folder
@@ -62,24 +62,14 @@ class Run:
     @cached_property
     def digest(self) -> str:
         """Identifies the run by everything that its results depend on, the code included."""
-        settings = {**self.scenario.settings, "dataset": self.scenario.dataset}
         definition = {
-            "env": self.scenario.env_id,
-            "settings": identify(settings),
-            "labels": [self.scenario.label, self.spec.label],
-            "agent": identify(self.spec.agent),
-            "agent_settings": identify(self.spec.settings),
-            "files": [*self.spec.files(), *map(file_digest, files_in(self._own_settings()))],
-            "explore": self.spec.explore,
+            "scenario": self.scenario.identity,
+            "agent": self.spec.identity,
             "seed": self.seed,
             "code": source_digest(),
             "versions": {n: v for n, v in versions().items() if n not in _NOT_COMPUTING},
         }
         return digest(json.dumps(definition, sort_keys=True).encode())
-
-    def _own_settings(self) -> dict[str, Any]:
-        """Returns the scenario's settings but the dataset, whose content is known."""
-        return {n: value for n, value in self.scenario.settings.items() if n != "dataset"}
 
     def folder(self, output: Path) -> Path:
         """Returns where the results of the run are kept."""
@@ -178,7 +168,8 @@ def agent_seed(seed: int) -> int:
     return int(np.random.SeedSequence([seed, 1]).generate_state(1)[0])
 
 
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
     """Returns the versions of Python and of the packages that matter, where they are installed."""
     found = {"python": python_version()}
     for package in _PACKAGES:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 
-from agents.experiments.fingerprint import identify
+from agents.experiments.fingerprint import file_digest, files_in, identify
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import RequestDataset, load_dataset
 
@@ -40,6 +40,17 @@ class Scenario:
         """The requests, loaded once per process."""
         named = self.settings.get("dataset", SystemConfig.dataset)
         return named if isinstance(named, RequestDataset) else cached_dataset(named)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What the scenario is, as a JSON value: its settings with their code and files."""
+        others = {name: value for name, value in self.settings.items() if name != "dataset"}
+        return {
+            "label": self.label,
+            "env": self.env_id,
+            "settings": identify({**others, "dataset": self.dataset}),
+            "files": [file_digest(path) for path in files_in(others)],
+        }
 
     def make(self, work_conserving: bool | None = None) -> gym.Env[Any, Any]:
         """Makes the environment.

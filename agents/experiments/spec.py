@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from agents.base import Agent
-from agents.experiments.fingerprint import file_digest, files_in
+from agents.experiments.fingerprint import file_digest, files_in, identify
 from agents.experiments.scenario import checked_label
 from agents.registry import check_agent_names, make_agent
 
@@ -58,9 +59,17 @@ class AgentSpec:
             raise TypeError(f"agent={given!r}: must define {missing}")
         return given.name
 
-    def files(self) -> list[str]:
-        """Returns digests of the files that the agent is made from: checkpoint, trained model."""
-        return [file_digest(path) for path in files_in([self.checkpoint, self.settings])]
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What the agent is, as a JSON value: its class with its code, settings, files."""
+        files = files_in([self.checkpoint, self.settings])
+        return {
+            "label": self.label,
+            "agent": identify(self.agent),
+            "settings": identify(self.settings),
+            "files": [file_digest(path) for path in files],
+            "explore": self.explore,
+        }
 
     def make(self) -> Agent:
         """Makes the agent."""
