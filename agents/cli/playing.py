@@ -16,7 +16,7 @@ from agents.experiments.experiment import ExperimentProgress, play
 from agents.experiments.folder import OtherExperimentError, claim
 from agents.experiments.result import ExperimentResult
 from agents.experiments.runs import Run, is_intact
-from agents.report.results import CSVS, RECORD
+from agents.report.results import CSVS, FAILURES, RECORD
 from agents.report.terminal import print_results
 from data_tools.cli.console import INTERRUPTED, warn
 
@@ -70,7 +70,9 @@ def play_all(runs: Sequence[Run], output: Path, workers: int) -> ExperimentResul
         TimeRemainingColumn(),
     )
     latest = ExperimentProgress(0, len(runs))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    quiet = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
         task = bar.add_task("starting", total=len(runs))
 
         def show(progress: ExperimentProgress) -> None:
@@ -109,7 +111,8 @@ def show_results(result: ExperimentResult, baseline: str) -> None:
 
     print_results(Console(), result, baseline)
     assert result.output is not None
-    files = [name for name in (*CSVS, RECORD) if (result.output / name).exists()]
+    written = (*CSVS, RECORD, FAILURES)
+    files = [name for name in written if (result.output / name).exists()]
     files += [path.name for path in draw_all(result, result.output)]
     typer.echo(f"Results in {result.output}: {' '.join(files)}")
     if result.failures:

@@ -130,10 +130,11 @@ def train(
                 raise ValueError(needs_embeddings(name, data))
             env_id = find_env(env)
             notes = dataset_notes([env_id], common, data)
+            prompts = {"dataset": data, "split": common["split"]}
             data, more = replay_trace(context, trace, rate_scale, common, data)
             (scenario,) = make_scenarios([env_id], None, common, data)
             scenario.check()
-            training = _training(name, options, scenario, seed)
+            training = _training(name, options, scenario, seed, prompts)
             resume = _resumable(output, training)
             check_writable(output)
             learner = _learner(name, options, scenario, seed, resume)
@@ -168,12 +169,24 @@ def _learner(
 
 
 def _training(
-    name: str, options: Mapping[str, Any], scenario: Scenario, seed: int
+    name: str,
+    options: Mapping[str, Any],
+    scenario: Scenario,
+    seed: int,
+    prompts: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Returns what defines a training, as JSON values, all but how long it is."""
+    """Returns what defines a training, as JSON values, all but how long it is.
+
+    Args:
+        name: Of the agent.
+        options: Its settings.
+        scenario: Where it learns.
+        seed: Seeds everything.
+        prompts: The dataset and split that the prompts are of, which a replayed trace orders anew.
+    """
     own = None if name == PPO else agent_class(name).work_conserving
     filled = SystemConfig.work_conserving if own is None else own
-    settings = {"work_conserving": filled, **scenario.settings, "dataset": scenario.dataset}
+    settings = {"work_conserving": filled, **scenario.settings, **prompts}
     return {
         "agent": name,
         "options": identify(options),
@@ -256,7 +269,11 @@ def _advancing(learner: Learner, name: str, total: int) -> Iterator[float]:
         _Rate(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as bar:
+    console = Console(stderr=True)
+    bars = Progress(
+        *columns, console=console, transient=True, expand=True, disable=not console.is_terminal
+    )
+    with bars as bar:
         task = bar.add_task(name, total=total, completed=learner.done, unit=learner.unit)
         while learner.done < total:
             latest = learner.advance()

@@ -82,7 +82,8 @@ class ExperimentResult:
         """One row per run: ``env``, ``agent``, ``seed`` and the metrics."""
         import pandas as pd
 
-        return pd.DataFrame([read_summary(path) for path in self._folders()])
+        rows = [read_summary(path) for path in self._folders()]
+        return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["env", "agent", "seed"])
 
     @cached_property
     def timeseries(self) -> pd.DataFrame:
@@ -147,7 +148,8 @@ def _joined(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     import pandas as pd
 
     tables = list(parts)
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    columns = ["env", "agent", "seed"]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
 def _record(result: ExperimentResult) -> dict[str, Any]:

@@ -132,6 +132,17 @@ def test_failing_runs_are_named_and_the_rest_is_shown(
     assert "beats" in result.output
 
 
+def test_nobody_finishes(compare: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
+    from agents.schedulers.heuristics import FCFS
+
+    monkeypatch.setattr(FCFS, "decide", lambda *_: 1 / 0)
+    monkeypatch.setattr("agents.cli.playing._check_fit", lambda _: None)
+    result = compare("--env", "static", "--agents", "fcfs")
+    assert result.exit_code == 1
+    assert "agent fcfs, seeds 0, 1: ZeroDivisionError" in words(result)
+    assert "run.json failures.txt" in words(result)
+
+
 def test_another_experiment_in_the_folder(compare: Compare, tmp_path: Path) -> None:
     swept = ("--env", "static", "--agents", "fcfs", "--load", 0.5, "--load", 0.8)
     assert compare(*swept).exit_code == 0

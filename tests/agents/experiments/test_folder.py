@@ -162,8 +162,14 @@ def test_a_damaged_run_is_played_again(
 def test_nothing_outlives_a_failure_of_all(tmp_path: Path) -> None:
     play(tmp_path / "a", ["edge-only"])
     settings = {**SETTINGS, "edge_concurrency": 0}
-    with pytest.raises(ExperimentError):
-        run_experiment(STATIC, ["edge-only"], 2, settings, tmp_path / "a", overwrite=True)
+    with pytest.raises(ExperimentError) as caught:
+        run_experiment(
+            STATIC, ["edge-only"], 2, settings, tmp_path / "a", overwrite=True, plots=True
+        )
+    result = caught.value.result
+    assert len(result.summary) == len(result.requests) == 0
+    assert "0 runs, 2 failed" in repr(result)
+    assert "edge_concurrency" in result._repr_html_()
     assert sorted(p.name for p in (tmp_path / "a").iterdir()) == [
         "failures.txt",
         "run.json",

@@ -137,3 +137,18 @@ def test_the_prompts_of_one_side_alone(trace: Path) -> None:
     assert isinstance(found.dataset, ReplayedDataset)
     assert set(found.dataset.source_rows.tolist()) <= test
     assert found.settings["split"] == "all"
+
+
+def test_a_model_trained_on_a_trace_knows_which_prompts_it_has_seen(
+    trace: Path, learnable: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model.npz"
+    fixed = ("--env", "static", "--dataset", learnable)
+    done = invoke("train", "c2ucb", *fixed, "--trace", trace, "--episodes", 1, "--output", model)
+    assert done.exit_code == 0, done.output
+    for split, seen in (("train", True), ("test", False)):
+        output = ("--output", tmp_path / split, "--agents", "fcfs", "--seeds", 1, "--workers", 1)
+        short = ("--duration", 5, "--split", split)
+        result = invoke("evaluate", model, *fixed, *output, *short)
+        assert result.exit_code == 0, result.output
+        assert ("has learnt from prompts that it meets here" in words(result)) == seen
