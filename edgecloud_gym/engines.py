@@ -267,11 +267,10 @@ class EngineModel:
         """Derives a model from data sheets, for where there is no log.
 
         Reading the weights runs at 0.97 of the memory's bandwidth, computing at 0.76 of the peak,
-        reading the cache at 0.6 of the bandwidth; a step costs 20 µs a layer beside, and one with
+        reading the cache at 0.6 of the bandwidth; a step costs 50 µs a layer beside, and one with
         prompt tokens takes at least 1 ms a layer where it is launched from the host. What
-        0.9 of the memory leaves beside the weights holds the cache. These are what logs of an
-        H100 with vLLM gave (the page "Engines" has the comparison); expect errors of some tens of
-        per cent on other machines.
+        0.9 of the memory leaves beside the weights holds the cache. These are what logs of two
+        models on an H100 with vLLM gave; expect errors of some tens of per cent elsewhere.
 
         Args:
             parameters: Weights of the model that compute a token (for a mixture of experts: those
@@ -302,7 +301,7 @@ class EngineModel:
                 f"({weights:.3g}) and some cache"
             )
         derived: dict[str, Any] = {
-            "step_overhead": 20e-6 * depth,
+            "step_overhead": 50e-6 * depth,
             "step_floor": weights / (0.97 * speed),
             "token_time": 2 * size / (0.76 * rate),
             "context_time": per_token / (0.6 * speed),

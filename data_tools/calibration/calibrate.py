@@ -116,6 +116,7 @@ def calibrate(
     model, known = _choose_flags(parts, known, model, value)
     value = loss(model, parts)
     model, fixed, _ = drop_unidentified(parts, known, model, value)
+    model = _rounded(model)  # judged as it is written: a step more or less moves a request
     judgements = _judge(logs, parts, known, fixed, model)
     spans = intervals(parts, known, model, fixed, resamples, progress)
     notes = _notes(logs, known, given)
@@ -270,6 +271,10 @@ def _notes(logs: Sequence[Log], known: Mapping[str, Any], given: Mapping[str, An
     return notes + remarks(logs, known)
 
 
+def _rounded(model: EngineModel) -> EngineModel:
+    return model.replaced(**{key: float(f"{getattr(model, key):.4g}") for key in TIMES})
+
+
 def _with_errors(
     model: EngineModel,
     judgements: Sequence[Judgement],
@@ -280,7 +285,6 @@ def _with_errors(
     """Puts the worst error on what was not fitted beside the numbers."""
     aside = [row for row in judgements if not row.fitted] or list(judgements)
     worst = {key: max((row.errors[key] for row in aside), key=abs) for key in ERRORS}
-    rounded: dict[str, Any] = {key: float(f"{getattr(model, key):.4g}") for key in TIMES}
     return replace(
         model,
         **described,
@@ -297,7 +301,6 @@ def _with_errors(
             ],
             "notes": list(notes),
         },
-        **rounded,
     )
 
 

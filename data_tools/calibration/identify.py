@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +14,7 @@ from data_tools.calibration.logs import Log
 from edgecloud_gym.engines import TIMES, EngineModel
 
 RESAMPLES: Final = 30
+JITTER: Final = 0.3  # of the starts of its fits, in logarithms
 SATURATED: Final = 0.95  # share of the requests that found the server full
 # In this order: what is dropped first leaves the rest to the numbers behind it.
 ORDER: Final = ("prefill_overhead", "step_overhead", "context_time", "token_time")
@@ -115,7 +117,11 @@ def intervals(
             share = part.weight / part.weight.sum()
             counts = rng.multinomial(int(part.counted.sum()), share)
             drawn.append(Part(part.log, counts.astype(np.float64).reshape(n)))
-        again, _ = fit(drawn, settings, fixed=fixed, start=model, rounds=1, evaluations=150)
+        # From elsewhere, so that a hollow of the loss is not taken for knowledge.
+        jitter = np.exp(JITTER * rng.standard_normal(len(TIMES)))
+        moved = {k: getattr(model, k) * j for k, j in zip(TIMES, jitter.tolist(), strict=True)}
+        start = replace(model, **moved)
+        again, _ = fit(drawn, settings, fixed=fixed, start=start, rounds=2, evaluations=250)
         found.append([getattr(again, name) for name in TIMES])
         if progress is not None:
             progress(1)
