@@ -11,7 +11,6 @@ from edgecloud_gym.simulator.compiled.engine.sequences import (
     is_limited,
     preempt_youngest,
     readable_blocks,
-    retrieve_blocks,
     start_decoding,
     stop_decoding,
 )
@@ -168,8 +167,8 @@ def _admit(m, e, s, phases, requests, budget, which):
     if piece == 0:
         return 0
     if e.preempted > 0:
-        if hits > 0:
-            retrieve_blocks(e, s, hits)
+        # Its blocks leave the line of free ones. Who was preempted before lies ahead of them.
+        e.given -= hits
         e.preempted -= 1
     else:
         e.queue_head = requests[request].queued_next

@@ -190,14 +190,3 @@ def readable_blocks(m, e, s):
     put = s[e.preempted - 1]
     left = put.put_end - max(e.taken, put.put_start)
     return max(0, min(put.put_full, left))
-
-
-@numba.njit
-def retrieve_blocks(e, s, hits):
-    """Takes blocks of who was preempted last out of the middle of the line of free ones."""
-    end = s[e.preempted - 1].put_end
-    e.given -= hits
-    for i in range(e.preempted - 1):
-        if s[i].put_start >= end:
-            s[i].put_start -= hits
-            s[i].put_end -= hits
