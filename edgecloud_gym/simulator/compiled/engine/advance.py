@@ -272,12 +272,17 @@ def engine_outstanding(e):
 
 @numba.njit
 def engine_blocks_used(m, e, phases, now):
-    """How many blocks of the cache are taken at a time within the present step or span."""
+    """How many blocks of the cache are taken at a time within the present step or span.
+
+    Those of composed steps count. 0 where the cache has no limit.
+    """
+    if not is_limited(m):
+        return 0
     used = m.blocks - (e.given - e.taken)
     if e.span > 0 and not e.due:
         steps = _steps_until(m, e, now)
         if steps > 0 and e.now + _span_time(m, e, steps) > now:
             steps -= 1
-        # With lookahead the composed step's blocks are taken one step ahead.
+        # One more step is composed than has passed.
         used += _blocks_taken(m, e, phases, steps + (1 if steps < e.span else 0))
     return used
