@@ -65,7 +65,7 @@ def test_environments_in_short(name: str) -> None:
     assert invoke("settings", "continous").exit_code == 2
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp437", "latin-1", "utf-8"])
+@pytest.mark.parametrize("encoding", ["ascii", "cp437", "utf-8"])
 def test_any_terminal(encoding: str, bare: Path, tmp_path: Path, repository: Path) -> None:
     arguments = ["compare", "--env", "static", "--agents", "fcfs,random", "--seeds", "5"]
     arguments += ["--duration", "10", "--workers", "1", "--dataset", str(bare), "--output", "out"]
@@ -85,7 +85,7 @@ def test_any_terminal(encoding: str, bare: Path, tmp_path: Path, repository: Pat
     assert row.count(dash) >= 1  # no difference from itself
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS])
+@pytest.mark.parametrize("command", ["", "compare"])
 def test_help_on_any_terminal(command: str, repository: Path) -> None:
     arguments = [command, "--help"] if command else ["--help"]
     done = subprocess.run(

@@ -83,7 +83,7 @@ def test_a_sweep_shows_every_agent(figures: list[Figure], tmp_path: Path) -> Non
         for load, edge in ((0.5, 1), (0.8, 1))
     ]
     with_failure = [*scenarios, Scenario(STATIC, {"load": 0.9, "edge_concurrency": 1}, "load 0.9")]
-    result = run_experiment(with_failure, specs, 5, SETTINGS, tmp_path / "out")
+    result = run_experiment(with_failure, specs, 2, SETTINGS, tmp_path / "out")
     summary = result.summary
     failed = (summary["env"] == "load 0.9") & (summary["agent"] == "edge-only")
     vars(result)["summary"] = summary[~failed]
