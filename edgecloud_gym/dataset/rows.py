@@ -19,6 +19,7 @@ from edgecloud_gym.files import UnreadableFileError
 REQUIRED: Final = ("request_text", "inference_time")
 OPTIONAL: Final = ("input_token_count", "output_token_count")
 ERROR: Final = "error"
+_NO_ERROR: Final = frozenset({"", "0", "false", "nan", "no", "none", "null"})
 # What else the columns may be called: as the attributes of `RequestDataset` are.
 ALIASES: Final = {
     "prompt": "request_text",
@@ -65,9 +66,12 @@ class Requests:
 def request_failed(row: dict[str, Any]) -> bool:
     """Whether a row holds a request that failed: its `error` says something.
 
-    Null, false and an empty text, which some tools write after a success, say nothing.
+    Null, false and an empty text, which some tools write after a success, say nothing; nor do they
+    as a CSV, which is all text, spells them.
     """
     error = row.get(ERROR)
+    if isinstance(error, str):
+        return error.strip().lower() not in _NO_ERROR
     return bool(error) and not (isinstance(error, float) and math.isnan(error))
 
 

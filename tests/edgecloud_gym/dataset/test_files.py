@@ -252,6 +252,23 @@ def test_csv_faults(tmp_path: Path, text: str, message: str) -> None:
         load_dataset(path)
 
 
+@pytest.mark.parametrize("spelt", ["", " ", "0", "False", "false", "nan", "NULL", "None", "no"])
+def test_no_error_is_no_error_however_a_csv_spells_it(tmp_path: Path, spelt: str) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text(f"prompt,base_latency,error\na,1.5,{spelt}\nb,2.0,\n")
+    data = load_dataset(path)
+    assert data.base_latency.tolist() == [1.5, 2.0]
+    assert data.skipped == 0
+
+
+def test_an_error_in_a_csv_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("prompt,base_latency,error\na,1.5,timeout\nb,2.0,False\n")
+    with pytest.warns(UserWarning, match="the request failed: timeout"):
+        data = load_dataset(path)
+    assert data.base_latency.tolist() == [2.0]
+
+
 def test_a_long_prompt_in_csv(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_text(f"prompt,base_latency\n{'word ' * 100_000},1\n")
