@@ -30,7 +30,7 @@ demo: $(INSTALLED) ## the main job: compare the schedulers, then train PPO
 	$(BIN)/python examples/train_ppo.py
 
 test: $(INSTALLED) ## run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto
 
 lint: $(INSTALLED) ## check format and style
 	$(BIN)/ruff format --check .

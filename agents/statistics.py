@@ -186,9 +186,6 @@ def compare_agents(summary: pd.DataFrame, metric: str, baseline: str) -> pd.Data
     return pd.DataFrame(rows, columns=columns + names)
 
 
-compare = compare_agents  # its former name
-
-
 def values_by_seed(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Returns a metric with one row per seed and one column per agent, of one scenario."""
     return rows.pivot_table(index="seed", columns="agent", values=metric, dropna=False)

@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Self
 
+from edgecloud_gym.processors import available_processors
+
 _LIBRARIES: Final = ("torch", "transformers", "tokenizers", "numpy")
 
 
@@ -72,13 +74,6 @@ def memory_gib() -> float | None:
     return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
 
 
-def usable_cores() -> int:
-    """Returns how many cores this process may use (its affinity, where the system has one)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def load_average() -> float | None:
     """Returns the one-minute load average, or None where the system has none."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
@@ -101,7 +96,7 @@ def session_conditions() -> dict[str, Any]:
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         load_average=load_average(),
         cores_of_machine=os.cpu_count(),
-        cores_usable=usable_cores(),
+        cores_usable=available_processors(),
         memory_gib=memory_gib(),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),

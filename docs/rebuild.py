@@ -12,7 +12,6 @@ summaries are committed, and every number on the pages of results and validation
 
 import argparse
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -27,10 +26,11 @@ import summaries
 import validation_runs
 
 from agents import Scenario, run_experiment
-from agents.experiments.experiment import Progress
+from agents.experiments.experiment import ExperimentProgress
 from agents.report.results import read_results
 from agents.statistics import ORACLE, compare_agents, regret_over_time
 from edgecloud_gym import ENV_IDS
+from edgecloud_gym.processors import available_processors
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--summarise", action="store_true", help="play nothing, read what is there")
     parser.add_argument("--readme", action="store_true", help="update the table in README.md")
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "docs")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--workers", type=int, default=available_processors())
     arguments = parser.parse_args()
     if arguments.list:
         for name, step in STEPS.items():
@@ -175,7 +175,7 @@ def _workload(**settings: Any) -> dict[str, Any]:
     return {"dataset": "smollm2-135m", **settings}
 
 
-def _show(progress: Progress) -> None:
+def _show(progress: ExperimentProgress) -> None:
     latest = "" if progress.run is None else progress.run.title
     end = "\n" if progress.done == progress.total else "\r"
     print(f"  {progress.done} of {progress.total} runs  {latest:60.60}", end=end, flush=True)

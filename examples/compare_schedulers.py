@@ -6,11 +6,11 @@ python examples/compare_schedulers.py --agents fcfs,c2ucb,cn-ducb,sjf-oracle --d
 """
 
 import argparse
-import os
 from pathlib import Path
 
 from agents import run_experiment
 from agents.statistics import compare_agents
+from edgecloud_gym.processors import available_processors
 
 EXPERIMENTS = {
     "static": "EdgeCloud-Static-v0",
@@ -36,7 +36,7 @@ def main() -> None:
             seeds=arguments.epochs,
             env_kwargs={"dataset": arguments.dataset, "duration": arguments.duration},
             output_dir=arguments.output / title.replace(" ", "_"),
-            workers=os.cpu_count() or 1,
+            workers=available_processors(),
         )
         # Three CSVs lie in the folder now; the summary is at hand as a DataFrame, too.
         table = compare_agents(result.summary, metric="jct_mean", baseline="fcfs")

@@ -10,10 +10,10 @@ whoever postpones the long ones. Counting the unfinished at their age gives a lo
 """
 
 import argparse
-import os
 from pathlib import Path
 
 from agents import Scenario, run_experiment
+from edgecloud_gym.processors import available_processors
 
 ENV_ID = "EdgeCloud-Static-v0"
 AGENTS = (
@@ -64,7 +64,7 @@ def main() -> None:
         arguments.seeds,
         settings,
         arguments.output,
-        workers=os.cpu_count() or 1,
+        workers=available_processors(),
     )
     print_table(result.summary.groupby("agent", sort=False).mean(numeric_only=True))
     print(f"\nResults in {arguments.output}; {arguments.seeds} seeds, the means over them.")

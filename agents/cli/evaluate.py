@@ -126,8 +126,9 @@ def evaluate(
             models = [read_model_file(path) for path in files]
             extra = {"algorithm": algorithm, "allow_stop": allow_stop or None}
             extra["vec_normalize"] = None if vec_normalize is None else str(vec_normalize)
-            own = _specs(models, {n: v for n, v in extra.items() if v is not None})
-            specs = [*own, *read_agents(agents)]
+            beside = read_agents(agents)
+            given_of_models = {n: v for n, v in extra.items() if v is not None}
+            specs = [*_specs(models, given_of_models, beside), *beside]
             check_embeddings(specs, data)
             if is_given(context, "baseline"):
                 check_baseline(baseline, [spec.label for spec in specs])
@@ -140,17 +141,20 @@ def evaluate(
         show_results(play_all(runs, output, workers), baseline)
 
 
-def _specs(models: Sequence[ModelFile], extra: dict[str, Any]) -> list[AgentSpec]:
+def _specs(
+    models: Sequence[ModelFile], extra: dict[str, Any], beside: Sequence[AgentSpec]
+) -> list[AgentSpec]:
     """Returns trained models as agents, called by their file names, or paths if these repeat.
 
     Args:
         models: The files.
         extra: What is known besides of those of Stable-Baselines3.
+        beside: Who else plays: a trained c2ucb.npz is told from the agent c2ucb.
 
     Raises:
         ValueError: If a file is given twice, or something is said of models that are not there.
     """
-    names = Counter(model.path.stem for model in models)
+    names = Counter([*(model.path.stem for model in models), *(spec.label for spec in beside)])
     specs = []
     for model in models:
         label = model.path.stem if names[model.path.stem] == 1 else str(model.path)

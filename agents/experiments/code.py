@@ -5,7 +5,8 @@ What is read of it:
 - the source files of the classes, of their bases, and of every module that these import, whatever
   is neither Python's own nor installed (in ``site-packages``);
 - what is in memory of those modules, in compiled form, since a notebook or a long session may run
-  code that its file no longer holds;
+  code that its file no longer holds; and the values of the globals that the code names, where they
+  are numbers, texts, arrays, or collections of them;
 - where there is no file (a notebook, standard input, ``python -c``): the compiled code of the class
   or function itself, and of what it names;
 - the versions of installed packages that are imported on the way.
@@ -43,6 +44,7 @@ _PRESENTATION: Final = (
     "edgecloud_gym/render",
 )
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]+")
+_PLAIN: Final = (bool, int, float, complex, str, bytes, tuple, list, dict, set, type(None))
 _OURS: Final = (Path(edgecloud_gym.__file__ or "").parent, Path(__file__).parents[1])
 
 
@@ -101,6 +103,7 @@ class _Walk:
     def __init__(self) -> None:
         self.code = Code()
         self._seen: set[int | str] = set()
+        self._named: set[str] = set()  # by the functions met so far: globals, attributes
         self._keep: list[object] = []  # ids are only unique among the living
 
     def visit(self, thing: object) -> None:
@@ -145,10 +148,8 @@ class _Walk:
     def _used(self, name: str, value: object) -> None:
         if isinstance(value, (ModuleType, type, FunctionType, MethodType, functools.partial)):
             self.visit(value)
-        elif isinstance(value, np.ndarray):
-            self.code.loaded[name] = digest(value.tobytes())
         else:
-            self.code.loaded[name] = digest(_text(value).encode("utf-8", "surrogatepass"))
+            self.code.loaded[name] = digest(_value(value).encode("utf-8", "surrogatepass"))
             self.visit(type(value))
 
     def _module(self, name: str) -> None:
@@ -166,10 +167,19 @@ class _Walk:
         module = sys.modules.get(name)
         if module is not None:
             own = (v for v in vars(module).values() if getattr(v, "__module__", None) == name)
-            parts = sorted(_compiled(v) for v in own if isinstance(v, (type, FunctionType)))
-            self.code.loaded[name] = digest("".join(parts).encode())
+            definitions = [v for v in own if isinstance(v, (type, FunctionType))]
+            for definition in definitions:
+                self._named.update(*(_names(f.__code__) for f in functions_of(definition)))
+            parts = sorted(map(_compiled, definitions))
+            parts += [f"{n}={_value(vars(module)[n])}" for n in self._data_of(module)]
+            self.code.loaded[name] = digest("".join(parts).encode("utf-8", "surrogatepass"))
         for imported in _imports(name, content, is_package=path.name == "__init__.py"):
             self._module(imported)
+
+    def _data_of(self, module: ModuleType) -> list[str]:
+        """Returns the globals of a module that are data, and that code met so far names."""
+        names = self._named & vars(module).keys()
+        return sorted(n for n in names if isinstance(vars(module)[n], (*_PLAIN, np.ndarray)))
 
     def _package(self, name: str) -> None:
         for package in _distributions().get(name.partition(".")[0], ()):
@@ -205,16 +215,22 @@ def _compiled(thing: type | FunctionType) -> str:
     """Identifies what a class or function does, without its source."""
     parts = [thing.__qualname__]
     if isinstance(thing, type):
-        plain = (bool, int, float, str, bytes, tuple, list, dict, type(None))
         parts += [
             f"{name}={_text(value)}"
             for name, value in sorted(vars(thing).items())
-            if isinstance(value, plain) and not name.startswith("__")  # Python's own notes
+            if isinstance(value, _PLAIN) and not name.startswith("__")  # Python's own notes
         ]
     for function in functions_of(thing):
         defaults = _text((function.__defaults__, function.__kwdefaults__))
         parts += [function.__name__, defaults, *_instructions(function.__code__)]
     return digest("\0".join(parts).encode("utf-8", "surrogatepass"))
+
+
+def _value(value: object) -> str:
+    """Returns what a global holds as text; of an array its content, which a repr cuts short."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{value.shape}{digest(value.tobytes())}"
+    return _text(value)
 
 
 def _text(value: object) -> str:

@@ -40,9 +40,6 @@ class ExperimentProgress:
     note: str | None = None
 
 
-Progress = ExperimentProgress  # its former name
-
-
 def run_experiment(
     env_id: ScenarioLike | Sequence[ScenarioLike],
     agents: AgentLike | Sequence[AgentLike],

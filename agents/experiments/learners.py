@@ -137,6 +137,9 @@ class PPOLearner(Learner):
         own_seed = int(np.random.SeedSequence([seed, self.done]).generate_state(1)[0])
         if path is None:
             chosen = {**PPO_SETTINGS, **options}
+            if settings.get("observe") == "id":  # what the rows stand for
+                table = envs.get_attr("simulator")[0].embeddings
+                chosen.setdefault("policy_kwargs", {"features_extractor_kwargs": {"table": table}})
             self._model = stable_baselines3.PPO(
                 CandidatePolicy, envs, seed=own_seed, device="cpu", **chosen
             )

@@ -218,15 +218,12 @@ def _was_normalized(model: BaseAlgorithm) -> bool:
     last, space = model._last_obs, model.observation_space
     if not isinstance(last, Mapping) or not isinstance(space, spaces.Dict):
         return False
-    original = getattr(model, "_last_original_obs", None)  # kept by SB3 for replay buffers
     for name, part in space.items():
         values = np.asarray(last[name])
         if isinstance(part, spaces.Box):
             margin = 1e-4 * (1.0 + np.abs(values))
             if np.any(values < part.low - margin) or np.any(values > part.high + margin):
                 return True
-        if isinstance(original, Mapping) and not np.allclose(values, original[name]):
-            return True
     return False
 
 

@@ -134,8 +134,8 @@ def _surroundings(env: Any) -> dict[str, Any]:
     settings = {"work_conserving": bool(lane.unwrapped.config.work_conserving)}
     allowed = False
     while lane is not lane.unwrapped:
-        decision = vars(lane).get("_decision")  # of a `SequentialAssignment`, single or vector
-        allowed = allowed or bool(getattr(decision, "_allow_stop", False))
+        # Of a `SequentialAssignment`, single or vector.
+        allowed = allowed or bool(vars(lane).get("allow_stop", False))
         lane = lane.env
     return {"settings": settings, "allow_stop": allowed}
 

@@ -93,6 +93,8 @@ def fail(message: object, cause: BaseException | None = None) -> NoReturn:
     Raises:
         typer.Exit: Always.
     """
+    if isinstance(message, OSError) and message.filename and message.strerror:
+        message = f"{message.filename}: {message.strerror}"  # without Python's "[Errno 2]"
     _print_in_our_form("error", message)
     raise typer.Exit(FAILURE) from cause
 

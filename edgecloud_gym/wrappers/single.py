@@ -94,6 +94,7 @@ class SequentialAssignment(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArg
         self._system = _base(env, "SequentialAssignment")
         config = self._system.config
         simulator = self._system.simulator
+        self.allow_stop = allow_stop
         self._decision = SequentialDecision(simulator, allow_stop)
         self.action_space = spaces.Discrete(NODES * config.candidate_pool_size + 1)
         self.observation_space = extended_space(observation_space(simulator.layout), config)

@@ -55,6 +55,7 @@ class SequentialAssignment(VectorWrapper[Any, Any, Any, Any, Any]):
             TypeError: If ``env`` is another environment.
         """
         super().__init__(_checked_env(env, "SequentialAssignment"))
+        self.allow_stop = allow_stop
         self._decision = SequentialDecision(env.simulator, allow_stop)
         self._over = np.zeros(env.num_envs, np.bool_)
         self.single_action_space = spaces.Discrete(NODES * env.config.candidate_pool_size + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import gymnasium as gym
@@ -131,6 +132,16 @@ class Bandit(Scheduler):
             return super().predicted_times()
         requests, times = zip(*self._predictions, strict=True)
         return np.concatenate(requests), np.concatenate(times)
+
+    def save(self, path: str | Path) -> None:
+        """Writes settings and what was learnt to one file; complete or not at all.
+
+        Raises:
+            RuntimeError: Before the first episode, when there is no model yet.
+        """
+        if self._width is None:
+            raise RuntimeError(f"agent {self.name!r} has no model to save before its first episode")
+        super().save(path)
 
     @abstractmethod
     def build(self, width: int, rng: np.random.Generator) -> None:

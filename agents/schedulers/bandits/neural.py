@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -32,6 +32,9 @@ class NeuralBandit(Bandit):
         rerank_every: int = 256,
     ) -> None:
         super().__init__(rerank_every)
+        given: object = hidden
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise TypeError(f"hidden={hidden!r}: must be a sequence of widths, such as [64, 64]")
         self.hidden = list(hidden)
         self.learning_rate = learning_rate
         self.batch_size = batch_size
@@ -39,7 +42,7 @@ class NeuralBandit(Bandit):
         self.train_every = train_every
         self.discount = discount
         self._training = Training(
-            hidden, learning_rate, batch_size, buffer_size, train_every, discount
+            self.hidden, learning_rate, batch_size, buffer_size, train_every, discount
         )
 
     def reset(self, env: gym.Env[Any, Any], seed: int) -> None:

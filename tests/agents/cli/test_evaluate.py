@@ -363,3 +363,35 @@ def test_the_same_model_twice(models: Path, learnable: Path, tmp_path: Path) -> 
     result = evaluate(learnable, path, tmp_path / "out", path)
     assert result.exit_code == 2
     assert "each agent may occur once" in " ".join(result.output.split())
+
+
+def test_a_trained_bandit_beside_its_untrained_self(
+    models: Path, learnable: Path, tmp_path: Path
+) -> None:
+    path = models / "cn-ts.npz"
+    result = evaluate(learnable, path, tmp_path / "out", "--agents", "fcfs,cn-ts:hidden=[8]")
+    assert result.exit_code == 0, result.output
+    copy = tmp_path / "fcfs.npz"
+    copy.write_bytes(path.read_bytes())
+    result = evaluate(learnable, copy, tmp_path / "other", "--agents", "fcfs")
+    assert result.exit_code == 0, result.output
+    played = pd.read_csv(tmp_path / "other" / "summary.csv")["agent"].unique().tolist()
+    assert played == [str(copy), "fcfs"]
+
+
+def test_a_file_that_is_not_there_is_named(learnable: Path, tmp_path: Path) -> None:
+    result = evaluate(learnable, tmp_path / "none.zip", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "Errno" not in result.output
+    assert "none.zip" in "".join(result.output.split())
+
+
+def test_ppo_learns_from_rows_that_it_looks_up(learnable: Path, tmp_path: Path) -> None:
+    agent = "ppo:n_steps=4:batch_size=64:n_epochs=1"
+    options = ("--steps", 256, "--set", "observe=id", "--output", tmp_path / "ppo.zip")
+    result = invoke("train", agent, learnable, *options)
+    assert result.exit_code == 0, result.output
+    result = evaluate(
+        learnable, tmp_path / "ppo.zip", tmp_path / "out", "--set", "observe=id", *POOL
+    )
+    assert result.exit_code == 0, result.output

@@ -1,6 +1,7 @@
 """Results are kept while, and only while, all that they depend on is as it was."""
 
 import functools
+import importlib
 import json
 import subprocess
 import sys
@@ -124,6 +125,50 @@ def test_changed_code_is_played_anew(run: Callable[[], tuple[int, float]], tmp_p
         (tmp_path / name).write_text(text)
     (tmp_path / "mine" / "unused.py").write_text("x = 2\n")
     assert run() == (0, mean)  # what was played before is still there
+
+
+GLOBALS = """
+import numpy as np
+import helper
+
+PLACE = 1
+TABLE = np.zeros(2000)
+started = {}  # named by no code: may differ from start to start
+
+class Mine:
+    def act(self):
+        return PLACE + TABLE[7] + helper.NODE
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [
+        (lambda mine, _: setattr(mine, "PLACE", 2), True),
+        (lambda mine, _: mine.TABLE.__setitem__(1000, 1.0), True),
+        (lambda _, helper: setattr(helper, "NODE", 2), True),
+        (lambda mine, _: mine.started.update(now=3), False),
+    ],
+    ids=["number", "array", "attribute", "unused"],
+)
+def test_globals_that_code_names_count_by_their_values(
+    change: Callable[[Any, Any], object],
+    counts: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "owned.py").write_text(GLOBALS)
+    (tmp_path / "helper.py").write_text("NODE = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("owned", "helper"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    owned = importlib.import_module("owned")
+    before = identify(owned.Mine)
+    assert identify(owned.Mine) == before
+    change(owned, owned.helper)
+    assert (identify(owned.Mine) != before) == counts
+    for name in ("owned", "helper"):
+        monkeypatch.delitem(sys.modules, name)
 
 
 def test_code_in_memory_counts_where_there_is_no_file() -> None:

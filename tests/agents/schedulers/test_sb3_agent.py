@@ -14,9 +14,9 @@ from edgecloud_gym.sb3 import make_vec_env
 from tests.edgecloud_gym.support import CONTINUOUS, STATIC, toy_dataset
 
 KINDS = {
-    "MaskablePPO": (MaskablePPO, MaskableCandidatePolicy, "sequential", {}),
-    "DQN": (DQN, "MultiInputPolicy", "sequential", {"buffer_size": 50}),
-    "SAC": (SAC, "MultiInputPolicy", "priority", {"buffer_size": 50}),
+    "MaskablePPO": (MaskablePPO, MaskableCandidatePolicy, "sequential", {"n_steps": 8}),
+    "DQN": (DQN, "MultiInputPolicy", "sequential", {"buffer_size": 50, "learning_starts": 5}),
+    "SAC": (SAC, "MultiInputPolicy", "priority", {"buffer_size": 50, "learning_starts": 5}),
 }
 
 
@@ -28,6 +28,7 @@ def settings():
 def save_model(kind, env_id, settings, path):
     algorithm, policy, wrapper, kwargs = KINDS[kind]
     model = algorithm(policy, make_vec_env(env_id, 1, 0, wrapper, **settings), seed=1, **kwargs)
+    model.learn(20)  # some keep more than one observation, once they learn
     model.save(path)
     return model
 

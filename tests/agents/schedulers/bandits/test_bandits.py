@@ -207,3 +207,15 @@ def test_agents_without_a_model_predict_nothing() -> None:
 def test_bad_settings(name: str, setting: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{setting}={value}"):
         make_agent(name, **{setting: value})
+
+
+def test_there_is_nothing_to_save_before_the_first_episode(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="'cn-ducb' has no model to save"):
+        make_agent("cn-ducb").save(tmp_path / "model.npz")
+
+
+@pytest.mark.parametrize("hidden", [64, "64", 8.0])
+def test_widths_are_a_sequence(hidden: object) -> None:
+    with pytest.raises(TypeError, match=r"hidden=.*: must be a sequence of widths"):
+        make_agent("cn-ducb", hidden=hidden)
+    assert make_agent("cn-ducb", hidden=np.array([8, 4])).settings()["hidden"] == [8, 4]
