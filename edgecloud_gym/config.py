@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -21,6 +21,18 @@ from edgecloud_gym.checks import (
     float_array,
 )
 from edgecloud_gym.dataset import SPLITS, RequestDataset
+from edgecloud_gym.engines import EngineModel
+from edgecloud_gym.nodes import (
+    NODE_NAMES,
+    Engine,
+    Node,
+    Sequences,
+    Slots,
+    StaticBatches,
+    checked_nodes,
+    checked_slowdown,
+    engine_model,
+)
 
 Priority: TypeAlias = (
     NDArray[np.float64] | Callable[[NDArray[np.float32]], NDArray[np.float64]] | None
@@ -28,6 +40,7 @@ Priority: TypeAlias = (
 
 STATIC: Final = "static"
 CONTINUOUS: Final = "continuous"
+CLUSTER: Final = "cluster"
 # What a reward may be made of, and the type in which a step adds it up.
 REWARD_TERMS: Final[Mapping[str, type]] = {
     "jct": float,
@@ -48,7 +61,10 @@ class SystemConfig:
     its value and what is allowed.
 
     Attributes:
-        batching: ``"static"`` or ``"continuous"`` batching on the edge; set by the environment id.
+        batching: ``"static"`` or ``"continuous"`` batching on the edge, or ``"cluster"``: any list
+            of nodes; set by the environment id.
+        nodes: The nodes of a cluster, of `edgecloud_gym.nodes`. Otherwise they are the two that
+            the settings of edge and cloud describe, and cannot be given.
         dataset: A bundled name, a path to JSONL or Parquet, or a `RequestDataset`.
         split: ``"train"``, ``"test"`` or ``"all"``: which prompts arrive.
         prompt_order: ``"shuffle"`` (each prompt once before any repeats) or ``"sequential"``
@@ -64,6 +80,9 @@ class SystemConfig:
         edge_batch_capacity: Largest edge batch (static batching only).
         edge_slowdown: ``None`` (no slowdown), ``"measured"`` (the dataset's curve), or an array
             whose entry n - 1 is s(n).
+        edge_engine: Continuous batching only: an `EngineModel`, the name of a bundled one or the
+            path of a JSON file makes the edge a real server, simulated step by step; it has its
+            own number of sequences. ``None``: continuous batching by latency.
         cloud_concurrency: Cloud slots.
         cloud_time_multiplier: Cloud inference time as a multiple of the edge's.
         network_rtt: Network round trip to the cloud (s).
@@ -81,6 +100,7 @@ class SystemConfig:
     """
 
     batching: str = STATIC
+    nodes: Sequence[Node] = ()
     dataset: str | Path | RequestDataset = "smollm2-135m"
     split: str = "all"
     prompt_order: str = "shuffle"
@@ -92,6 +112,7 @@ class SystemConfig:
     edge_concurrency: int = 1
     edge_batch_capacity: int = 4
     edge_slowdown: str | NDArray[np.float64] | None = None
+    edge_engine: EngineModel | str | Path | None = None
     cloud_concurrency: int = 8
     cloud_time_multiplier: float = 0.7
     network_rtt: float = 0.05
@@ -108,7 +129,7 @@ class SystemConfig:
     arrival_process: ArrivalProcess = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        check_choice("batching", self.batching, (STATIC, CONTINUOUS))
+        check_choice("batching", self.batching, (STATIC, CONTINUOUS, CLUSTER))
         _check_dataset(self.dataset)
         check_choice("split", self.split, SPLITS)
         check_choice("prompt_order", self.prompt_order, ("shuffle", "sequential"))
@@ -132,20 +153,59 @@ class SystemConfig:
             ("history_length", 0),
         ):
             check_integer(name, getattr(self, name), least=least)
-        if self.edge_concurrency == 0 and self.cloud_concurrency == 0:
-            raise ValueError(
-                "edge_concurrency=0 and cloud_concurrency=0: at least one must be positive"
-            )
         if self.embedding_dim is not None:
             check_integer("embedding_dim", self.embedding_dim, least=1)
         check_choice("observe", self.observe, ("embedding", "id"))
-        self._set("edge_slowdown", _checked_slowdown(self.edge_slowdown))
+        self._set("edge_slowdown", checked_slowdown("edge_slowdown", self.edge_slowdown))
+        self._settle_nodes()
         self._set("priority", _checked_priority(self.priority))
         self._set("reward_weights", _checked_reward(self.reward, self.slo))
         self._set("arrival_process", make_arrivals(self.arrivals))
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
+
+    def _settle_nodes(self) -> None:
+        """Makes ``nodes`` what the system consists of, whichever settings say so."""
+        if self.batching == CLUSTER:
+            self._set("nodes", checked_nodes(self.nodes))
+            # A cluster has no side of these names.
+            self._set("edge_concurrency", 0)
+            self._set("cloud_concurrency", 0)
+            return
+        if self.edge_engine is not None:
+            model = engine_model("edge_engine", self.edge_engine)
+            self._set("edge_engine", model)
+            self._set("edge_concurrency", model.sequences)
+        if self.edge_concurrency == 0 and self.cloud_concurrency == 0:
+            raise ValueError(
+                "edge_concurrency=0 and cloud_concurrency=0: at least one must be positive"
+            )
+        self._set("nodes", (self._edge_node(), self._cloud_node()))
+
+    def _edge_node(self) -> Node:
+        name = NODE_NAMES[0]
+        if self.edge_engine is not None:
+            return Engine(name, model=self.edge_engine)
+        curve: Any = self.edge_slowdown
+        slots = self.edge_concurrency
+        if self.batching == CONTINUOUS:
+            return Sequences(name, sequences=slots, slowdown=curve)
+        capacity = self.edge_batch_capacity
+        return StaticBatches(name, batches=slots, capacity=capacity, slowdown=curve)
+
+    def _cloud_node(self) -> Node:
+        return Slots(
+            NODE_NAMES[1],
+            slots=self.cloud_concurrency,
+            time_multiplier=self.cloud_time_multiplier,
+            network_rtt=self.network_rtt,
+        )
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether the system is the paper's: an edge without an engine, and a cloud."""
+        return self.batching != CLUSTER and self.edge_engine is None
 
     @classmethod
     def from_settings(
@@ -166,6 +226,10 @@ class SystemConfig:
         for name, value in settings.items():
             if name not in known:
                 raise TypeError(_unknown_setting(name, value, known))
+        if settings.get("edge_engine") is not None:
+            for name in ("edge_concurrency", "edge_slowdown"):
+                if name in settings:
+                    raise ValueError(f"{name}={settings[name]!r}: edge_engine has its own")
         fixed = {name: value for name, value in defaults.items() if value is not NOT_APPLICABLE}
         return cls(**{**fixed, **settings})
 
@@ -187,18 +251,6 @@ def _check_dataset(dataset: object) -> None:
             f"dataset={dataset!r}: must be a bundled name, a path or a RequestDataset, "
             f"not {type(dataset).__name__}"
         )
-
-
-def _checked_slowdown(slowdown: object) -> str | NDArray[np.float64] | None:
-    if slowdown is None or (isinstance(slowdown, str) and slowdown == "measured"):
-        return slowdown
-    allowed = 'must be None, "measured", or a 1-D array of finite numbers > 0'
-    if isinstance(slowdown, str):
-        raise ValueError(f"edge_slowdown={slowdown!r}: {allowed}")
-    curve = float_array("edge_slowdown", slowdown, allowed)
-    if curve.ndim != 1 or curve.size == 0 or not np.all(np.isfinite(curve)) or curve.min() <= 0:
-        raise ValueError(f"edge_slowdown={slowdown!r}: {allowed}")
-    return curve
 
 
 def _checked_priority(priority: object) -> Priority:

@@ -69,7 +69,7 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         self._simulator = Simulator(self.config, lanes=1)
         self._info_fields = list(info_fields(self.config))
         self._action_shape = (self.config.candidate_pool_size,)
-        self.action_space = action_space(self.config.candidate_pool_size)
+        self.action_space = action_space(self.config.candidate_pool_size, len(self.config.nodes))
         space: spaces.Space[Any] = observation_space(self._simulator.layout)
         self.observation_space = space
         self._bind_step()
@@ -133,7 +133,8 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         """Applies an action and moves to the next decision epoch.
 
         Args:
-            action: One of 0 (wait), 1 (edge), 2 (cloud) per candidate, integer (M,).
+            action: 0 (wait) or 1 + node per candidate, so that 1 is the edge and 2 the cloud of the
+                two; integer (M,).
 
         Returns:
             Observation, reward, terminated, truncated and ``info``.
@@ -145,7 +146,7 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         """
         if not self._running:
             raise ResetNeeded("the episode has ended or not begun: call reset() before step()")
-        actions = checked_actions(action, self._action_shape)
+        actions = checked_actions(action, self._action_shape, self._simulator.node_names)
         output = self._run(STEP, actions[np.newaxis])
         values = self._step.item()
         reward, terminated, truncated = values[OUTCOME]
@@ -194,7 +195,7 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         return info
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Returns which choices are possible now, bool (M, 3): wait, edge, cloud."""
+        """Returns which choices are possible now, bool (M, 1 + nodes): wait, or go to a node."""
         return np.asarray(self._simulator.action_masks()[0])
 
     def set_priority(self, priority: Priority) -> None:
@@ -229,7 +230,7 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         return records.candidates(self._simulator, 0)
 
     def room(self) -> tuple[int, ...]:
-        """Returns how many requests each node takes now, the edge first.
+        """Returns how many requests each node takes now, in their order.
 
         A busy batch slot takes none, a free one its full capacity.
         """

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from edgecloud_gym.nodes import NODE_NAMES
 
 
-def checked_actions(actions: object, shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """Returns actions as int64 of the given shape, last axis M.
+def checked_actions(
+    actions: object, shape: tuple[int, ...], names: tuple[str, ...] = NODE_NAMES
+) -> NDArray[np.int64]:
+    """Returns actions as int64 of the given shape, last axis M, for nodes of these names.
 
     Raises:
         TypeError: If they are not integers.
-        ValueError: If the shape differs or a value is none of 0, 1, 2.
+        ValueError: If the shape differs or a value is none of 0, 1, ..., the number of nodes.
     """
     array = np.asarray(actions)
     if array.dtype.kind not in "iu":
@@ -25,8 +27,8 @@ def checked_actions(actions: object, shape: tuple[int, ...]) -> NDArray[np.int64
     if array.shape != shape:
         raise ValueError(f"action has shape {array.shape}: must be {shape}")
     array = np.ascontiguousarray(array, np.int64)
-    if array.view(np.uint64).max() > len(NODE_NAMES):  # as unsigned, negative values are large
-        *others, last = (f"{n} ({name})" for n, name in enumerate(("wait", *NODE_NAMES)))
+    if array.view(np.uint64).max() > len(names):  # as unsigned, negative values are large
+        *others, last = (f"{n} ({name})" for n, name in enumerate(("wait", *names)))
         raise ValueError(f"action={array!r}: values must be {', '.join(others)} or {last}")
     return array
 

@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 from edgecloud_gym.dataset import EMBEDDING_BOUND
 from edgecloud_gym.nodes import NODE_NAMES
-from edgecloud_gym.simulator.observation import BLOCKS, EMBEDDINGS, ObservationLayout
+from edgecloud_gym.simulator.observation import EMBEDDINGS, ObservationLayout
 
 
 class RowNumbers(spaces.Box):
@@ -24,7 +24,7 @@ class RowNumbers(spaces.Box):
 
 def observation_space(layout: ObservationLayout) -> spaces.Dict:
     """Returns the observation space of one lane."""
-    bounds: dict[str, tuple[Any, Any]] = {block.key: block.bounds() for block in BLOCKS}
+    bounds: dict[str, tuple[Any, Any]] = {block.key: block.bounds() for block in layout.blocks}
     bounds[EMBEDDINGS] = (np.float32(-EMBEDDING_BOUND), np.float32(EMBEDDING_BOUND))
     boxes: dict[str, spaces.Space[np.ndarray]] = {}
     for key, shape in layout.shapes.items():
@@ -35,6 +35,6 @@ def observation_space(layout: ObservationLayout) -> spaces.Dict:
     return spaces.Dict(boxes)
 
 
-def action_space(candidates: int) -> spaces.MultiDiscrete:
+def action_space(candidates: int, nodes: int = len(NODE_NAMES)) -> spaces.MultiDiscrete:
     """Returns the action space of one lane: per candidate 0 to wait, 1 + node to be sent there."""
-    return spaces.MultiDiscrete([1 + len(NODE_NAMES)] * candidates)
+    return spaces.MultiDiscrete([1 + nodes] * candidates)

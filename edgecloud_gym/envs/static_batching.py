@@ -112,7 +112,12 @@ class StaticBatchingEnv(EdgeCloudEnv):
     - v0: initial version
     """  # noqa: E501 - table rows
 
-    defaults: ClassVar[Mapping[str, Any]] = {"batching": STATIC, "history_length": NOT_APPLICABLE}
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "batching": STATIC,
+        "nodes": NOT_APPLICABLE,
+        "edge_engine": NOT_APPLICABLE,
+        "history_length": NOT_APPLICABLE,
+    }
 
 
 class StaticBatchingVectorEnv(EdgeCloudVectorEnv):

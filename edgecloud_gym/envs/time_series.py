@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from edgecloud_gym.config import STATIC
+from edgecloud_gym.config import NOT_APPLICABLE, STATIC
 from edgecloud_gym.envs.base import EdgeCloudEnv
 from edgecloud_gym.envs.vector import EdgeCloudVectorEnv
 
@@ -65,6 +65,8 @@ class TimeSeriesEnv(EdgeCloudEnv):
 
     defaults: ClassVar[Mapping[str, Any]] = {
         "batching": STATIC,
+        "nodes": NOT_APPLICABLE,
+        "edge_engine": NOT_APPLICABLE,
         "arrivals": "diurnal",
         "history_length": 60,
     }

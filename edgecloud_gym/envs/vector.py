@@ -96,7 +96,9 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         self._info_fields = info_fields(self.config)
         self.single_observation_space = observation_space(self._simulator.layout)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.single_action_space = action_space(self.config.candidate_pool_size)
+        self.single_action_space = action_space(
+            self.config.candidate_pool_size, len(self.config.nodes)
+        )
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._action_shape = (num_envs, self.config.candidate_pool_size)
         self._rngs: list[np.random.Generator | None] = [None] * num_envs
@@ -169,7 +171,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         """Steps every lane.
 
         Args:
-            actions: One of 0, 1, 2 per lane and candidate, integer (num_envs, M).
+            actions: 0 (wait) or 1 + node per lane and candidate, integer (num_envs, M).
 
         Returns:
             Observations, rewards (float64), terminations, truncations (bool) and infos, each
@@ -200,7 +202,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
             TypeError: As `step`, and if ``active`` is not a boolean array.
             ValueError: As `step`, and if the shape of ``active`` is wrong.
         """
-        checked = checked_actions(actions, self._action_shape)
+        checked = checked_actions(actions, self._action_shape, self._simulator.node_names)
         active = checked_mask("active", active, self.num_envs)
         if None in self._rngs:
             raise ResetNeeded("call reset() before step()")
@@ -233,7 +235,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         return self._observation(output), rewards, terminations, truncations, infos
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Returns which choices are possible now, bool (num_envs, M, 3): wait, edge, cloud."""
+        """Returns which choices are possible now, bool (num_envs, M, 1 + nodes)."""
         return self._simulator.action_masks()
 
     def completions(self, lane: int) -> NDArray[np.void]:

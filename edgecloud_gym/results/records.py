@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecloud_gym.nodes import EDGE_NODE, NODE_NAMES
+from edgecloud_gym.nodes import EDGE_NODE
 from edgecloud_gym.simulator.simulator import Simulator
 from edgecloud_gym.simulator.state import WAITING
 
@@ -80,7 +80,7 @@ def request_log(simulator: Simulator, lane: int) -> pd.DataFrame:
     requests = simulator.state.requests[lane, :arrived]
     done = np.isfinite(requests["finish"])
     dispatched = requests["slot"] != WAITING
-    node = np.array(NODE_NAMES, dtype=object)[simulator.nodes(requests["slot"])]
+    node = np.array(simulator.node_names, dtype=object)[simulator.nodes(requests["slot"])]
     node[~dispatched] = None
     return pd.DataFrame(
         {

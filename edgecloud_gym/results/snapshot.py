@@ -121,7 +121,7 @@ def _slot_view(simulator: Simulator, lane: int, index: int, now: float) -> SlotV
         return SlotView((), 0.0, 0.0, ())
     elapsed = now - float(slot["start"])
     if index < config.edge_concurrency:
-        members = simulator.state.members[lane, index, :count].tolist()
+        members = _members(simulator, lane, index, count)
         progress = float(slot["attained"] / slot["work"])
     else:
         members = [int(slot["request"])]
@@ -133,3 +133,15 @@ def _slot_view(simulator: Simulator, lane: int, index: int, now: float) -> SlotV
         progress=min(1.0, max(0.0, progress)),
         shares=tuple((base_latency / base_latency.max()).tolist()),
     )
+
+
+def _members(simulator: Simulator, lane: int, index: int, count: int) -> list[int]:
+    """Returns who is in a busy slot."""
+    number = int(simulator.nodes(np.array(index)))
+    first_slot, first = simulator.offsets(number)
+    batch = simulator.config.nodes[number].batch
+    if batch == 1:
+        return [int(simulator.state.slots[lane, index]["request"])]
+    start = first + (index - first_slot) * batch
+    members: list[int] = simulator.state.members[lane, start : start + count].tolist()
+    return members

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgecloud_gym.nodes import NODE_NAMES, WAIT
 
-NODES = len(NODE_NAMES)
+NODES = len(NODE_NAMES)  # of the paper's system
 
 Indices = NDArray[np.int64] | int
 
@@ -36,11 +36,11 @@ class PartialAction:
         room: Requests that each node still takes, int64 (lanes, nodes).
     """
 
-    def __init__(self, lanes: int, candidates: int) -> None:
+    def __init__(self, lanes: int, candidates: int, nodes: int = NODES) -> None:
         """Makes partial actions in which nothing is legal before `begin`."""
         self.picks = np.zeros((lanes, candidates), np.int64)
         self.unassigned = np.zeros((lanes, candidates), np.bool_)
-        self.room = np.zeros((lanes, NODES), np.int64)
+        self.room = np.zeros((lanes, nodes), np.int64)
 
     def begin(
         self,

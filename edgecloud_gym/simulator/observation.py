@@ -99,9 +99,35 @@ HISTORY: Final = Block(
     Column("arrivals", "arrivals since the sample before"),
     Column("completions", "completions since the sample before"),
 )
+# Of systems that are not an edge and a cloud: one row per node, and what is left of `SYSTEM`.
+NODES: Final = Block(
+    "nodes",
+    Column("static", "static batches"),
+    Column("sequences", "sequences"),
+    Column("engine", "engine"),
+    Column("slots", "slots"),
+    Column("room", "free room"),
+    Column("running", "running"),
+    Column("backlog", "backlog"),
+    Column("cache", "cache use"),
+    Column("speed", "speed"),
+    Column("rtt", "network round trip"),
+    Column("tokens", "prompt tokens outstanding"),
+)
+CLUSTER: Final = Block(
+    "system",
+    Column("queue_length", "queue length"),
+    Column("time", "time / ``duration``"),
+    Column("arrivals_over", "arrivals are over"),
+    Column("longest_wait", "longest wait"),
+    Column("elapsed", "time since the last decision"),
+)
 BLOCKS: Final = (CANDIDATES, EDGE, CLOUD, SYSTEM, HISTORY)
+CLUSTER_BLOCKS: Final = (CANDIDATES, NODES, CLUSTER, HISTORY)
 EMBEDDINGS: Final = "embeddings"  # a float key too, as wide as the dataset has it
-FLOAT_KEYS: Final = (*(block.key for block in BLOCKS), EMBEDDINGS)
+FLOAT_KEYS: Final = tuple(
+    dict.fromkeys([*(block.key for block in (*BLOCKS, *CLUSTER_BLOCKS)), EMBEDDINGS])
+)
 
 
 class ObservationLayout:
@@ -111,7 +137,7 @@ class ObservationLayout:
 
     Attributes:
         shapes: Shape of each key that is shown, for one lane.
-        starts: Floats before each key, per lane; of every key, shown or not.
+        starts: Floats before each key, per lane; of every key of its blocks, shown or not.
         size: Floats per lane.
         observe_ids: Whether candidates are named by dataset row instead of by embedding.
         candidates: M.
@@ -125,9 +151,12 @@ class ObservationLayout:
             EDGE: (config.edge_concurrency,),
             CLOUD: (config.cloud_concurrency,),
             SYSTEM: (),
+            NODES: (len(config.nodes),),
+            CLUSTER: (),
             HISTORY: (config.history_length,),
         }
-        shapes = {block.key: (*lengths[block], len(block)) for block in BLOCKS}
+        self._is_pair = config.is_pair
+        shapes = {block.key: (*lengths[block], len(block)) for block in self.blocks}
         shapes[EMBEDDINGS] = (config.candidate_pool_size, embedding_width)
         stops = list(itertools.accumulate(math.prod(shape) for shape in shapes.values()))
         self.starts = dict(zip(shapes, [0, *stops[:-1]], strict=True))
@@ -141,6 +170,11 @@ class ObservationLayout:
             (key, self.starts[key], self.starts[key] + math.prod(shape), shape)
             for key, shape in self.shapes.items()
         ]
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """What the float keys but the embeddings consist of."""
+        return BLOCKS if self._is_pair else CLUSTER_BLOCKS
 
     def one(
         self, floats: NDArray[np.float32], ids: NDArray[np.int32]

@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 
 from edgecloud_gym.config import Priority, SystemConfig
 from edgecloud_gym.dataset import RequestDataset, load_dataset
-from edgecloud_gym.nodes import CLOUD_NODE, EDGE_NODE, NODE_NAMES
+from edgecloud_gym.nodes import EDGE_NODE, node_names
 from edgecloud_gym.simulator.compiled import events
+from edgecloud_gym.simulator.compiled.views import Engines
 from edgecloud_gym.simulator.draws import draw_arrivals, draw_rows
 from edgecloud_gym.simulator.legality import legal_pairs
 from edgecloud_gym.simulator.observation import ObservationLayout
+from edgecloud_gym.simulator.parameters import make_nodes, make_parameters, make_table
 from edgecloud_gym.simulator.state import (
     BY_ARRIVAL,
     BY_CALLABLE,
     BY_TABLE,
     WAITING,
     State,
-    make_parameters,
-    make_table,
 )
 from edgecloud_gym.simulator.workload import Workload
 
@@ -56,7 +56,8 @@ class Simulator:
         dataset: The requests.
         workload: What the two mean together.
         layout: How the observation lies in the buffers.
-        batch_capacity: Requests that an edge slot takes.
+        node_names: What the nodes are called, in order.
+        batch_capacity: Requests that a service of the first node takes.
         state: All that changes.
     """
 
@@ -74,11 +75,14 @@ class Simulator:
         self.layout = ObservationLayout(config, len(self.dataset), self._shown.shape[1])
         self._float_count = lanes * self.layout.size
         self._id_shape = (lanes, config.candidate_pool_size if config.observe == "id" else 0)
-        self._mask_shape = (lanes, config.candidate_pool_size, 1 + len(NODE_NAMES))
+        self._mask_shape = (lanes, config.candidate_pool_size, 1 + len(config.nodes))
         self._parameters = make_parameters(config, self.workload, self.layout)
+        self._nodes = make_nodes(tuple(config.nodes), self.workload)
+        self._curves = np.concatenate([*self.workload.slowdowns, np.empty(0)])
         self._table = make_table(self.dataset)
-        self.batch_capacity = int(self._parameters["batch_capacity"][0])
-        self.state = State.allocate(lanes, config, self.batch_capacity)
+        self.node_names = node_names(config.nodes)
+        self.batch_capacity = config.nodes[EDGE_NODE].batch
+        self.state = State.allocate(lanes, config)
         self._no_action = np.zeros((lanes, config.candidate_pool_size), np.int64)
         self._everyone = np.ones(lanes, np.bool_)
         self._scorer: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None = None
@@ -150,7 +154,15 @@ class Simulator:
         ordered = self._parameters["priority_mode"][0] != BY_ARRIVAL
         self.state.reserve(len(arrivals), heap=bool(ordered))
         self.state.begin_episode(lane, arrivals, rows, config.telemetry_interval)
+        if self.state.served is not None:
+            self.state.begin_service(
+                lane, self._tokens("prompt_tokens", rows), self._tokens("response_tokens", rows)
+            )
         self._bind_arrays()
+
+    def _tokens(self, name: str, rows: NDArray[np.int32]) -> NDArray[np.int32]:
+        counts: NDArray[np.int32] | None = getattr(self.dataset, name)
+        return np.zeros(len(rows), np.int32) if counts is None else counts[rows]
 
     def output(self) -> Output:
         """Allocates buffers for one step of all lanes."""
@@ -174,7 +186,7 @@ class Simulator:
         Args:
             stage: Flags of `compiled.events`.
             output: Filled for the active lanes where the stage observes.
-            actions: (lanes, M), values 0, 1 or 2; read where the stage applies them.
+            actions: (lanes, M), values 0 to the number of nodes; read where the stage applies them.
             active: Which lanes take part (lanes,); all by default.
             first: First lane.
             last: One past the last lane; the number of lanes by default.
@@ -202,12 +214,18 @@ class Simulator:
     def _bind_arrays(self) -> None:
         """Gathers the compiled code's arrays once, not at every step."""
         state = self.state
+        engines = None
+        if state.engines is not None:
+            names = Engines._fields
+            engines = Engines(*(getattr(state.engines, name) for name in names))
         self._arrays = (
             self._parameters,
-            _readonly(self.workload.slowdown),
+            self._nodes,
+            self._curves,
             self._table,
             _readonly(self._shown),
             state.lanes,
+            state.nodes,
             state.requests,
             state.finished,
             state.window,
@@ -216,6 +234,8 @@ class Simulator:
             state.members,
             state.history,
             state.steps,
+            state.served,
+            engines,
         )
 
     def score_arrivals(self, lane: int) -> None:
@@ -256,7 +276,7 @@ class Simulator:
     @property
     def room(self) -> NDArray[np.int64]:
         """How many requests each node takes now, int64 (lanes, nodes)."""
-        return np.array(self.state.lanes["room"])
+        return np.array(self.state.nodes["room"])
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Returns what candidates may do now, (lanes, M, 1 + nodes): wait, or go to a node."""
@@ -267,17 +287,21 @@ class Simulator:
     @property
     def total_room(self) -> NDArray[np.int64]:
         """How many requests each node takes when it is idle, int64 (nodes,)."""
-        config = self.config
-        return np.array([config.edge_concurrency * self.batch_capacity, config.cloud_concurrency])
+        return np.array([node.room for node in self.config.nodes])
 
     def busy_slots(self, lane: int) -> list[int]:
-        """Returns how many services run on each node."""
-        record = self.state.lanes[lane]
-        return [int(record["edge_busy"]), int(record["cloud_busy"])]
+        """Returns how many services run on each node; of an engine, how many requests it has."""
+        busy: list[int] = self.state.nodes["busy"][lane].tolist()
+        return busy
+
+    def offsets(self, node: int) -> tuple[int, int]:
+        """Returns where a node's slots and members begin in the state's arrays."""
+        spec = self._nodes[node]
+        return int(spec["first_slot"]), int(spec["first_member"])
 
     def nodes(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Returns the node of each slot that a request was dispatched to, by number."""
-        return np.where(slots < self.config.edge_concurrency, EDGE_NODE, CLOUD_NODE)
+        """Returns the node of each slot that a request was dispatched to, -1 for `WAITING`."""
+        return np.searchsorted(self._nodes["first_slot"], slots, side="right") - 1
 
 
 def _readonly(array: NDArray[np.generic]) -> NDArray[np.generic]:

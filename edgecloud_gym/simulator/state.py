@@ -2,7 +2,7 @@
 
 A *lane* is one independent system. The single environment has one lane, the vector environment
 many; both run the same compiled code over these arrays. Everything that never changes within an
-episode is in `Parameters` and the dataset tables, everything that does is in `State`.
+episode is in `edgecloud_gym.simulator.parameters`, everything that does is in `State`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecloud_gym.config import CONTINUOUS, REWARD_TERMS, SystemConfig
-from edgecloud_gym.dataset import RequestDataset
-from edgecloud_gym.nodes import NODE_NAMES
-from edgecloud_gym.simulator.observation import FLOAT_KEYS, HISTORY, ObservationLayout
-from edgecloud_gym.simulator.workload import Workload
+from edgecloud_gym.config import REWARD_TERMS, SystemConfig
+from edgecloud_gym.nodes import Engine, Node, Sequences
+from edgecloud_gym.simulator.compiled.engine.layout import ENGINE_REQUEST_DTYPE
+from edgecloud_gym.simulator.engine_arrays import EngineArrays
+from edgecloud_gym.simulator.observation import HISTORY
+from edgecloud_gym.simulator.parameters import member_count, slot_count
 
 # How the waiting queue is ordered.
 BY_ARRIVAL: Final = 0
@@ -27,31 +28,6 @@ BY_CALLABLE: Final = 2  # scores come from outside the compiled code
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 WAITING: Final = -1  # `slot` of a request that has not been dispatched
-
-PARAMETERS_DTYPE: Final = np.dtype(
-    [
-        ("continuous", "i8"),
-        ("edge_slots", "i8"),
-        ("batch_capacity", "i8"),
-        ("cloud_slots", "i8"),
-        ("candidates", "i8"),
-        ("work_conserving", "i8"),
-        ("drain", "i8"),
-        ("priority_mode", "i8"),
-        ("multiplier", "f8"),
-        ("rtt", "f8"),
-        ("duration", "f8"),
-        ("slo", "f8"),
-        ("interval", "f8"),
-        ("time_scale", "f8"),  # s, where a squashed time is one half
-        ("count_scale", "f8"),  # requests, where a squashed count per interval is one half
-        ("score_mean", "f8"),
-        ("score_std", "f8"),
-        *((f"weight_{term}", "f8") for term in REWARD_TERMS),
-        *((f"start_{key}", "i8") for key in FLOAT_KEYS),  # floats before this key, per lane
-    ],
-    align=True,
-)
 
 LANE_DTYPE: Final = np.dtype(
     [
@@ -64,13 +40,8 @@ LANE_DTYPE: Final = np.dtype(
         ("queue_length", "i8"),
         ("window_size", "i8"),
         ("heap_size", "i8"),
-        ("edge_busy", "i8"),  # busy edge slots
-        ("edge_requests", "i8"),  # requests on the edge
-        ("cloud_busy", "i8"),
-        ("room", "i8", len(NODE_NAMES)),  # requests that each node took when last observed
-        ("clock", "f8"),  # attained service (s) of a request on the edge since it was last idle
-        ("clock_time", "f8"),  # when `clock` was read
-        ("next_edge", "f8"),  # time of the next edge completion, inf if none
+        ("dispatched", "i8"),  # at nodes: in service, in their backlogs or on the way
+        ("slots_busy", "i8"),  # busy slots of the nodes that are slots
         ("done", "i8"),
         ("done_before", "i8"),  # done before the last step
         ("next_sample", "f8"),
@@ -84,6 +55,22 @@ LANE_DTYPE: Final = np.dtype(
     align=True,
 )
 
+NODE_STATE_DTYPE: Final = np.dtype(
+    [
+        ("next", "f8"),  # time of the next event here, inf if none
+        ("busy", "i8"),  # services that run; of an engine, requests that have reached it
+        ("queued", "i8"),  # dispatched, not yet started: in the backlog or on the way
+        ("open", "i8"),  # requests gathered for a batch that has not started
+        ("room", "i8"),  # requests that it took when last observed
+        ("clock", "f8"),  # sequences: service (s) attained by each since it was last idle
+        ("clock_time", "f8"),  # when `clock` was read
+        ("tokens", "i8"),  # prompt tokens of its requests; kept in clusters
+        ("head", "i8"),  # who is queued, first come first served: a list by `queued_next`
+        ("tail", "i8"),
+    ],
+    align=True,
+)
+
 REQUEST_DTYPE: Final = np.dtype(
     [
         ("arrival", "f8"),
@@ -91,7 +78,7 @@ REQUEST_DTYPE: Final = np.dtype(
         ("finish", "f8"),
         ("score", "f8"),
         ("row", "i4"),
-        ("slot", "i4"),  # edge slots first, then cloud slots
+        ("slot", "i4"),  # among all nodes', in their order; WAITING before it is dispatched
     ],
     align=True,
 )
@@ -104,15 +91,11 @@ SLOT_DTYPE: Final = np.dtype(
         ("work", "f8"),  # what there is to do: the longest base latency in the slot
         ("attained", "f8"),  # how much of it was done when last observed
         ("count", "i8"),
-        ("request", "i8"),  # cloud slots: who runs there
+        ("request", "i8"),  # who runs there, where a service takes one request
         # Not about this slot: the pool's slot indices, busy ones first, as a heap by mark.
         ("order", "i8"),
     ],
     align=True,
-)
-
-TABLE_DTYPE: Final = np.dtype(
-    [("base_latency", "f8"), ("score", "f8"), ("prompt_tokens", "f4")], align=True
 )
 
 # What a step yields, in groups: where the system stands, what happened, what the reward is made
@@ -150,65 +133,28 @@ def info_fields(config: SystemConfig) -> tuple[str, ...]:
     return names if config.reward_weights[_MAY_BE_HIDDEN] else names[:-1]
 
 
-def make_parameters(
-    config: SystemConfig, workload: Workload, layout: ObservationLayout
-) -> NDArray[np.void]:
-    """Packs what the compiled code reads of the settings, shape (1,)."""
-    parameters = np.zeros(1, PARAMETERS_DTYPE)
-    values = {
-        "continuous": config.batching == CONTINUOUS,
-        "edge_slots": config.edge_concurrency,
-        "batch_capacity": 1 if config.batching == CONTINUOUS else config.edge_batch_capacity,
-        "cloud_slots": config.cloud_concurrency,
-        "candidates": config.candidate_pool_size,
-        "work_conserving": config.work_conserving,
-        "drain": config.drain,
-        "multiplier": config.cloud_time_multiplier,
-        "rtt": config.network_rtt,
-        "duration": config.duration,
-        "slo": np.inf if config.slo is None else config.slo,
-        "interval": config.telemetry_interval,
-        "time_scale": workload.mean_latency,
-        "count_scale": max(1.0, workload.mean_rate * config.telemetry_interval),
-        "score_std": 1.0,
-        **{f"weight_{term}": weight for term, weight in config.reward_weights.items()},
-        **{f"start_{key}": start for key, start in layout.starts.items()},
-    }
-    for name, value in values.items():
-        parameters[name] = value
-    return parameters
-
-
-def make_table(dataset: RequestDataset) -> NDArray[np.void]:
-    """Packs what the compiled code reads of each dataset row, shape (rows,).
-
-    The prompt's token count is shown as log(1 + tokens) / log(1 + 4096), at most 1.
-    """
-    table = np.zeros(len(dataset), TABLE_DTYPE)
-    table["base_latency"] = dataset.base_latency
-    if dataset.prompt_tokens is not None:
-        feature = np.log1p(dataset.prompt_tokens) / np.log1p(4096.0)
-        table["prompt_tokens"] = np.minimum(feature, 1.0)
-    return table
-
-
 @dataclass(slots=True)
 class State:
     """All that changes while lanes run.
 
     Attributes:
         lanes: `LANE_DTYPE`, shape (lanes,).
+        nodes: `NODE_STATE_DTYPE`, shape (lanes, nodes).
         requests: `REQUEST_DTYPE`, shape (lanes, width), in order of arrival.
         finished: int32 (lanes, width), request ids in order of completion.
         window: int32 (lanes, M), the candidates: the first of the waiting queue, in its order.
         heap: int32 (lanes, width or 0), the rest of a queue ordered by priority.
-        slots: `SLOT_DTYPE`, shape (lanes, edge + cloud).
-        members: int32 (lanes, edge, batch capacity), request ids on the edge.
+        slots: `SLOT_DTYPE`, shape (lanes, slots), of all nodes.
+        members: int32 (lanes, members), request ids in batches.
         history: float32 (lanes, H, features), a ring of telemetry samples.
         steps: `STEP_DTYPE`, shape (lanes,), what the last step yielded.
+        served: `ENGINE_REQUEST_DTYPE`, shape (lanes, width), what nodes that queue or count tokens
+            know of requests; None where there are none.
+        engines: What the engines hold; None where there are none.
     """
 
     lanes: NDArray[np.void]
+    nodes: NDArray[np.void]
     requests: NDArray[np.void]
     finished: NDArray[np.int32]
     window: NDArray[np.int32]
@@ -217,21 +163,28 @@ class State:
     members: NDArray[np.int32]
     history: NDArray[np.float32]
     steps: NDArray[np.void]
+    served: NDArray[np.void] | None
+    engines: EngineArrays | None
 
     @classmethod
-    def allocate(cls, lanes: int, config: SystemConfig, batch_capacity: int) -> State:
+    def allocate(cls, lanes: int, config: SystemConfig) -> State:
         """Allocates the state of ``lanes`` systems that have not been reset."""
-        slots = config.edge_concurrency + config.cloud_concurrency
+        nodes = config.nodes
+        models = [node.engine for node in nodes if isinstance(node, Engine)]
+        queues = bool(models) or any(keeps_queue(node) for node in nodes)
         return cls(
             lanes=np.zeros(lanes, LANE_DTYPE),
+            nodes=np.zeros((lanes, len(nodes)), NODE_STATE_DTYPE),
             requests=np.zeros((lanes, 0), REQUEST_DTYPE),
             finished=np.zeros((lanes, 0), np.int32),
             window=np.zeros((lanes, config.candidate_pool_size), np.int32),
             heap=np.zeros((lanes, 0), np.int32),
-            slots=np.zeros((lanes, slots), SLOT_DTYPE),
-            members=np.zeros((lanes, config.edge_concurrency, batch_capacity), np.int32),
+            slots=np.zeros((lanes, sum(map(slot_count, nodes))), SLOT_DTYPE),
+            members=np.zeros((lanes, sum(map(member_count, nodes))), np.int32),
             history=np.zeros((lanes, config.history_length, len(HISTORY)), np.float32),
             steps=np.zeros(lanes, STEP_DTYPE),
+            served=np.zeros((lanes, 0), ENGINE_REQUEST_DTYPE) if queues else None,
+            engines=EngineArrays.allocate(lanes, models) if models else None,
         )
 
     def reserve(self, requests: int, heap: bool) -> None:
@@ -242,6 +195,8 @@ class State:
             width = max(requests + requests // 8, width + width // 2)
             self.requests = _widened(self.requests, width)
             self.finished = _widened(self.finished, width)
+            if self.served is not None:
+                self.served = _widened(self.served, width)
         if heap and self.heap.shape[1] < width:
             self.heap = _widened(self.heap, width)
 
@@ -264,8 +219,9 @@ class State:
         self.lanes[lane] = np.zeros((), LANE_DTYPE)
         record = self.lanes[lane]
         record["requests"] = n
-        record["next_edge"] = np.inf
         record["next_sample"] = interval
+        self.nodes[lane] = np.zeros((), NODE_STATE_DTYPE)
+        self.nodes[lane]["next"] = np.inf
         requests = self.requests[lane, :n]
         requests["arrival"] = arrivals
         requests["dispatch"] = np.nan
@@ -278,9 +234,35 @@ class State:
         slots["order"] = np.arange(len(slots))
         self.history[lane] = 0.0
         self.steps[lane] = np.zeros((), STEP_DTYPE)
+        if self.engines is not None:
+            self.engines.reset(lane)
+
+    def begin_service(
+        self, lane: int, prompt_tokens: NDArray[np.int32], output_tokens: NDArray[np.int32]
+    ) -> None:
+        """Clears what is known of each request's service.
+
+        Args:
+            lane: Which lane.
+            prompt_tokens: Tokens of each request's prompt (n,).
+            output_tokens: Tokens of its answer (n,).
+        """
+        assert self.served is not None
+        served = self.served[lane, : len(prompt_tokens)]
+        served[:] = np.zeros((), ENGINE_REQUEST_DTYPE)
+        for name in ("admitted", "first_token", "finish"):
+            served[name] = np.nan
+        served["prompt_tokens"] = prompt_tokens
+        served["output_tokens"] = output_tokens
 
 
 def _widened(array: NDArray[Scalar], width: int) -> NDArray[Scalar]:
     wider = np.zeros((array.shape[0], width), array.dtype)
     wider[:, : array.shape[1]] = array
     return wider
+
+
+def keeps_queue(node: Node) -> bool:
+    """Whether requests can be dispatched to a node before they are served there."""
+    on_the_way = isinstance(node, Sequences) and node.network_rtt > 0
+    return node.backlog > 0 or on_the_way

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecloud_gym.arrivals import Trace
-from edgecloud_gym.config import CONTINUOUS, DEFAULT_LOAD, SystemConfig
+from edgecloud_gym.config import DEFAULT_LOAD, SystemConfig
 from edgecloud_gym.dataset import RequestDataset
+from edgecloud_gym.nodes import Engine, Node, Sequences, Slots, StaticBatches
 
 MIN_CLOUD_TIME = 0.001  # s, the shortest inference in the cloud
 
@@ -21,67 +22,124 @@ class Workload:
 
     Attributes:
         rows: Dataset rows that may arrive, int32 (n,).
-        slowdown: s(1), ..., s(L) of the edge, float64 (L,), L at least the largest batch.
-        capacity: Requests/s that edge and cloud can complete together.
+        slowdowns: For each node s(1), ..., s(L), float64 (L,), with L its largest number of
+            requests side by side; (0,) where requests do not slow each other down by a curve.
+        capacities: Requests/s that each node can complete.
+        capacity: Requests/s that all nodes can complete together.
         arrival_rate: Requests/s asked of the arrival process; ``None`` if it keeps its own.
         mean_rate: Requests/s that actually arrive on average.
         mean_latency: Mean single-request inference time of ``rows`` (s).
+        mean_prompt: Mean prompt of ``rows`` (tokens), 0 where they are not known.
     """
 
     rows: NDArray[np.int32]
-    slowdown: NDArray[np.float64]
+    slowdowns: tuple[NDArray[np.float64], ...]
+    capacities: tuple[float, ...]
     capacity: float
     arrival_rate: float | None
     mean_rate: float
     mean_latency: float
+    mean_prompt: float
+
+    @property
+    def slowdown(self) -> NDArray[np.float64]:
+        """The curve of the first node, which is the edge of a pair."""
+        return self.slowdowns[0]
 
     @classmethod
     def resolve(cls, config: SystemConfig, dataset: RequestDataset) -> Workload:
         """Works out the derived quantities.
 
         Raises:
-            ValueError: If the split is empty, ``edge_slowdown`` is shorter than the edge's largest
-                batch, or no request of a recorded trace falls into the episode.
+            ValueError: If the split is empty, a slowdown curve is shorter than its node's largest
+                batch, requests have no token counts or do not fit in an engine's cache, or no
+                request of a recorded trace falls into the episode.
         """
         rows = dataset.rows(config.split)
-        slowdown = resolve_slowdown(config, dataset)
-        latency = dataset.base_latency[rows]
-        capacity = edge_capacity(config, latency, slowdown) + cloud_capacity(config, latency)
+        for node in config.nodes:
+            if isinstance(node, Engine):
+                _require_engine_fits(node, dataset, rows)
+        slowdowns = tuple(resolve_slowdown(config, node, dataset) for node in config.nodes)
+        capacities = tuple(
+            node_capacity(node, dataset, rows, slowdown)
+            for node, slowdown in zip(config.nodes, slowdowns, strict=True)
+        )
+        capacity = sum(capacities)
         rate = _arrival_rate(config, capacity)
         _require_arrivals(config, rate)
         return cls(
             rows=rows,
-            slowdown=slowdown,
+            slowdowns=slowdowns,
+            capacities=capacities,
             capacity=capacity,
             arrival_rate=rate,
             mean_rate=_own_rate(config) if rate is None else rate,
-            mean_latency=float(latency.mean()),
+            mean_latency=float(dataset.base_latency[rows].mean()),
+            mean_prompt=_mean(dataset.prompt_tokens, rows),
         )
 
 
-def edge_capacity(
-    config: SystemConfig, latency: NDArray[np.float64], slowdown: NDArray[np.float64]
+def node_capacity(
+    node: Node,
+    dataset: RequestDataset,
+    rows: NDArray[np.int32],
+    slowdown: NDArray[np.float64],
 ) -> float:
-    """Returns the edge's capacity in requests/s, for latencies drawn from ``latency`` (n,).
+    """Returns a node's capacity in requests/s, for requests drawn from ``rows`` (n,).
 
-    Static batching with full batches: E K / (E[max of K base times] s(K)). Continuous batching
-    with full slots: E / (s(E) E[base]).
+    Static batching with full batches: E K / (E[max of K base times] m s(K) + RTT). Sequences, all
+    of them running: E / (m s(E) E[base]). Slots: C / E[max(0.001, m base) + RTT]. m is the time
+    multiplier. An engine: see `EngineModel.capacity`.
     """
-    slots = config.edge_concurrency
-    if slots == 0:
+    services = node.services
+    latency = dataset.base_latency[rows]
+    if services == 0:
         return 0.0
-    if config.batching == CONTINUOUS:
-        return slots / (float(slowdown[slots - 1]) * float(latency.mean()))
-    size = config.edge_batch_capacity
-    return slots * size / (expected_maximum(latency, size) * float(slowdown[size - 1]))
+    if isinstance(node, StaticBatches):
+        size = node.capacity
+        time = expected_maximum(latency, size) * float(slowdown[size - 1])
+        return services * size / (time * node.time_multiplier + node.network_rtt)
+    if isinstance(node, Sequences):
+        share = float(slowdown[services - 1])
+        return services / (share * (float(latency.mean()) * node.time_multiplier))
+    if isinstance(node, Slots):
+        inference = np.maximum(MIN_CLOUD_TIME, node.time_multiplier * latency)
+        return services / float(inference.mean() + node.network_rtt)
+    assert isinstance(node, Engine)
+    prompt, output = _mean(dataset.prompt_tokens, rows), _mean(dataset.response_tokens, rows)
+    return node.engine.capacity(prompt, output)
 
 
-def cloud_capacity(config: SystemConfig, latency: NDArray[np.float64]) -> float:
-    """Returns the cloud's capacity in requests/s: C / E[max(0.001, multiplier base) + RTT]."""
-    if config.cloud_concurrency == 0:
-        return 0.0
-    inference = np.maximum(MIN_CLOUD_TIME, config.cloud_time_multiplier * latency)
-    return config.cloud_concurrency / float(inference.mean() + config.network_rtt)
+def _mean(counts: NDArray[np.int32] | None, rows: NDArray[np.int32]) -> float:
+    return 0.0 if counts is None else float(counts[rows].mean())
+
+
+def _require_engine_fits(node: Engine, dataset: RequestDataset, rows: NDArray[np.int32]) -> None:
+    """Raises ``ValueError`` if an engine can not serve what may arrive."""
+    for name in ("prompt_tokens", "response_tokens"):
+        counts = getattr(dataset, name)
+        if counts is None:
+            raise ValueError(
+                f"node {node.name!r} is an engine and needs token counts: dataset "
+                f"{dataset.name!r} has no {name}"
+            )
+        if counts[rows].min() < 1:
+            row = int(rows[counts[rows].argmin()])
+            raise ValueError(
+                f"dataset {dataset.name!r}, row {row}: {name} is {int(counts[row])}; an engine "
+                f"(node {node.name!r}) needs at least 1"
+            )
+    assert dataset.prompt_tokens is not None
+    assert dataset.response_tokens is not None
+    sizes = dataset.prompt_tokens[rows].astype(np.int64) + dataset.response_tokens[rows]
+    largest = int(rows[sizes.argmax()])
+    prompt, output = int(dataset.prompt_tokens[largest]), int(dataset.response_tokens[largest])
+    if not node.engine.fits(prompt, output):
+        raise ValueError(
+            f"dataset {dataset.name!r}, row {largest}: a prompt of {prompt} tokens with an answer "
+            f"of {output} does not fit in the cache of node {node.name!r}, "
+            f"kv_tokens={node.engine.kv_tokens}"
+        )
 
 
 def expected_maximum(values: NDArray[np.float64], draws: int) -> float:
@@ -93,35 +151,47 @@ def expected_maximum(values: NDArray[np.float64], draws: int) -> float:
     return float(np.sort(values) @ np.diff(edges))
 
 
-def resolve_slowdown(config: SystemConfig, dataset: RequestDataset) -> NDArray[np.float64]:
-    """Returns s(1), ..., s(L) for the edge's largest number of requests side by side, L.
+def resolve_slowdown(
+    config: SystemConfig, node: Node, dataset: RequestDataset
+) -> NDArray[np.float64]:
+    """Returns s(1), ..., s(L) for a node's largest number of requests side by side, L.
 
     A measured curve is a + b n, so that beyond its end it goes on with its last slope. Where a
     dataset has no measured curve, requests do not slow each other down, and a warning says so.
     """
-    continuous = config.batching == CONTINUOUS
-    name = "edge_concurrency" if continuous else "edge_batch_capacity"
-    largest = max(1, config.edge_concurrency if continuous else config.edge_batch_capacity)
-    given = config.edge_slowdown
+    if not isinstance(node, StaticBatches | Sequences):
+        return np.empty(0)
+    largest = max(1, node.batch if isinstance(node, StaticBatches) else node.services)
+    given = node.slowdown
     if given is None:
         return np.ones(largest)
+    setting, limit = _curve_settings(config, node)
     if not isinstance(given, str):
         if len(given) < largest:
             raise ValueError(
-                f"edge_slowdown has {len(given)} entries: needs one for each batch size up to "
-                f"{name}={largest}"
+                f"{setting} has {len(given)} entries: needs one for each batch size up to "
+                f"{limit}={largest}"
             )
-        return np.ascontiguousarray(given[:largest])
+        return np.array(given[:largest])
     if dataset.slowdown is not None:
         return _extended(dataset.slowdown, largest)
-    if config.edge_concurrency > 0 and largest > 1:
+    if node.services > 0 and largest > 1:
+        whose = "edge requests" if config.is_pair else f"requests on {node.name!r}"
         warnings.warn(
-            f"dataset {dataset.name!r} has no measured slowdown curve: edge requests will not slow "
-            "each other down. Give edge_slowdown=None or an array to silence this, or measure "
+            f"dataset {dataset.name!r} has no measured slowdown curve: {whose} will not slow "
+            f"each other down. Give {setting}=None or an array to silence this, or measure "
             "the curve with `edgecloud profile --batch-sizes`.",
             stacklevel=2,
         )
     return np.ones(largest)
+
+
+def _curve_settings(config: SystemConfig, node: StaticBatches | Sequences) -> tuple[str, str]:
+    """Returns what the user calls a node's curve, and the length that it needs."""
+    static = isinstance(node, StaticBatches)
+    if config.is_pair:
+        return "edge_slowdown", "edge_batch_capacity" if static else "edge_concurrency"
+    return node.label("slowdown"), "capacity" if static else "sequences"
 
 
 def _extended(curve: NDArray[np.float64], length: int) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from edgecloud_gym.config import SystemConfig
-from edgecloud_gym.simulator.legality import NODES, PartialAction
+from edgecloud_gym.simulator.legality import PartialAction
 from edgecloud_gym.simulator.simulator import Simulator
 
 
@@ -21,18 +21,20 @@ class SequentialDecision(PartialAction):
     decision.
 
     Attributes:
+        nodes: How many nodes there are.
         mask: Which choices are legal, int8 (lanes, nodes * M + 1).
     """
 
     def __init__(self, simulator: Simulator, allow_stop: bool) -> None:
         """Makes decisions for all lanes, in which nothing is legal before `start`."""
         m = simulator.config.candidate_pool_size
-        super().__init__(simulator.lanes, m)
+        self.nodes = len(simulator.config.nodes)
+        super().__init__(simulator.lanes, m, self.nodes)
         self._total = np.maximum(1, simulator.total_room)
-        self._stop = NODES * m
+        self._stop = self.nodes * m
         self._allow_stop = allow_stop
         self._lanes = np.arange(simulator.lanes)
-        self.mask = np.zeros((simulator.lanes, NODES * m + 1), np.int8)
+        self.mask = np.zeros((simulator.lanes, self.nodes * m + 1), np.int8)
 
     def start(
         self,
@@ -65,7 +67,7 @@ class SequentialDecision(PartialAction):
         legal = self.mask[self._lanes, choices] == 1
         picking = legal & (choices < self._stop)
         lanes = np.flatnonzero(picking)
-        self.assign(lanes, *np.divmod(choices[lanes], NODES))
+        self.assign(lanes, *np.divmod(choices[lanes], self.nodes))
         more = self._find_legal()
         return ~(picking & more), ~legal
 
@@ -82,13 +84,13 @@ class SequentialDecision(PartialAction):
 
     def progress(self) -> dict[str, NDArray[np.float32]]:
         """Returns what the wrappers add to the observation, for all lanes."""
-        nodes = np.arange(1, NODES + 1)
+        nodes = np.arange(1, self.nodes + 1)
         assigned = (self.picks[:, :, np.newaxis] == nodes).astype(np.float32)
         return {"assigned": assigned, "remaining": self.shares(self.room)}
 
     def progress_at_end(self, room: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
         """Returns the same for a lane whose episode ended with ``room`` (nodes,)."""
-        assigned = np.zeros((self.picks.shape[1], NODES), np.float32)
+        assigned = np.zeros((self.picks.shape[1], self.nodes), np.float32)
         return {"assigned": assigned, "remaining": self.shares(room)}
 
     def masks_at_end(self, which: NDArray[np.bool_]) -> NDArray[np.int8]:
@@ -105,11 +107,12 @@ class SequentialDecision(PartialAction):
 def extended_space(space: spaces.Dict, config: SystemConfig) -> spaces.Dict:
     """Returns a lane's observation space with the keys that `Draft.progress` names."""
     m = config.candidate_pool_size
+    nodes = len(config.nodes)
     return spaces.Dict(
         {
             **space.spaces,
-            "assigned": spaces.Box(0.0, 1.0, (m, NODES), np.float32),
-            "remaining": spaces.Box(0.0, 1.0, (NODES,), np.float32),
+            "assigned": spaces.Box(0.0, 1.0, (m, nodes), np.float32),
+            "remaining": spaces.Box(0.0, 1.0, (nodes,), np.float32),
         }
     )
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgecloud_gym.envs.base import EdgeCloudEnv, Observation
 from edgecloud_gym.envs.spaces import observation_space
-from edgecloud_gym.simulator.legality import NODES, assign_lowest
+from edgecloud_gym.simulator.legality import assign_lowest
 from edgecloud_gym.wrappers.assignment import (
     SequentialDecision,
     checked_choices,
@@ -45,14 +45,15 @@ class SequentialAssignment(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArg
     to learn with.
 
     ## Action Space
-    ``Discrete(2 * M + 1)``: ``2 * j`` assigns candidate j to the edge, ``2 * j + 1`` to the
-    cloud, and ``2 * M`` ends the decision. The decision also ends by itself as soon as
-    nothing more can be assigned; the environment is then stepped.
+    ``Discrete(N * M + 1)`` with N nodes: ``N * j + n`` assigns candidate j to node n, and
+    ``N * M`` ends the decision. Of the two nodes of an edge and a cloud, 0 is the edge. The
+    decision also ends by itself as soon as nothing more can be assigned; the environment is then
+    stepped.
 
     ``info["action_mask"]`` (int8) and `action_masks` (bool) tell what is legal: candidates
     not yet assigned, to a node with capacity left (the batch capacity of each free batch
-    slot; each free sequence or cloud slot). To end the decision is legal only if nothing else
-    is, unless ``allow_stop``. At least one action always is legal.
+    slot; each free sequence or slot; each place in a backlog). To end the decision is legal only
+    if nothing else is, unless ``allow_stop``. At least one action always is legal.
 
     An illegal action assigns nothing, is counted in ``info["invalid_assignments"]`` and ends
     the decision: agents that know of no masks (DQN, A2C) run too, and time goes on.
@@ -60,15 +61,15 @@ class SequentialAssignment(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArg
     ## Observation Space
     The environment's and two more keys:
 
-    - ``assigned`` (M, 2): 1 where a candidate has been assigned to the edge, to the cloud.
-    - ``remaining`` (2,): share of the edge's and the cloud's total capacity still to assign.
+    - ``assigned`` (M, N): 1 where a candidate has been assigned to a node.
+    - ``remaining`` (N,): share of each node's total capacity still to assign.
 
     ## Rewards
     0 until the decision ends, then the environment's.
 
     ## Information
     The environment's, of a step in which nothing happens (``elapsed`` is 0) until the decision
-    ends. ``action_mask`` is int8 (2 * M + 1,).
+    ends. ``action_mask`` is int8 (N * M + 1,).
 
     Wrappers that change observations or actions go around this one, not inside.
 
@@ -96,7 +97,7 @@ class SequentialAssignment(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArg
         simulator = self._system.simulator
         self.allow_stop = allow_stop
         self._decision = SequentialDecision(simulator, allow_stop)
-        self.action_space = spaces.Discrete(NODES * config.candidate_pool_size + 1)
+        self.action_space = spaces.Discrete(self._decision.mask.shape[1])
         self.observation_space = extended_space(observation_space(simulator.layout), config)
 
     def reset(
@@ -129,7 +130,7 @@ class SequentialAssignment(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArg
         return observation, reward, terminated, truncated, info
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Returns which choices are legal now, bool (2 M + 1,)."""
+        """Returns which choices are legal now, bool (N M + 1,)."""
         if not self._decision.mask.any():
             raise ResetNeeded("call reset() before action_masks()")
         masks: NDArray[np.bool_] = self._decision.choice_masks()[0]
@@ -147,14 +148,14 @@ class SequentialAssignment(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArg
 
 
 class PriorityAction(gym.ActionWrapper[Any, Any, Any], RecordConstructorArgs):
-    """Decides by one score per candidate: the lowest go to the edge, the next to the cloud.
+    """Decides by one score per candidate: the lowest go to the first node, the next to the second.
 
     ## Action Space
     ``Box(-1, 1, (M,))``: candidates are ranked by their scores, of equal ones the earlier
-    first. The edge takes as many of the lowest as it has capacity for (the batch capacity of
-    each free batch slot; one per free sequence slot), the cloud as many of the next as it has
-    free slots. Rows without a candidate are passed over. Only the order matters: scores
-    beyond the bounds are accepted.
+    first. The first node (the edge) takes as many of the lowest as it has capacity for (the batch
+    capacity of each free batch slot; one per free sequence slot), the second (the cloud) as many
+    of the next as it has free slots, and so on. Rows without a candidate are passed over. Only the
+    order matters: scores beyond the bounds are accepted.
 
     All else is the environment's. For agents with continuous actions, such as SAC.
 

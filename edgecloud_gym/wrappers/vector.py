@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgecloud_gym.envs.base import Observation
 from edgecloud_gym.envs.spaces import observation_space
 from edgecloud_gym.envs.vector import Arrays, EdgeCloudVectorEnv
-from edgecloud_gym.simulator.legality import NODES, assign_lowest
+from edgecloud_gym.simulator.legality import assign_lowest
 from edgecloud_gym.wrappers.assignment import (
     SequentialDecision,
     checked_choices,
@@ -58,7 +58,7 @@ class SequentialAssignment(VectorWrapper[Any, Any, Any, Any, Any]):
         self.allow_stop = allow_stop
         self._decision = SequentialDecision(env.simulator, allow_stop)
         self._over = np.zeros(env.num_envs, np.bool_)
-        self.single_action_space = spaces.Discrete(NODES * env.config.candidate_pool_size + 1)
+        self.single_action_space = spaces.Discrete(self._decision.mask.shape[1])
         self.action_space = batch_space(self.single_action_space, env.num_envs)
         self.single_observation_space = extended_space(
             observation_space(env.simulator.layout), env.config
@@ -85,7 +85,7 @@ class SequentialAssignment(VectorWrapper[Any, Any, Any, Any, Any]):
         """Makes one choice per lane, and steps the lanes whose decision that ends.
 
         Args:
-            actions: Integers in [0, 2 M], (num_envs,).
+            actions: Integers in [0, nodes * M], (num_envs,).
 
         Returns:
             Observations, rewards, terminations, truncations and infos of all lanes.
@@ -124,7 +124,7 @@ class SequentialAssignment(VectorWrapper[Any, Any, Any, Any, Any]):
         infos["final_info"]["action_mask"] = self._decision.masks_at_end(ended)
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Returns which choices are legal now, bool (num_envs, 2 M + 1)."""
+        """Returns which choices are legal now, bool (num_envs, nodes * M + 1)."""
         if not self._decision.mask.any():
             raise ResetNeeded("call reset() before action_masks()")
         return self._decision.choice_masks()

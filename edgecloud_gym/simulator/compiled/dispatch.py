@@ -1,124 +1,100 @@
-"""Compiled dispatch: puts waiting requests into free slots, as an action says or as they come."""
+"""Compiled dispatch: sends waiting requests to nodes, as an action says or as they come."""
 
 from __future__ import annotations
 
-import numba
-
-from edgecloud_gym.nodes import TO_CLOUD, TO_EDGE, WAIT
-from edgecloud_gym.simulator.compiled.queueing import oldest_waiting, push_busy
-from edgecloud_gym.simulator.compiled.room import cloud_is_free, edge_is_free
-from edgecloud_gym.simulator.compiled.service import schedule_edge, start_cloud, start_edge
+from edgecloud_gym.nodes import WAIT
+from edgecloud_gym.simulator.compiled.backlog import must_queue, queue_request
+from edgecloud_gym.simulator.compiled.engine_node import send_to_engine
+from edgecloud_gym.simulator.compiled.inlining import inlined
+from edgecloud_gym.simulator.compiled.queueing import oldest_waiting
+from edgecloud_gym.simulator.compiled.room import is_free, is_idle
+from edgecloud_gym.simulator.compiled.slots import close, join
+from edgecloud_gym.simulator.parameters import ENGINE
 from edgecloud_gym.simulator.state import WAITING
 
 
-@numba.njit
-def _take(lane, requests, request, slot):
-    """Moves a request from the queue to a slot."""
-    requests[request].slot = slot
-    requests[request].dispatch = lane.now
+@inlined
+def _take(p, lane, v, k, request):
+    """Moves a request from the waiting queue to a node."""
+    v.requests[request].dispatch = lane.now
     lane.queue_length -= 1
+    lane.dispatched += 1
+    if not p.pair:
+        v.states[k].tokens += v.table[v.requests[request].row].tokens
 
 
-@numba.njit
-def _join_edge(lane, requests, slots, members, table, request):
-    """Puts a request into the free edge slot that the next `_close_edge` starts."""
-    index = slots[lane.edge_busy].order
-    slot = slots[index]
-    latency = table[requests[request].row].base_latency
-    slot.work = max(slot.work, latency) if slot.count > 0 else latency
-    members[index, slot.count] = request
-    slot.count += 1
-    _take(lane, requests, request, index)
-    lane.edge_requests += 1
+@inlined
+def _send(p, lane, v, served, engines, k, request):
+    """Dispatches a waiting request to a node that is free for it.
+
+    Returns its processing time (s), 0 as long as that is not known: while its batch gathers, and
+    where it has to queue or is served by an engine.
+    """
+    spec = v.nodes[k]
+    node = v.states[k]
+    _take(p, lane, v, k, request)
+    if engines is not None and spec.kind == ENGINE:
+        send_to_engine(lane, v, spec, node, served, engines, request)
+        return 0.0
+    if served is not None:
+        if must_queue(spec, node):
+            queue_request(v, spec, node, served, request)
+            return 0.0
+        served[request].admitted = lane.now
+    join(v, spec, node, request)
+    return close(lane, v, spec, node) if node.open == spec.capacity else 0.0
 
 
-@numba.njit
-def _close_edge(p, lane, slots, slowdown):
-    """Starts what `_join_edge` gathered; returns its processing time (s)."""
-    index = slots[lane.edge_busy].order
-    duration = start_edge(p, lane, slots[index], slowdown)
-    push_busy(slots, 0, lane.edge_busy, index)
-    lane.edge_busy += 1
-    schedule_edge(p, lane, slots, slowdown)
-    return duration
-
-
-@numba.njit
-def _send_cloud(p, lane, requests, slots, table, request):
-    """Starts a request in a free cloud slot; returns its processing time (s)."""
-    index = slots[p.edge_slots + lane.cloud_busy].order
-    slot = slots[index]
-    slot.work = table[requests[request].row].base_latency
-    slot.count = 1
-    slot.request = request
-    _take(lane, requests, request, index)
-    duration = start_cloud(p, lane, slot)
-    push_busy(slots, p.edge_slots, lane.cloud_busy, index)
-    lane.cloud_busy += 1
-    return duration
-
-
-@numba.njit
-def apply_action(p, lane, requests, window, slots, members, table, slowdown, action, step):
-    """Dispatches what the action assigns, then fills idle slots if none may be."""
+@inlined
+def _close_all(lane, v):
+    """Starts the batches that were gathered; returns the longest processing time (s)."""
     longest = 0.0
-    filled = 0  # requests gathered for the open edge slot
+    for k in range(len(v.nodes)):
+        if v.states[k].open > 0:
+            longest = max(longest, close(lane, v, v.nodes[k], v.states[k]))
+    return longest
+
+
+@inlined
+def apply_action(p, lane, v, served, engines, action, step):
+    """Dispatches what the action assigns, then fills idle services if none may be."""
+    longest = 0.0
     for j in range(len(action)):
         choice = action[j]
         if choice == WAIT:
             continue
-        if j < lane.window_size and choice == TO_EDGE and edge_is_free(p, lane):
-            _join_edge(lane, requests, slots, members, table, window[j])
-            filled += 1
-            if filled == p.batch_capacity:
-                duration = _close_edge(p, lane, slots, slowdown)
-                longest = max(longest, duration)
-                filled = 0
-        elif j < lane.window_size and choice == TO_CLOUD and cloud_is_free(p, lane):
-            duration = _send_cloud(p, lane, requests, slots, table, window[j])
-            longest = max(longest, duration)
+        k = choice - 1
+        if j < lane.window_size and is_free(v.nodes[k], v.states[k]):
+            longest = max(longest, _send(p, lane, v, served, engines, k, v.window[j]))
         else:
             step.invalid_assignments += 1
-    if filled > 0:
-        duration = _close_edge(p, lane, slots, slowdown)
-        longest = max(longest, duration)
+    longest = max(longest, _close_all(lane, v))
     if p.work_conserving:
-        duration = fill_idle(p, lane, requests, window, slots, members, table, slowdown, False)
-        longest = max(longest, duration)
+        longest = max(longest, fill_idle(p, lane, v, served, engines, False))
     step.makespan = -longest
 
 
-@numba.njit
-def fill_idle(p, lane, requests, window, slots, members, table, slowdown, oldest_first):
-    """Gives idle slots, the edge's first, the candidates in order, or the oldest of all waiting.
+@inlined
+def fill_idle(p, lane, v, served, engines, oldest_first):
+    """Gives idle services, node by node, the candidates in order, or the oldest of all waiting.
 
     Returns the longest processing time (s) among those dispatched, 0 if there are none.
     """
     longest = 0.0
-    filled = 0
+    k = 0
     j = 0
     while lane.queue_length > 0:
-        to_edge = edge_is_free(p, lane)
-        if not to_edge and not cloud_is_free(p, lane):
+        while k < len(v.nodes) and not is_idle(v.nodes[k], v.states[k]):
+            k += 1
+        if k == len(v.nodes):
             break
         if oldest_first:
-            request = oldest_waiting(lane, requests)
+            request = oldest_waiting(lane, v.requests)
         else:
-            while j < lane.window_size and requests[window[j]].slot != WAITING:
+            while j < lane.window_size and v.requests[v.window[j]].slot != WAITING:
                 j += 1
             if j == lane.window_size:
                 break
-            request = window[j]
-        if to_edge:
-            _join_edge(lane, requests, slots, members, table, request)
-            filled += 1
-            if filled == p.batch_capacity:
-                duration = _close_edge(p, lane, slots, slowdown)
-                longest = max(longest, duration)
-                filled = 0
-        else:
-            longest = max(longest, _send_cloud(p, lane, requests, slots, table, request))
-    if filled > 0:
-        duration = _close_edge(p, lane, slots, slowdown)
-        longest = max(longest, duration)
-    return longest
+            request = v.window[j]
+        longest = max(longest, _send(p, lane, v, served, engines, k, request))
+    return max(longest, _close_all(lane, v))

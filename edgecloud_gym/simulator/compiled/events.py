@@ -13,13 +13,22 @@ from typing import Any, Final
 import numba
 import numpy as np
 
+from edgecloud_gym.simulator.compiled.backlog import start_queued
 from edgecloud_gym.simulator.compiled.cache import CompiledFunction
 from edgecloud_gym.simulator.compiled.dispatch import apply_action, fill_idle
+from edgecloud_gym.simulator.compiled.engine_node import (
+    advance_engine,
+    receive,
+    schedule_engine,
+)
 from edgecloud_gym.simulator.compiled.features import observe_lane, sample_history
+from edgecloud_gym.simulator.compiled.inlining import inlined
 from edgecloud_gym.simulator.compiled.prefetch import prefetch
-from edgecloud_gym.simulator.compiled.queueing import admit, pop_busy, reorder
-from edgecloud_gym.simulator.compiled.room import cloud_is_free, edge_is_free
-from edgecloud_gym.simulator.compiled.service import end_edge, schedule_edge
+from edgecloud_gym.simulator.compiled.queueing import admit, reorder
+from edgecloud_gym.simulator.compiled.room import any_is_free
+from edgecloud_gym.simulator.compiled.slots import free_next, member_of
+from edgecloud_gym.simulator.compiled.views import View, engines_of_lane, of_lane
+from edgecloud_gym.simulator.parameters import ENGINE
 
 # Stages of `step_lanes`.
 APPLY: Final = 1  # the action
@@ -33,84 +42,105 @@ START: Final = ADVANCE | OBSERVE
 AHEAD: Final = 4  # lanes between asking for memory and using it
 
 
-@numba.njit
-def _complete(p, lane, requests, finished, request, step):
-    requests[request].finish = lane.now
-    finished[lane.done] = request
+@inlined
+def _complete(p, lane, v, node, request, step):
+    done = v.requests[request]
+    done.finish = lane.now
+    v.finished[lane.done] = request
     lane.done += 1
+    lane.dispatched -= 1
     step.completed += 1
+    if not p.pair:
+        node.tokens -= v.table[done.row].tokens
     # The objective first: without one, the request's cold memory need not be read.
-    if p.slo < np.inf and lane.now - requests[request].arrival > p.slo:
+    if p.slo < np.inf and lane.now - done.arrival > p.slo:
         step.slo_violations += 1
 
 
-@numba.njit
-def _process_events(p, lane, requests, finished, slots, members, slowdown, step):
-    """Processes every completion and arrival that is due now."""
+@inlined
+def _end_services(p, lane, v, served, k, step):
+    """Ends the services of a node that are due now, and starts who queues there."""
+    spec = v.nodes[k]
+    node = v.states[k]
+    while node.busy > 0 and node.next <= lane.now:
+        slot, count = free_next(lane, v, spec, node)
+        for j in range(count):
+            _complete(p, lane, v, node, member_of(v, spec, slot, j), step)
+        step.services_ended += 1
+    if served is not None:
+        start_queued(lane, v, spec, node, served)
+
+
+@inlined
+def _run_engine(p, lane, v, served, engines, k, step):
+    """Ends the steps of an engine that are due now, and hands it what has come."""
+    spec = v.nodes[k]
+    node = v.states[k]
+    request = advance_engine(spec, node, served, engines, lane.now)
+    while request >= 0:
+        while request >= 0:
+            _complete(p, lane, v, node, request, step)
+            step.services_ended += 1
+            request = served[request].queued_next
+        request = advance_engine(spec, node, served, engines, lane.now)
+    receive(lane, v, spec, node, served, engines)
+
+
+@inlined
+def _process_events(p, lane, v, served, engines, step):
+    """Processes all that is due now; returns whether something was completed or has arrived."""
     step.arrivals = 0
     step.services_ended = 0
-    while lane.edge_busy > 0 and lane.next_edge <= lane.now:
-        slot = slots[0].order
-        end_edge(p, lane, slots[slot])
-        count = slots[slot].count
-        for j in range(count):
-            _complete(p, lane, requests, finished, members[slot, j], step)
-        pop_busy(slots, 0, lane.edge_busy)
-        lane.edge_busy -= 1
-        lane.edge_requests -= count
-        step.services_ended += 1
-        schedule_edge(p, lane, slots, slowdown)
-    first = p.edge_slots
-    while lane.cloud_busy > 0 and slots[slots[first].order].mark <= lane.now:
-        slot = pop_busy(slots, first, lane.cloud_busy)
-        lane.cloud_busy -= 1
-        step.services_ended += 1
-        _complete(p, lane, requests, finished, slots[slot].request, step)
-    while lane.arrived < lane.requests and requests[lane.arrived].arrival <= lane.now:
+    for k in range(len(v.nodes)):
+        if v.states[k].next > lane.now:
+            continue
+        if engines is not None and v.nodes[k].kind == ENGINE:
+            _run_engine(p, lane, v, served, engines, k, step)
+            continue
+        _end_services(p, lane, v, served, k, step)
+    while lane.arrived < lane.requests and v.requests[lane.arrived].arrival <= lane.now:
         lane.arrived += 1
         lane.queue_length += 1
         step.arrivals += 1
+    return step.arrivals + step.services_ended > 0
 
 
-@numba.njit
-def _next_event(p, lane, requests, slots):
-    time = lane.next_edge
-    if lane.cloud_busy > 0:
-        time = min(time, slots[slots[p.edge_slots].order].mark)
+@inlined
+def _next_event(lane, v, served, engines):
+    time = np.inf
+    for k in range(len(v.nodes)):
+        if engines is not None and v.nodes[k].kind == ENGINE:
+            schedule_engine(v, v.nodes[k], v.states[k], served, engines)
+        time = min(time, v.states[k].next)
     if lane.arrived < lane.requests:
-        time = min(time, requests[lane.arrived].arrival)
+        time = min(time, v.requests[lane.arrived].arrival)
     return time
 
 
-@numba.njit
-def _pass_time(p, lane, history, until, step):
+@inlined
+def _pass_time(p, lane, v, until, step):
     """Moves the clock to ``until``, over which nothing happens, and integrates."""
-    if history.shape[0] > 0:
+    if v.history.shape[0] > 0:
         while lane.next_sample <= until:
-            sample_history(p, lane, history)
+            sample_history(p, lane, v)
     passed = until - lane.now
-    step.jct -= passed * (lane.queue_length + lane.edge_requests + lane.cloud_busy)
-    step.cloud_seconds += passed * lane.cloud_busy
+    step.jct -= passed * (lane.queue_length + lane.dispatched)
+    step.cloud_seconds += passed * lane.slots_busy
     lane.now = until
 
 
-@numba.njit
-def _is_epoch(p, lane):
-    return lane.queue_length > 0 and (edge_is_free(p, lane) or cloud_is_free(p, lane))
-
-
-@numba.njit
-def _advance(
-    p, lane, requests, finished, window, slots, members, history, table, slowdown, dispatched, step
-):
+@inlined
+def _advance(p, lane, v, served, engines, dispatched, step):
     """Moves to the next decision epoch, or to the end of the episode.
 
     ``dispatched`` tells whether the action dispatched anything: if so, now may be an epoch again.
+    Otherwise the next one comes when something was completed or has arrived.
     """
-    while not (dispatched and _is_epoch(p, lane)):
-        time = _next_event(p, lane, requests, slots)
+    may_be_epoch = dispatched
+    while not (may_be_epoch and lane.queue_length > 0 and any_is_free(v)):
+        time = _next_event(lane, v, served, engines)
         if not p.drain and time > p.duration:
-            _pass_time(p, lane, history, p.duration, step)
+            _pass_time(p, lane, v, p.duration, step)
             step.truncated = True
             break
         if time == np.inf:
@@ -118,17 +148,15 @@ def _advance(
                 step.terminated = True
                 break
             waiting = lane.queue_length
-            step.makespan -= fill_idle(
-                p, lane, requests, window, slots, members, table, slowdown, True
-            )
+            step.makespan -= fill_idle(p, lane, v, served, engines, True)
             step.forced_dispatches += waiting - lane.queue_length
+            may_be_epoch = True
         else:
-            _pass_time(p, lane, history, time, step)
-            _process_events(p, lane, requests, finished, slots, members, slowdown, step)
-        dispatched = True
+            _pass_time(p, lane, v, time, step)
+            may_be_epoch |= _process_events(p, lane, v, served, engines, step)
 
 
-@numba.njit
+@inlined
 def _begin_step(lane, step):
     step.arrivals = 0
     step.services_ended = 0
@@ -145,7 +173,7 @@ def _begin_step(lane, step):
     lane.done_before = lane.done
 
 
-@numba.njit
+@inlined
 def _end_step(stage, p, lane, step):
     if not stage & APPLY:
         # A reset cannot end an episode: one without arrivals ends at its first step.
@@ -154,7 +182,7 @@ def _end_step(stage, p, lane, step):
     step.time = lane.now
     step.elapsed = lane.now - lane.epoch_time
     step.queue_length = lane.queue_length
-    step.in_service = lane.edge_requests + lane.cloud_busy
+    step.in_service = lane.dispatched
     step.completed_total = lane.done
     step.reward = (
         p.weight_jct * step.jct
@@ -165,7 +193,7 @@ def _end_step(stage, p, lane, step):
     )
 
 
-@numba.njit
+@inlined
 def _prefetch_requests(i, lanes, requests, finished, window):
     """Asks for what the next step of lane ``i`` reads and writes of its requests."""
     lane = lanes[i]
@@ -188,10 +216,12 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
         active,
         actions,
         parameters,
-        slowdown,
+        nodes,
+        curves,
         table,
         embeddings,
         lanes,
+        states,
         requests,
         finished,
         window,
@@ -200,6 +230,8 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
         members,
         history,
         steps,
+        served,
+        engines,
         out,
         ids,
         masks,
@@ -213,34 +245,29 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
                 continue
             lane = lanes[i]
             step = steps[i]
-            queue = requests[i]
-            done = finished[i]
-            head = window[i]
             rest = heap[i]
-            pool = slots[i]
-            batch = members[i]
-            ring = history[i]
+            v = View(
+                nodes, states[i], curves, table, requests[i], finished[i], window[i], slots[i],
+                members[i], history[i],
+            )  # fmt: skip
+            ours = of_lane(served, i)
+            hosts = engines_of_lane(engines, i)
             dispatched = False
             if stage & (APPLY | ADVANCE | HOLD):
                 _begin_step(lane, step)
             if stage & APPLY:
                 before = lane.queue_length
-                apply_action(p, lane, queue, head, pool, batch, table, slowdown, actions[i], step)
+                apply_action(p, lane, v, ours, hosts, actions[i], step)
                 dispatched = lane.queue_length < before
             if stage & ADVANCE:
-                _advance(
-                    p, lane, queue, done, head, pool, batch, ring, table, slowdown, dispatched, step
-                )
+                _advance(p, lane, v, ours, hosts, dispatched, step)
             if stage & (ADVANCE | HOLD):
                 _end_step(stage, p, lane, step)
             if stage & REORDER:
-                reorder(p, lane, queue, head, rest)
+                reorder(p, lane, v.requests, v.window, rest)
             if stage & OBSERVE:
-                admit(p, lane, queue, table, head, rest)
-                observe_lane(
-                    p, lane, i, len(lanes), queue, head, pool, ring, table, slowdown, embeddings,
-                    step, out, ids, masks,
-                )  # fmt: skip
+                admit(p, lane, v.requests, table, v.window, rest)
+                observe_lane(p, lane, v, hosts, i, len(lanes), embeddings, step, out, ids, masks)
 
     compiled: Callable[..., Any] = step_lanes
     return compiled

@@ -9,16 +9,19 @@ the scale. Nothing here reads the base time of a request that is waiting or runn
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-from edgecloud_gym.nodes import WAIT
+from edgecloud_gym.nodes import CLOUD_NODE, EDGE_NODE, WAIT
+from edgecloud_gym.simulator.compiled.inlining import inlined
+from edgecloud_gym.simulator.compiled.node_features import write_nodes
 from edgecloud_gym.simulator.compiled.queueing import oldest_waiting
 from edgecloud_gym.simulator.compiled.room import find_room
-from edgecloud_gym.simulator.compiled.service import attain_edge
+from edgecloud_gym.simulator.compiled.service import attain
+from edgecloud_gym.simulator.compiled.squash import squash
 from edgecloud_gym.simulator.observation import (
     CANDIDATES,
     CLOUD,
+    CLUSTER,
     EDGE,
     HISTORY,
     SCORE_LIMIT,
@@ -30,30 +33,31 @@ from edgecloud_gym.simulator.state import BY_ARRIVAL, BY_CALLABLE
 _CANDIDATE = CANDIDATES.positions
 _EDGE = EDGE.positions
 _CLOUD = CLOUD.positions
+_CLUSTER = CLUSTER.positions
 _SYSTEM = SYSTEM.positions
 _HISTORY = HISTORY.positions
 
 
-@numba.njit
-def squash(value, scale):
-    """Maps [0, inf) to [0, 1); one half at ``scale``."""
-    return value / (value + scale)
-
-
-@numba.njit
+@inlined
 def _copy(source, target):
     """Copies equally long arrays; unlike a slice assignment, without a temporary."""
     for k in range(len(target)):
         target[k] = source[k]
 
 
-@numba.njit
-def sample_history(p, lane, history):
-    """Appends a telemetry sample to the ring ``history`` (H, features)."""
-    row = history[lane.samples % history.shape[0]]
+@inlined
+def _busy_share(v, k):
+    """Which share of a node's services run."""
+    return v.states[k].busy / max(1, v.nodes[k].services)
+
+
+@inlined
+def sample_history(p, lane, v):
+    """Appends a telemetry sample of a pair to the ring ``v.history`` (H, features)."""
+    row = v.history[lane.samples % v.history.shape[0]]
     row[_HISTORY.queue_length] = squash(lane.queue_length, p.candidates)
-    row[_HISTORY.edge_busy] = lane.edge_busy / max(1, p.edge_slots)
-    row[_HISTORY.cloud_busy] = lane.cloud_busy / max(1, p.cloud_slots)
+    row[_HISTORY.edge_busy] = _busy_share(v, EDGE_NODE)
+    row[_HISTORY.cloud_busy] = _busy_share(v, CLOUD_NODE)
     row[_HISTORY.arrivals] = squash(lane.arrived - lane.sampled_arrived, p.count_scale)
     row[_HISTORY.completions] = squash(lane.done - lane.sampled_done, p.count_scale)
     lane.sampled_arrived = lane.arrived
@@ -62,7 +66,7 @@ def sample_history(p, lane, history):
     lane.next_sample = (lane.samples + 1) * p.interval
 
 
-@numba.njit
+@inlined
 def _standardised(p, lane, score):
     if p.priority_mode == BY_ARRIVAL:
         return 0.0
@@ -76,7 +80,7 @@ def _standardised(p, lane, score):
     return min(max((score - mean) / std, -SCORE_LIMIT), SCORE_LIMIT)
 
 
-@numba.njit
+@inlined
 def _write_candidates(p, lane, requests, window, table, out, at):
     end = at + p.candidates * len(_CANDIDATE)
     for j in range(lane.window_size):
@@ -89,7 +93,7 @@ def _write_candidates(p, lane, requests, window, table, out, at):
     out[at:end] = 0.0
 
 
-@numba.njit
+@inlined
 def _write_ids(lane, requests, window, ids):
     size = lane.window_size
     for j in range(size):
@@ -97,16 +101,16 @@ def _write_ids(lane, requests, window, ids):
     ids[size:] = -1
 
 
-@numba.njit
-def _write_mask(lane, mask):
+@inlined
+def _write_mask(lane, states, mask):
     """Marks what is possible: to wait always, a node with room for a candidate."""
     for j in range(len(mask)):
         mask[j, WAIT] = 1
-        for node in range(len(lane.room)):
-            mask[j, 1 + node] = j < lane.window_size and lane.room[node] > 0
+        for k in range(len(states)):
+            mask[j, 1 + k] = j < lane.window_size and states[k].room > 0
 
 
-@numba.njit
+@inlined
 def _write_embeddings(p, lane, requests, window, embeddings, out, at):
     width = embeddings.shape[1]
     end = at + p.candidates * width
@@ -116,45 +120,62 @@ def _write_embeddings(p, lane, requests, window, embeddings, out, at):
     out[at:end] = 0.0
 
 
-@numba.njit
-def _write_edge(p, lane, slots, slowdown, out, at):
-    for slot in range(p.edge_slots):
-        if slots[slot].count == 0:
+@inlined
+def _write_edge(p, lane, v, out, at):
+    spec = v.nodes[EDGE_NODE]
+    for index in range(spec.first_slot, spec.first_slot + spec.services):
+        slot = v.slots[index]
+        if slot.count == 0:
             out[at : at + len(_EDGE)] = 0.0
         else:
-            attain_edge(p, lane, slots[slot], slowdown)
+            attain(spec, v.states[EDGE_NODE], slot, v.curves, lane.now)
             out[at + _EDGE.busy] = 1.0
-            out[at + _EDGE.fill] = slots[slot].count / p.batch_capacity
-            out[at + _EDGE.elapsed] = squash(lane.now - slots[slot].start, p.time_scale)
-            out[at + _EDGE.attained] = squash(slots[slot].attained, p.time_scale)
+            out[at + _EDGE.fill] = slot.count / spec.capacity
+            out[at + _EDGE.elapsed] = squash(lane.now - slot.start, p.time_scale)
+            out[at + _EDGE.attained] = squash(slot.attained, p.time_scale)
         at += len(_EDGE)
 
 
-@numba.njit
-def _write_cloud(p, lane, slots, out, at):
-    for slot in range(p.edge_slots, p.edge_slots + p.cloud_slots):
-        busy = slots[slot].count > 0
-        elapsed = lane.now - slots[slot].start
+@inlined
+def _write_cloud(p, lane, v, out, at):
+    spec = v.nodes[CLOUD_NODE]
+    for index in range(spec.first_slot, spec.first_slot + spec.services):
+        busy = v.slots[index].count > 0
+        elapsed = lane.now - v.slots[index].start
         out[at + _CLOUD.busy] = 1.0 if busy else 0.0
         out[at + _CLOUD.elapsed] = squash(elapsed, p.time_scale) if busy else 0.0
         at += len(_CLOUD)
 
 
-@numba.njit
-def _write_system(p, lane, requests, step, out, at):
-    longest_wait = 0.0
-    if lane.queue_length > 0:
-        longest_wait = lane.now - requests[oldest_waiting(lane, requests)].arrival
+@inlined
+def _longest_wait(lane, requests):
+    if lane.queue_length == 0:
+        return 0.0
+    return lane.now - requests[oldest_waiting(lane, requests)].arrival
+
+
+@inlined
+def _write_system(p, lane, v, step, out, at):
     out[at + _SYSTEM.queue_length] = squash(lane.queue_length, p.candidates)
-    out[at + _SYSTEM.edge_busy] = lane.edge_busy / max(1, p.edge_slots)
-    out[at + _SYSTEM.cloud_busy] = lane.cloud_busy / max(1, p.cloud_slots)
+    out[at + _SYSTEM.edge_busy] = _busy_share(v, EDGE_NODE)
+    out[at + _SYSTEM.cloud_busy] = _busy_share(v, CLOUD_NODE)
     out[at + _SYSTEM.time] = min(1.0, lane.now / p.duration)
     out[at + _SYSTEM.arrivals_over] = 1.0 if lane.now >= p.duration else 0.0
-    out[at + _SYSTEM.longest_wait] = squash(longest_wait, p.time_scale)
+    out[at + _SYSTEM.longest_wait] = squash(_longest_wait(lane, v.requests), p.time_scale)
     out[at + _SYSTEM.elapsed] = squash(step.elapsed, p.time_scale)
 
 
-@numba.njit
+@inlined
+def _write_cluster(p, lane, v, step, out, at):
+    """Writes the same of a cluster, whose nodes have a block of their own."""
+    out[at + _CLUSTER.queue_length] = squash(lane.queue_length, p.candidates)
+    out[at + _CLUSTER.time] = min(1.0, lane.now / p.duration)
+    out[at + _CLUSTER.arrivals_over] = 1.0 if lane.now >= p.duration else 0.0
+    out[at + _CLUSTER.longest_wait] = squash(_longest_wait(lane, v.requests), p.time_scale)
+    out[at + _CLUSTER.elapsed] = squash(step.elapsed, p.time_scale)
+
+
+@inlined
 def _write_history(lane, history, out, at):
     """Copies the ring, oldest sample first; rows before the first sample are zero."""
     length = history.shape[0]
@@ -166,39 +187,27 @@ def _write_history(lane, history, out, at):
     _copy(flat[: start * len(_HISTORY)], out[middle:end])
 
 
-@numba.njit
-def observe_lane(
-    p,
-    lane,
-    i,
-    lanes,
-    requests,
-    window,
-    slots,
-    history,
-    table,
-    slowdown,
-    embeddings,
-    step,
-    out,
-    ids,
-    masks,
-):
+@inlined
+def observe_lane(p, lane, v, engines, i, lanes, embeddings, step, out, ids, masks):
     """Writes lane ``i`` of ``lanes`` into the buffers ``out``, ``ids`` and ``masks``."""
-    find_room(p, lane)
-    _write_mask(lane, masks[i])
+    find_room(v)
+    _write_mask(lane, v.states, masks[i])
     if ids.shape[1] > 0:
-        _write_ids(lane, requests, window, ids[i])
+        _write_ids(lane, v.requests, v.window, ids[i])
     at = lanes * p.start_candidates + i * p.candidates * len(_CANDIDATE)
-    _write_candidates(p, lane, requests, window, table, out, at)
-    at = lanes * p.start_edge + i * p.edge_slots * len(_EDGE)
-    _write_edge(p, lane, slots, slowdown, out, at)
-    at = lanes * p.start_cloud + i * p.cloud_slots * len(_CLOUD)
-    _write_cloud(p, lane, slots, out, at)
-    _write_system(p, lane, requests, step, out, lanes * p.start_system + i * len(_SYSTEM))
-    if len(history) > 0:
-        at = lanes * p.start_history + i * len(history) * len(_HISTORY)
-        _write_history(lane, history, out, at)
+    _write_candidates(p, lane, v.requests, v.window, v.table, out, at)
+    if p.pair:
+        at = lanes * p.start_edge + i * v.nodes[EDGE_NODE].services * len(_EDGE)
+        _write_edge(p, lane, v, out, at)
+        at = lanes * p.start_cloud + i * v.nodes[CLOUD_NODE].services * len(_CLOUD)
+        _write_cloud(p, lane, v, out, at)
+        _write_system(p, lane, v, step, out, lanes * p.start_system + i * len(_SYSTEM))
+    else:
+        write_nodes(p, lane, v, engines, out, lanes * p.start_nodes, i)
+        _write_cluster(p, lane, v, step, out, lanes * p.start_system + i * len(_CLUSTER))
+    if len(v.history) > 0:
+        at = lanes * p.start_history + i * len(v.history) * len(_HISTORY)
+        _write_history(lane, v.history, out, at)
     if embeddings.shape[1] > 0:
         at = lanes * p.start_embeddings + i * p.candidates * embeddings.shape[1]
-        _write_embeddings(p, lane, requests, window, embeddings, out, at)
+        _write_embeddings(p, lane, v.requests, v.window, embeddings, out, at)

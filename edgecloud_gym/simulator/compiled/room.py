@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-import numba
-
-from edgecloud_gym.nodes import CLOUD_NODE, EDGE_NODE
+from edgecloud_gym.simulator.compiled.inlining import inlined
 
 
-@numba.njit
-def edge_is_free(p, lane):
-    """Whether a service can start on the edge."""
-    return lane.edge_busy < p.edge_slots
+@inlined
+def is_free(spec, node):
+    """Whether a node takes a request: into service or into its backlog."""
+    return node.busy + node.queued < spec.places
 
 
-@numba.njit
-def cloud_is_free(p, lane):
-    """Whether a service can start in the cloud."""
-    return lane.cloud_busy < p.cloud_slots
+@inlined
+def is_idle(spec, node):
+    """Whether a service could start on a node that nobody is there for."""
+    return node.busy + node.queued < spec.services
 
 
-@numba.njit
-def find_room(p, lane):
+@inlined
+def any_is_free(v):
+    """Whether any node takes a request."""
+    for k in range(len(v.nodes)):  # noqa: SIM110 - Numba knows no generators
+        if is_free(v.nodes[k], v.states[k]):
+            return True
+    return False
+
+
+@inlined
+def find_room(v):
     """Writes how many requests each node takes: a free batch slot its full capacity."""
-    lane.room[EDGE_NODE] = (p.edge_slots - lane.edge_busy) * p.batch_capacity
-    lane.room[CLOUD_NODE] = p.cloud_slots - lane.cloud_busy
+    for k in range(len(v.nodes)):
+        spec = v.nodes[k]
+        node = v.states[k]
+        free = (spec.services - node.busy) * spec.capacity
+        node.room = free + spec.backlog - node.queued
