@@ -1,8 +1,8 @@
 """Gymnasium environments for scheduling LLM requests between an edge and a cloud.
 
-Importing this package registers ``EdgeCloud-Static-v0``, ``EdgeCloud-TimeSeries-v0`` and
-``EdgeCloud-Continuous-v0``, for `gymnasium.make` and `gymnasium.make_vec`, by name only: nothing
-heavy is imported.
+Importing this package registers ``EdgeCloud-Static-v0``, ``EdgeCloud-TimeSeries-v0``,
+``EdgeCloud-Continuous-v0`` and ``EdgeCloud-Cluster-v0``, for `gymnasium.make` and
+`gymnasium.make_vec`, by name only: nothing heavy is imported.
 """
 
 from typing import Final
@@ -10,16 +10,19 @@ from typing import Final
 from gymnasium.envs.registration import register, registry
 
 from edgecloud_gym.dataset import RequestDataset, load_dataset
+from edgecloud_gym.engines import EngineModel, load_engine
 
-__all__ = ["ENV_IDS", "RequestDataset", "load_dataset"]
+__all__ = ["CLUSTER_ID", "ENV_IDS", "EngineModel", "RequestDataset", "load_dataset", "load_engine"]
 
 _CLASSES: Final = {
     "EdgeCloud-Static-v0": "StaticBatching",
     "EdgeCloud-TimeSeries-v0": "TimeSeries",
     "EdgeCloud-Continuous-v0": "ContinuousBatching",
+    "EdgeCloud-Cluster-v0": "Cluster",
 }
 
-ENV_IDS: Final = tuple(_CLASSES)
+ENV_IDS: Final = tuple(_CLASSES)[:3]  # of the paper's system, an edge and a cloud
+CLUSTER_ID: Final = tuple(_CLASSES)[3]
 
 
 def _register_envs() -> None:

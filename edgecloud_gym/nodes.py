@@ -233,6 +233,12 @@ def checked_nodes(nodes: object) -> tuple[Node, ...]:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"nodes: {names.count(name)} are named {name!r}; names must differ")
+    for node in nodes:
+        if node.backlog and not node.services:
+            raise ValueError(
+                f"{node.label('backlog')}={node.backlog}: must be 0 where {node.places}=0, "
+                "for nobody would ever be served"
+            )
     if not any(node.services for node in nodes):
         raise ValueError(f"nodes={nodes!r}: at least one must serve requests")
     return tuple(nodes)

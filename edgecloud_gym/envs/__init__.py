@@ -1,6 +1,7 @@
 """The environments, each single and vector class side by side."""
 
 from edgecloud_gym.envs.base import EdgeCloudEnv
+from edgecloud_gym.envs.cluster import ClusterEnv, ClusterVectorEnv
 from edgecloud_gym.envs.continuous_batching import (
     ContinuousBatchingEnv,
     ContinuousBatchingVectorEnv,
@@ -10,6 +11,8 @@ from edgecloud_gym.envs.time_series import TimeSeriesEnv, TimeSeriesVectorEnv
 from edgecloud_gym.envs.vector import EdgeCloudVectorEnv
 
 __all__ = [
+    "ClusterEnv",
+    "ClusterVectorEnv",
     "ContinuousBatchingEnv",
     "ContinuousBatchingVectorEnv",
     "EdgeCloudEnv",

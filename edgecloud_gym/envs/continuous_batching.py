@@ -21,6 +21,9 @@ class ContinuousBatchingEnv(EdgeCloudEnv):
     s(n) = (a + b n) / (a + b); s = 1 means independent slots, s(n) = n the classical M/G/1-PS.
     Cloud and arrivals are those of ``EdgeCloud-Static-v0``, see `StaticBatchingEnv`.
 
+    With ``edge_engine``, an `EngineModel` or the name of a bundled one, the edge is a real server
+    instead, simulated step by step; see `ClusterEnv`. It needs a dataset with token counts.
+
     ## Action Space
     ``MultiDiscrete([3] * M)``: for each candidate 0 (wait), 1 (edge) or 2 (cloud). In the
     candidates' order every edge pick takes a free sequence slot, every cloud pick a free cloud
@@ -32,6 +35,9 @@ class ContinuousBatchingEnv(EdgeCloudEnv):
     The keys of ``EdgeCloud-Static-v0``. The features of ``edge``, (``edge_concurrency``, 4), are
     busy, fill, time since start, attained service: fill is 1 if busy, and the attained service is
     how long the work done so far would have taken alone.
+
+    With ``edge_engine`` the observation is that of ``EdgeCloud-Cluster-v0``: ``nodes``, (2, 11),
+    takes the place of ``edge`` and ``cloud``.
 
     ## Rewards
     As in ``EdgeCloud-Static-v0``: minus the sum of JCTs by default. The ``makespan`` term takes

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecloud_gym.nodes import EDGE_NODE
+from edgecloud_gym.results.services import services
 from edgecloud_gym.simulator.simulator import Simulator
 from edgecloud_gym.simulator.state import WAITING
 
@@ -27,6 +28,18 @@ COMPLETION_DTYPE: Final = np.dtype(
         ("finish", "f8"),
         ("processing_time", "f8"),
         ("base_latency", "f8"),
+    ]
+)
+
+# What nodes of a cluster know beyond that; times in s, NaN where unknown.
+SERVICE_DTYPE: Final = np.dtype(
+    [
+        *((name, COMPLETION_DTYPE[name]) for name in COMPLETION_DTYPE.names or ()),
+        ("start", "f8"),
+        ("first_token", "f8"),
+        ("prompt_tokens", "i8"),
+        ("output_tokens", "i8"),
+        ("preemptions", "i8"),
     ]
 )
 
@@ -50,10 +63,13 @@ def completions(simulator: Simulator, lane: int) -> NDArray[np.void]:
 
     ``processing_time`` is the time in service (s), ``base_latency`` the time that the request would
     have taken alone (s): in a batch the former is the batch's, the latter each request's own.
+    In clusters `SERVICE_DTYPE`, with the ``start`` of service, the ``first_token`` (s) and counts
+    of tokens (-1 where the dataset has none) and preemptions.
     """
     record = simulator.state.lanes[lane]
     done = simulator.state.finished[lane, record["done_before"] : record["done"]]
-    table = np.empty(len(done), COMPLETION_DTYPE)
+    pair = simulator.config.is_pair
+    table = np.empty(len(done), COMPLETION_DTYPE if pair else SERVICE_DTYPE)
     if len(done) == 0:  # as after most steps: agents ask each time
         return table
     requests = simulator.state.requests[lane][done]
@@ -63,7 +79,25 @@ def completions(simulator: Simulator, lane: int) -> NDArray[np.void]:
     table["node"] = simulator.nodes(requests["slot"])
     table["processing_time"] = requests["finish"] - requests["dispatch"]
     table["base_latency"] = simulator.dataset.base_latency[requests["row"]]
+    if not pair:
+        _add_service(simulator, lane, done, table)
     return table
+
+
+def _add_service(
+    simulator: Simulator, lane: int, done: NDArray[np.int32], table: NDArray[np.void]
+) -> None:
+    """Fills in what `SERVICE_DTYPE` has beyond `COMPLETION_DTYPE`."""
+    known = services(simulator, lane, done)
+    for name in ("start", "first_token", "preemptions"):
+        table[name] = getattr(known, name)
+    table["processing_time"] = table["finish"] - table["start"]
+    data = simulator.dataset
+    for name, counts in (
+        ("prompt_tokens", data.prompt_tokens),
+        ("output_tokens", data.response_tokens),
+    ):
+        table[name] = -1 if counts is None else counts[table["row"]]
 
 
 def request_log(simulator: Simulator, lane: int) -> pd.DataFrame:
@@ -73,6 +107,11 @@ def request_log(simulator: Simulator, lane: int) -> pd.DataFrame:
     ``completion_time``, ``node`` ("edge", "cloud" or None), ``base_latency``,
     ``processing_time``, ``queueing_delay``, ``jct``; times in s. What is not known yet, the base
     latency of a request that is not done above all, is NaN.
+
+    In clusters ``node`` is the node's name, ``start_time`` the time at which service began there,
+    and there are ``dispatch_time``, ``first_token_time`` (s; NaN where the node does not know),
+    ``prompt_tokens``, ``output_tokens`` (both NaN where the dataset has none, the latter until the
+    request is done) and ``preemptions``.
     """
     import pandas as pd
 
@@ -82,7 +121,7 @@ def request_log(simulator: Simulator, lane: int) -> pd.DataFrame:
     dispatched = requests["slot"] != WAITING
     node = np.array(simulator.node_names, dtype=object)[simulator.nodes(requests["slot"])]
     node[~dispatched] = None
-    return pd.DataFrame(
+    log = pd.DataFrame(
         {
             "request_id": np.arange(arrived),
             "prompt_row": requests["row"].astype(np.int64),
@@ -96,6 +135,28 @@ def request_log(simulator: Simulator, lane: int) -> pd.DataFrame:
             "jct": requests["finish"] - requests["arrival"],
         }
     )
+    if not simulator.config.is_pair:
+        _add_service_columns(simulator, lane, log)
+    return log
+
+
+def _add_service_columns(simulator: Simulator, lane: int, log: pd.DataFrame) -> None:
+    """Replaces and adds the columns that clusters have."""
+    known = services(simulator, lane, slice(0, len(log)))
+    log["dispatch_time"] = log["start_time"]
+    log["start_time"] = known.start
+    log["processing_time"] = log["completion_time"] - known.start
+    log["queueing_delay"] = known.start - log["arrival_time"]
+    log["first_token_time"] = known.first_token
+    data = simulator.dataset
+    rows = log["prompt_row"].to_numpy()
+    done = log["completion_time"].notna().to_numpy()
+    log["prompt_tokens"] = np.nan if data.prompt_tokens is None else data.prompt_tokens[rows] * 1.0
+    known_answer = np.full(len(log), np.nan)
+    if data.response_tokens is not None:
+        known_answer[done] = data.response_tokens[rows[done]]
+    log["output_tokens"] = known_answer
+    log["preemptions"] = known.preemptions
 
 
 def telemetry(
@@ -114,7 +175,8 @@ def telemetry(
         Columns ``timestamp`` (s), ``queue_length``, ``edge_busy``, ``edge_total``,
         ``batch_capacity``, ``cloud_busy``, ``cloud_total``, and ``reward``: the paper's
         S_t = -max(processing times just dispatched), summed since the previous row; NaN where
-        one of them is not done yet.
+        one of them is not done yet. In clusters the columns are ``timestamp``, ``queue_length``
+        and, by each node's name, how many requests it has: in service, queued or on their way.
     """
     import pandas as pd
 
@@ -129,6 +191,8 @@ def telemetry(
         np.maximum.at(longest, index, started["finish"] - started["dispatch"])
     every = config.telemetry_interval if interval is None else interval
     times = moments if per_dispatch else _multiples(every, now)
+    if not config.is_pair:
+        return _node_telemetry(simulator, requests, started, times)
     rows = np.searchsorted(times, moments, side="left")
     reward = 0.0 - np.bincount(rows, weights=longest, minlength=len(times) + 1)[: len(times)]
     on_edge = simulator.nodes(started["slot"]) == EDGE_NODE
@@ -150,6 +214,24 @@ def telemetry(
             "reward": reward,
         }
     )
+
+
+def _node_telemetry(
+    simulator: Simulator,
+    requests: NDArray[np.void],
+    started: NDArray[np.void],
+    times: NDArray[np.float64],
+) -> pd.DataFrame:
+    import pandas as pd
+
+    arrived = np.searchsorted(requests["arrival"], times, side="right")
+    dispatched = np.searchsorted(np.sort(started["dispatch"]), times, side="right")
+    node = simulator.nodes(started["slot"])
+    present = {
+        name: _busy(started[node == number], times)
+        for number, name in enumerate(simulator.node_names)
+    }
+    return pd.DataFrame({"timestamp": times, "queue_length": arrived - dispatched, **present})
 
 
 def _multiples(interval: float, end: float) -> NDArray[np.float64]:

@@ -60,13 +60,13 @@ def wait(observation: dict[str, NDArray[Any]], _info: dict[str, Any]) -> NDArray
     return np.zeros(len(observation["candidates"]), np.int64)
 
 
-def at_random(seed: int, weights: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Policy:
-    """A policy that draws every choice by itself: wait, edge and cloud in these proportions."""
+def at_random(seed: int, weights: tuple[float, ...] = (1.0, 1.0, 1.0)) -> Policy:
+    """A policy that draws every choice by itself: wait and each node in these proportions."""
     rng = np.random.default_rng(seed)
     shares = np.array(weights) / sum(weights)
 
     def act(observation: dict[str, NDArray[Any]], _info: dict[str, Any]) -> NDArray[np.int64]:
-        return rng.choice(3, size=len(observation["candidates"]), p=shares)
+        return rng.choice(len(shares), size=len(observation["candidates"]), p=shares)
 
     return act
 

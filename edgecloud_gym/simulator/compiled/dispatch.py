@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgecloud_gym.nodes import WAIT
 from edgecloud_gym.simulator.compiled.backlog import must_queue, queue_request
 from edgecloud_gym.simulator.compiled.engine_node import send_to_engine
-from edgecloud_gym.simulator.compiled.inlining import inlined
+from edgecloud_gym.simulator.compiled.inlining import inlined, merged
 from edgecloud_gym.simulator.compiled.queueing import oldest_waiting
 from edgecloud_gym.simulator.compiled.room import is_free, is_idle
 from edgecloud_gym.simulator.compiled.slots import close, join
@@ -55,7 +55,7 @@ def _close_all(lane, v):
     return longest
 
 
-@inlined
+@merged
 def apply_action(p, lane, v, served, engines, action, step):
     """Dispatches what the action assigns, then fills idle services if none may be."""
     longest = 0.0

@@ -16,18 +16,20 @@ import numpy as np
 from edgecloud_gym.simulator.compiled.backlog import start_queued
 from edgecloud_gym.simulator.compiled.cache import CompiledFunction
 from edgecloud_gym.simulator.compiled.dispatch import apply_action, fill_idle
+from edgecloud_gym.simulator.compiled.engine import NONE
 from edgecloud_gym.simulator.compiled.engine_node import (
-    advance_engine,
+    end_due_step,
     receive,
     schedule_engine,
 )
 from edgecloud_gym.simulator.compiled.features import observe_lane, sample_history
-from edgecloud_gym.simulator.compiled.inlining import inlined
+from edgecloud_gym.simulator.compiled.inlining import inlined, merged
 from edgecloud_gym.simulator.compiled.prefetch import prefetch
 from edgecloud_gym.simulator.compiled.queueing import admit, reorder
 from edgecloud_gym.simulator.compiled.room import any_is_free
+from edgecloud_gym.simulator.compiled.service import schedule
 from edgecloud_gym.simulator.compiled.slots import free_next, member_of
-from edgecloud_gym.simulator.compiled.views import View, engines_of_lane, of_lane
+from edgecloud_gym.simulator.compiled.views import Engines, View
 from edgecloud_gym.simulator.parameters import ENGINE
 
 # Stages of `step_lanes`.
@@ -57,11 +59,13 @@ def _complete(p, lane, v, node, request, step):
         step.slo_violations += 1
 
 
-@inlined
+@merged
 def _end_services(p, lane, v, served, k, step):
     """Ends the services of a node that are due now, and starts who queues there."""
     spec = v.nodes[k]
     node = v.states[k]
+    if served is not None:
+        schedule(spec, node, v.slots, v.curves)  # what was due may be that somebody has come
     while node.busy > 0 and node.next <= lane.now:
         slot, count = free_next(lane, v, spec, node)
         for j in range(count):
@@ -71,22 +75,20 @@ def _end_services(p, lane, v, served, k, step):
         start_queued(lane, v, spec, node, served)
 
 
-@inlined
+@merged
 def _run_engine(p, lane, v, served, engines, k, step):
-    """Ends the steps of an engine that are due now, and hands it what has come."""
+    """Ends the step of an engine that ends now, and hands it what has come."""
     spec = v.nodes[k]
     node = v.states[k]
-    request = advance_engine(spec, node, served, engines, lane.now)
-    while request >= 0:
-        while request >= 0:
-            _complete(p, lane, v, node, request, step)
-            step.services_ended += 1
-            request = served[request].queued_next
-        request = advance_engine(spec, node, served, engines, lane.now)
+    request = end_due_step(lane, spec, node, served, engines)
+    while request != NONE:
+        _complete(p, lane, v, node, request, step)
+        step.services_ended += 1
+        request = served[request].queued_next
     receive(lane, v, spec, node, served, engines)
 
 
-@inlined
+@merged
 def _process_events(p, lane, v, served, engines, step):
     """Processes all that is due now; returns whether something was completed or has arrived."""
     step.arrivals = 0
@@ -105,7 +107,7 @@ def _process_events(p, lane, v, served, engines, step):
     return step.arrivals + step.services_ended > 0
 
 
-@inlined
+@merged
 def _next_event(lane, v, served, engines):
     time = np.inf
     for k in range(len(v.nodes)):
@@ -117,7 +119,7 @@ def _next_event(lane, v, served, engines):
     return time
 
 
-@inlined
+@merged
 def _pass_time(p, lane, v, until, step):
     """Moves the clock to ``until``, over which nothing happens, and integrates."""
     if v.history.shape[0] > 0:
@@ -129,7 +131,7 @@ def _pass_time(p, lane, v, until, step):
     lane.now = until
 
 
-@inlined
+@merged
 def _advance(p, lane, v, served, engines, dispatched, step):
     """Moves to the next decision epoch, or to the end of the episode.
 
@@ -193,6 +195,24 @@ def _end_step(stage, p, lane, step):
     )
 
 
+@merged
+def _run_lane(stage, p, lane, v, served, engines, action, rest, step):
+    """Runs the stages of one lane but `OBSERVE`."""
+    dispatched = False
+    if stage & (APPLY | ADVANCE | HOLD):
+        _begin_step(lane, step)
+    if stage & APPLY:
+        before = lane.queue_length
+        apply_action(p, lane, v, served, engines, action, step)
+        dispatched = lane.queue_length < before
+    if stage & ADVANCE:
+        _advance(p, lane, v, served, engines, dispatched, step)
+    if stage & (ADVANCE | HOLD):
+        _end_step(stage, p, lane, step)
+    if stage & REORDER:
+        reorder(p, lane, v.requests, v.window, rest)
+
+
 @inlined
 def _prefetch_requests(i, lanes, requests, finished, window):
     """Asks for what the next step of lane ``i`` reads and writes of its requests."""
@@ -243,31 +263,23 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
                 _prefetch_requests(i + AHEAD, lanes, requests, finished, window)
             if not active[i]:
                 continue
-            lane = lanes[i]
-            step = steps[i]
-            rest = heap[i]
             v = View(
                 nodes, states[i], curves, table, requests[i], finished[i], window[i], slots[i],
                 members[i], history[i],
             )  # fmt: skip
-            ours = of_lane(served, i)
-            hosts = engines_of_lane(engines, i)
-            dispatched = False
-            if stage & (APPLY | ADVANCE | HOLD):
-                _begin_step(lane, step)
-            if stage & APPLY:
-                before = lane.queue_length
-                apply_action(p, lane, v, ours, hosts, actions[i], step)
-                dispatched = lane.queue_length < before
-            if stage & ADVANCE:
-                _advance(p, lane, v, ours, hosts, dispatched, step)
-            if stage & (ADVANCE | HOLD):
-                _end_step(stage, p, lane, step)
-            if stage & REORDER:
-                reorder(p, lane, v.requests, v.window, rest)
+            ours = None if served is None else served[i]
+            hosts = None
+            if engines is not None:
+                hosts = Engines(
+                    engines.settings, engines.curves, engines.states[i], engines.sequences[i],
+                    engines.phases[i],
+                )  # fmt: skip
+            _run_lane(stage, p, lanes[i], v, ours, hosts, actions[i], heap[i], steps[i])
             if stage & OBSERVE:
-                admit(p, lane, v.requests, table, v.window, rest)
-                observe_lane(p, lane, v, hosts, i, len(lanes), embeddings, step, out, ids, masks)
+                admit(p, lanes[i], v.requests, table, v.window, heap[i])
+                observe_lane(
+                    p, lanes[i], v, hosts, i, len(lanes), embeddings, steps[i], out, ids, masks
+                )
 
     compiled: Callable[..., Any] = step_lanes
     return compiled

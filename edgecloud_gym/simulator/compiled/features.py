@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgecloud_gym.nodes import CLOUD_NODE, EDGE_NODE, WAIT
-from edgecloud_gym.simulator.compiled.inlining import inlined
+from edgecloud_gym.simulator.compiled.inlining import inlined, merged
 from edgecloud_gym.simulator.compiled.node_features import write_nodes
 from edgecloud_gym.simulator.compiled.queueing import oldest_waiting
 from edgecloud_gym.simulator.compiled.room import find_room
@@ -154,7 +154,7 @@ def _longest_wait(lane, requests):
     return lane.now - requests[oldest_waiting(lane, requests)].arrival
 
 
-@inlined
+@merged
 def _write_system(p, lane, v, step, out, at):
     out[at + _SYSTEM.queue_length] = squash(lane.queue_length, p.candidates)
     out[at + _SYSTEM.edge_busy] = _busy_share(v, EDGE_NODE)
@@ -165,7 +165,7 @@ def _write_system(p, lane, v, step, out, at):
     out[at + _SYSTEM.elapsed] = squash(step.elapsed, p.time_scale)
 
 
-@inlined
+@merged
 def _write_cluster(p, lane, v, step, out, at):
     """Writes the same of a cluster, whose nodes have a block of their own."""
     out[at + _CLUSTER.queue_length] = squash(lane.queue_length, p.candidates)
@@ -175,7 +175,7 @@ def _write_cluster(p, lane, v, step, out, at):
     out[at + _CLUSTER.elapsed] = squash(step.elapsed, p.time_scale)
 
 
-@inlined
+@merged
 def _write_history(lane, history, out, at):
     """Copies the ring, oldest sample first; rows before the first sample are zero."""
     length = history.shape[0]
@@ -187,7 +187,7 @@ def _write_history(lane, history, out, at):
     _copy(flat[: start * len(_HISTORY)], out[middle:end])
 
 
-@inlined
+@merged
 def observe_lane(p, lane, v, engines, i, lanes, embeddings, step, out, ids, masks):
     """Writes lane ``i`` of ``lanes`` into the buffers ``out``, ``ids`` and ``masks``."""
     find_room(v)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import numba
-
 from edgecloud_gym.simulator.compiled.engine import engine_blocks_used
+from edgecloud_gym.simulator.compiled.inlining import merged
 from edgecloud_gym.simulator.compiled.squash import squash
-from edgecloud_gym.simulator.compiled.views import one_engine
 from edgecloud_gym.simulator.observation import NODES
 from edgecloud_gym.simulator.parameters import ENGINE, SEQUENCES, SLOTS, STATIC_BATCHES
 
 _NODE = NODES.positions
 
 
-@numba.njit
+@merged
 def write_nodes(p, lane, v, engines, out, start, i):
     """Writes one row per node of lane ``i`` behind ``start``."""
     at = start + i * len(v.nodes) * len(_NODE)
@@ -38,10 +36,12 @@ def write_nodes(p, lane, v, engines, out, start, i):
         at += len(_NODE)
 
 
-@numba.njit
+@merged
 def _write_engine(lane, spec, node, engines, out, at):
     """Writes what an engine knows better: who runs, who queues, and how full its cache is."""
-    m, e, _, phases = one_engine(engines, spec.engine)
+    m = engines.settings[spec.engine]
+    e = engines.states[spec.engine]
+    phases = engines.phases[spec.engine]
     waiting = node.queued + e.preempted + e.queued
     out[at + _NODE.running] = e.running / m.sequences
     out[at + _NODE.backlog] = squash(waiting, m.sequences)

@@ -12,12 +12,11 @@ Every function takes one lane's arrays; see `edgecloud_gym.simulator.state` for 
 
 from __future__ import annotations
 
-import numba
-
+from edgecloud_gym.simulator.compiled.inlining import compiled
 from edgecloud_gym.simulator.state import BY_ARRIVAL, BY_CALLABLE, BY_TABLE, WAITING
 
 
-@numba.njit
+@compiled
 def _ranks_before(requests, a, b):
     """Whether request ``a`` ranks before ``b``: lower score first, then earlier arrival."""
     score_a = requests[a].score
@@ -25,7 +24,7 @@ def _ranks_before(requests, a, b):
     return score_a < score_b or (score_a == score_b and a < b)
 
 
-@numba.njit
+@compiled
 def _heap_push(lane, requests, heap, request):
     child = lane.heap_size
     lane.heap_size += 1
@@ -38,7 +37,7 @@ def _heap_push(lane, requests, heap, request):
     heap[child] = request
 
 
-@numba.njit
+@compiled
 def _heap_pop(lane, requests, heap):
     top = heap[0]
     lane.heap_size -= 1
@@ -59,7 +58,7 @@ def _heap_pop(lane, requests, heap):
     return top
 
 
-@numba.njit
+@compiled
 def _insert_by_priority(lane, requests, window, heap, request):
     """Places a request in the window, which is full or has nothing behind it."""
     size = lane.window_size
@@ -78,7 +77,7 @@ def _insert_by_priority(lane, requests, window, heap, request):
     lane.window_size = size + 1
 
 
-@numba.njit
+@compiled
 def refill(p, lane, requests, window, heap):
     """Drops the dispatched from the window, then fills it from the rest of the queue."""
     kept = 0
@@ -103,7 +102,7 @@ def refill(p, lane, requests, window, heap):
     lane.window_size = kept
 
 
-@numba.njit
+@compiled
 def admit(p, lane, requests, table, window, heap):
     """Brings the window up to date with dispatches and arrivals."""
     refill(p, lane, requests, window, heap)
@@ -119,7 +118,7 @@ def admit(p, lane, requests, table, window, heap):
         _insert_by_priority(lane, requests, window, heap, request)
 
 
-@numba.njit
+@compiled
 def _update_moments(lane, score):
     """Welford's running mean and sum of squared deviations of the scores given."""
     lane.scored += 1
@@ -128,7 +127,7 @@ def _update_moments(lane, score):
     lane.score_m2 += deviation * (score - lane.score_mean)
 
 
-@numba.njit
+@compiled
 def reorder(p, lane, requests, window, heap):
     """Ranks every waiting request anew, after their scores have changed."""
     lane.window_size = 0
@@ -144,7 +143,7 @@ def reorder(p, lane, requests, window, heap):
             _insert_by_priority(lane, requests, window, heap, request)
 
 
-@numba.njit
+@compiled
 def oldest_waiting(lane, requests):
     """Returns the waiting request that arrived first; there must be one."""
     while requests[lane.oldest].slot != WAITING:
@@ -152,7 +151,7 @@ def oldest_waiting(lane, requests):
     return lane.oldest
 
 
-@numba.njit
+@compiled
 def push_busy(slots, first, busy, slot):
     """Adds a slot, whose mark is set, to the heap of the ``busy`` busy ones of its pool."""
     child = busy
@@ -167,7 +166,7 @@ def push_busy(slots, first, busy, slot):
     slots[first + child].order = slot
 
 
-@numba.njit
+@compiled
 def pop_busy(slots, first, busy):
     """Frees the busy slot of the lowest mark and returns it; ``busy`` counts it still."""
     top = slots[first].order

@@ -9,14 +9,14 @@ own. Engines have a package of their own.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from edgecloud_gym.simulator.compiled.inlining import compiled
 from edgecloud_gym.simulator.parameters import SEQUENCES, STATIC_BATCHES
 from edgecloud_gym.simulator.workload import MIN_CLOUD_TIME
 
 
-@numba.njit
+@compiled
 def start_service(spec, node, slot, curves, now):
     """Starts a slot whose count and work are set; returns its processing time (s).
 
@@ -39,7 +39,7 @@ def start_service(spec, node, slot, curves, now):
     return duration
 
 
-@numba.njit
+@compiled
 def _read_clock(spec, node, curves, now):
     """Advances the virtual clock to now."""
     if node.busy == 0:
@@ -49,7 +49,7 @@ def _read_clock(spec, node, curves, now):
     node.clock_time = now
 
 
-@numba.njit
+@compiled
 def end_service(spec, node, slot, now):
     """Takes note that a slot has finished now."""
     if spec.kind == SEQUENCES:
@@ -58,7 +58,7 @@ def end_service(spec, node, slot, now):
         node.clock_time = now
 
 
-@numba.njit
+@compiled
 def schedule(spec, node, slots, curves):
     """Finds the time of a node's next completion."""
     if node.busy == 0:
@@ -72,7 +72,7 @@ def schedule(spec, node, slots, curves):
         node.next = mark
 
 
-@numba.njit
+@compiled
 def attain(spec, node, slot, curves, now):
     """Works out how much service (s of the longest member's work) a busy slot has attained."""
     if spec.kind == SEQUENCES:

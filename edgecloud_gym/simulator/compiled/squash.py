@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numba
+from edgecloud_gym.simulator.compiled.inlining import compiled
 
 
-@numba.njit
+@compiled
 def squash(value, scale):
     """Maps [0, inf) to [0, 1); one half at ``scale``."""
     return value / (value + scale)

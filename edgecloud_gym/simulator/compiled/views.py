@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from edgecloud_gym.simulator.compiled.inlining import inlined
-
 
 class View(NamedTuple):
     """The system's and a lane's arrays; see `edgecloud_gym.simulator.state`."""
@@ -31,47 +29,8 @@ class View(NamedTuple):
 class Engines(NamedTuple):
     """A system's engines, and a lane's part of their arrays; see `EngineArrays`."""
 
-    settings: Any
+    settings: Any  # ENGINE_DTYPE (engines,)
     curves: Any
-    bounds: Any
-    states: Any
-    sequences: Any
-    phases: Any
-
-
-@inlined
-def of_lane(array, i):
-    """Returns a lane's part of an array that may be absent."""
-    if array is None:
-        return None
-    return array[i]
-
-
-@inlined
-def engines_of_lane(engines, i):
-    """Returns a lane's engines, where there are any."""
-    if engines is None:
-        return None
-    return Engines(
-        engines.settings,
-        engines.curves,
-        engines.bounds,
-        engines.states[i],
-        engines.sequences[i],
-        engines.phases[i],
-    )
-
-
-@inlined
-def one_engine(engines, number):
-    """Returns settings, state, sequences and phases of an engine of a lane."""
-    first = engines.bounds[number, 0]
-    last = engines.bounds[number + 1, 0]
-    phase = engines.bounds[number, 1]
-    end = engines.bounds[number + 1, 1]
-    return (
-        engines.settings[number],
-        engines.states[number],
-        engines.sequences[first:last],
-        engines.phases[phase:end],
-    )
+    states: Any  # ENGINE_STATE_DTYPE (engines,)
+    sequences: Any  # SEQUENCE_DTYPE (engines, most sequences)
+    phases: Any  # int32 (engines, largest block)

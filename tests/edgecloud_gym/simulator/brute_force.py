@@ -13,6 +13,57 @@ from numpy.typing import NDArray
 TINY = 1e-11  # s, work left that is only rounding
 
 
+@dataclass
+class Service:
+    """A batch or a single request in service."""
+
+    members: list[int]
+    left: float
+    started: float
+
+
+@dataclass
+class Server:
+    """A node, what runs there and who queues there: requests and when each has come."""
+
+    name: str
+    kind: str  # "static", "sequences" or "slots"
+    services: int
+    capacity: int = 1  # of a batch
+    slowdown: list[float] = field(default_factory=list)
+    multiplier: float = 1.0
+    rtt: float = 0.0
+    backlog: int = 0
+    running: list[Service] = field(default_factory=list)
+    queue: list[tuple[int, float]] = field(default_factory=list)
+
+    def rate(self) -> float:
+        """Work done on each service in a second."""
+        shared = self.kind == "sequences" and self.running
+        return 1.0 / self.slowdown[len(self.running) - 1] if shared else 1.0
+
+    def idle(self) -> int:
+        """How many requests could start at once, had they come already."""
+        free = (self.services - len(self.running)) * self.capacity
+        return max(0, free - (len(self.queue) if self.kind == "sequences" else 0))
+
+    def room(self) -> int:
+        """How many requests it takes."""
+        free = (self.services - len(self.running)) * self.capacity
+        return free + self.backlog - len(self.queue)
+
+    def requests(self) -> list[int]:
+        running = [request for service in self.running for request in service.members]
+        return running + [request for request, _ in self.queue]
+
+    def work(self, base: list[float]) -> float:
+        """What a service for requests of these base times has to do."""
+        longest = self.multiplier * max(base)
+        if self.kind == "static":
+            return longest * self.slowdown[len(base) - 1] + self.rtt
+        return longest if self.kind == "sequences" else max(0.001, longest) + self.rtt
+
+
 @dataclass(frozen=True)
 class System:
     """The settings, and one episode's requests by id."""
@@ -20,28 +71,11 @@ class System:
     arrivals: list[float]
     base: list[float]
     scores: list[float]
-    continuous: bool
-    edge: int
-    capacity: int  # of a batch
-    cloud: int
-    slowdown: list[float]
-    multiplier: float
-    rtt: float
     candidates: int
     work_conserving: bool
     duration: float
     drain: bool
     slo: float
-
-
-@dataclass
-class Service:
-    """An edge batch or a cloud request in service."""
-
-    members: list[int]
-    left: float
-    started: float
-    node: str
 
 
 @dataclass
@@ -61,11 +95,10 @@ class BruteForce:
     """One episode. After `start` and every `step` it stands at a decision epoch, or has ended."""
 
     system: System
+    servers: list[Server]
     now: float = 0.0
     arrived: int = 0
     waiting: list[int] = field(default_factory=list)
-    edge: list[Service] = field(default_factory=list)
-    cloud: list[Service] = field(default_factory=list)
     log: dict[int, tuple[str, float, float]] = field(default_factory=dict)  # node, start, finish
     terms: Terms = field(default_factory=Terms)
     terminated: bool = False
@@ -73,14 +106,14 @@ class BruteForce:
 
     def start(self) -> None:
         """Moves to the first decision epoch."""
-        self._advance(dispatched=False)
+        self._advance(may_decide=False)
 
     def step(self, action: NDArray[np.int64]) -> None:
         """Applies an action and moves to the next decision epoch."""
         self.terms = Terms()
         before = len(self.waiting)
         self._apply(action)
-        self._advance(dispatched=len(self.waiting) < before)
+        self._advance(may_decide=len(self.waiting) < before)
 
     def ranked(self) -> list[int]:
         """The candidates in order."""
@@ -88,67 +121,58 @@ class BruteForce:
         return order[: self.system.candidates]
 
     def in_service(self) -> list[int]:
-        return [request for service in self.edge + self.cloud for request in service.members]
+        return [request for server in self.servers for request in server.requests()]
 
     def _apply(self, action: NDArray[np.int64]) -> None:
         candidates = self.ranked()
-        named = dict(zip(candidates, action, strict=False))
-        to_edge = [request for request, node in named.items() if node == 1]
-        to_cloud = [request for request, node in named.items() if node == 2]
-        to_edge = to_edge[: self._edge_room()]
-        to_cloud = to_cloud[: self.system.cloud - len(self.cloud)]
         picks = int(np.count_nonzero(action))
-        self.terms.invalid_assignments = picks - len(to_edge) - len(to_cloud)
-        self._serve_edge(to_edge)
-        self._serve_cloud(to_cloud)
+        for number, server in enumerate(self.servers, start=1):
+            wanted = [r for r, choice in zip(candidates, action, strict=False) if choice == number]
+            taken = wanted[: server.room()]
+            self._dispatch(server, taken)
+            picks -= len(taken)
+        self.terms.invalid_assignments = picks
         if self.system.work_conserving:
             self._fill([request for request in candidates if request in self.waiting])
 
-    def _edge_room(self) -> int:
-        return (self.system.edge - len(self.edge)) * self.system.capacity
-
     def _fill(self, requests: list[int]) -> None:
-        """Gives the idle slots these requests, in order and the edge first."""
-        room = self._edge_room()
-        self._serve_edge(requests[:room])
-        self._serve_cloud(requests[room:][: self.system.cloud - len(self.cloud)])
+        """Gives the idle services these requests, in order and the first node first."""
+        for server in self.servers:
+            taken = requests[: server.idle()]
+            requests = requests[len(taken) :]
+            self._dispatch(server, taken)
 
-    def _serve_edge(self, requests: list[int]) -> None:
-        size = self.system.capacity
-        for first in range(0, len(requests), size):
-            batch = requests[first : first + size]
-            left = max(self.system.base[request] for request in batch)
-            if not self.system.continuous:
-                left *= self.system.slowdown[len(batch) - 1]
-            self.edge.append(self._service(batch, left, "edge"))
-
-    def _serve_cloud(self, requests: list[int]) -> None:
+    def _dispatch(self, server: Server, requests: list[int]) -> None:
         for request in requests:
-            left = max(0.001, self.system.base[request] * self.system.multiplier) + self.system.rtt
-            self.cloud.append(self._service([request], left, "cloud"))
-
-    def _service(self, members: list[int], left: float, node: str) -> Service:
-        for request in members:
             self.waiting.remove(request)
-        return Service(members, left, self.now, node)
+        travel = server.rtt if server.kind == "sequences" else 0.0
+        server.queue += [(request, self.now + travel) for request in requests]
+        self._serve(server)
 
-    def _edge_rate(self) -> float:
-        """Work done on each edge request in a second."""
-        shared = self.system.continuous and self.edge
-        return 1.0 / self.system.slowdown[len(self.edge) - 1] if shared else 1.0
-
-    def _is_epoch(self) -> bool:
-        free = len(self.edge) < self.system.edge or len(self.cloud) < self.system.cloud
-        return free and bool(self.waiting)
+    def _serve(self, server: Server) -> None:
+        """Starts who has come, as far as services are free."""
+        while server.queue and len(server.running) < server.services:
+            come = [request for request, time in server.queue if time <= self.now]
+            batch = come[: server.capacity]
+            if not batch:
+                return
+            del server.queue[: len(batch)]
+            left = server.work([self.system.base[request] for request in batch])
+            server.running.append(Service(batch, left, self.now))
 
     def _next_event(self) -> float:
-        times = [self.now + service.left / self._edge_rate() for service in self.edge]
-        times += [self.now + service.left for service in self.cloud]
-        times += self.system.arrivals[self.arrived : self.arrived + 1]
+        times = self.system.arrivals[self.arrived : self.arrived + 1]
+        for server in self.servers:
+            times += [self.now + service.left / server.rate() for service in server.running]
+            if len(server.running) < server.services:
+                times += [time for _, time in server.queue[:1]]
         return min(times, default=math.inf)
 
-    def _advance(self, dispatched: bool) -> None:
-        while not (dispatched and self._is_epoch()):
+    def _can_decide(self) -> bool:
+        return bool(self.waiting) and any(server.room() > 0 for server in self.servers)
+
+    def _advance(self, may_decide: bool) -> None:
+        while not (may_decide and self._can_decide()):
             time = self._next_event()
             if not self.system.drain and time > self.system.duration:
                 self._pass_time(self.system.duration)
@@ -161,35 +185,39 @@ class BruteForce:
                 before = len(self.waiting)
                 self._fill(sorted(self.waiting))
                 self.terms.forced_dispatches += before - len(self.waiting)
+                may_decide = True
             else:
                 self._pass_time(time)
-                self._process_events()
-            dispatched = True
+                may_decide |= self._process_events()
 
     def _pass_time(self, until: float) -> None:
         passed = until - self.now
         self.terms.jct -= passed * (len(self.waiting) + len(self.in_service()))
-        self.terms.cloud_seconds += passed * len(self.cloud)
-        rate = self._edge_rate()
-        for service in self.edge:
-            service.left -= passed * rate
-        for service in self.cloud:
-            service.left -= passed
+        for server in self.servers:
+            rate = server.rate()
+            for service in server.running:
+                service.left -= passed * rate
+            if server.kind == "slots":
+                self.terms.cloud_seconds += passed * len(server.running)
         self.now = until
 
-    def _process_events(self) -> None:
-        for service in self.edge + self.cloud:
-            if service.left <= TINY:
-                for request in service.members:
-                    self._complete(request, service)
-        self.edge = [service for service in self.edge if service.left > TINY]
-        self.cloud = [service for service in self.cloud if service.left > TINY]
+    def _process_events(self) -> bool:
+        """Completes and welcomes; tells whether anything of that happened."""
+        before = len(self.log) + self.arrived
+        for server in self.servers:
+            for service in server.running:
+                if service.left <= TINY:
+                    for request in service.members:
+                        self._complete(request, service, server.name)
+            server.running = [service for service in server.running if service.left > TINY]
+            self._serve(server)
         arrivals = self.system.arrivals
         while self.arrived < len(arrivals) and arrivals[self.arrived] <= self.now:
             self.waiting.append(self.arrived)
             self.arrived += 1
+        return len(self.log) + self.arrived > before
 
-    def _complete(self, request: int, service: Service) -> None:
-        self.log[request] = (service.node, service.started, self.now)
+    def _complete(self, request: int, service: Service, node: str) -> None:
+        self.log[request] = (node, service.started, self.now)
         self.terms.completed += 1
         self.terms.slo_violations += self.now - self.system.arrivals[request] > self.system.slo

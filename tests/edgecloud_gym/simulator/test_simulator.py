@@ -8,9 +8,10 @@ from numpy.random import Generator
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
-from edgecloud_gym import RequestDataset
+from edgecloud_gym import CLUSTER_ID, RequestDataset
 from edgecloud_gym.arrivals import Trace
-from tests.edgecloud_gym.simulator.brute_force import BruteForce, System
+from edgecloud_gym.nodes import Node, Sequences, Slots, StaticBatches
+from tests.edgecloud_gym.simulator.brute_force import BruteForce, Server, System
 from tests.edgecloud_gym.support import CONTINUOUS, STATIC, at_random, dataset_of, make, play, wait
 
 TERMS = ("invalid_assignments", "forced_dispatches", "completed", "slo_violations")
@@ -54,6 +55,38 @@ def random_settings(rng: Generator, continuous: bool, priority: str) -> dict[str
     return settings
 
 
+def servers(settings: dict[str, Any]) -> list[Server]:
+    """The nodes of the same system, as the brute-force model has them."""
+    if "nodes" in settings:
+        return [server(node) for node in settings["nodes"]]
+    continuous = settings["env_id"] == CONTINUOUS
+    curve = settings["edge_slowdown"]
+    edge = Server(
+        "edge",
+        "sequences" if continuous else "static",
+        settings["edge_concurrency"],
+        capacity=settings.get("edge_batch_capacity", 1),
+        slowdown=[1.0] * 5 if curve is None else list(curve),
+    )
+    multiplier, rtt = settings["cloud_time_multiplier"], settings["network_rtt"]
+    cloud = Server("cloud", "slots", settings["cloud_concurrency"], multiplier=multiplier, rtt=rtt)
+    return [edge, cloud]
+
+
+def server(node: Node) -> Server:
+    kinds = {StaticBatches: "static", Sequences: "sequences", Slots: "slots"}
+    return Server(
+        node.name,
+        kinds[type(node)],
+        node.services,
+        capacity=node.batch,
+        slowdown=list(getattr(node, "slowdown", ())),
+        multiplier=node.time_multiplier,
+        rtt=node.network_rtt,
+        backlog=node.backlog,
+    )
+
+
 def brute_force(settings: dict[str, Any]) -> BruteForce:
     """The brute-force model of the same system."""
     dataset, times = settings["dataset"], settings["arrivals"].times
@@ -62,26 +95,17 @@ def brute_force(settings: dict[str, Any]) -> BruteForce:
     scores = np.zeros(len(dataset))
     if "priority" in settings:
         scores = dataset.embeddings[:, 0].astype(float)
-    curve = settings["edge_slowdown"]
-    return BruteForce(
-        System(
-            arrivals=times.tolist(),
-            base=dataset.base_latency[rows].tolist(),
-            scores=scores[rows].tolist(),
-            continuous=settings["env_id"] == CONTINUOUS,
-            edge=settings["edge_concurrency"],
-            capacity=settings.get("edge_batch_capacity", 1),
-            cloud=settings["cloud_concurrency"],
-            slowdown=[1.0] * 5 if curve is None else list(curve),
-            multiplier=settings["cloud_time_multiplier"],
-            rtt=settings["network_rtt"],
-            candidates=settings["candidate_pool_size"],
-            work_conserving=settings["work_conserving"],
-            duration=settings["duration"],
-            drain=settings["drain"],
-            slo=settings["slo"],
-        )
+    system = System(
+        arrivals=times.tolist(),
+        base=dataset.base_latency[rows].tolist(),
+        scores=scores[rows].tolist(),
+        candidates=settings["candidate_pool_size"],
+        work_conserving=settings["work_conserving"],
+        duration=settings["duration"],
+        drain=settings["drain"],
+        slo=settings["slo"],
     )
+    return BruteForce(system, servers(settings))
 
 
 def assert_same_state(
@@ -92,10 +116,9 @@ def assert_same_state(
     size = len(observation["prompt_ids"])
     ids = [request % rows for request in ranked] + [-1] * (size - len(ranked))
     assert observation["prompt_ids"].tolist() == ids
-    mask = np.zeros((size, 3), np.int8)
+    mask = np.zeros((size, 1 + len(model.servers)), np.int8)
     mask[:, 0] = 1
-    mask[: len(ranked), 1] = len(model.edge) < model.system.edge
-    mask[: len(ranked), 2] = len(model.cloud) < model.system.cloud
+    mask[: len(ranked), 1:] = [server.room() > 0 for server in model.servers]
     assert_array_equal(info["action_mask"], mask)
     assert_allclose(info["time"], model.now, rtol=0, atol=1e-9)
     assert info["queue_length"] == len(model.waiting)
@@ -122,27 +145,69 @@ def assert_same_log(model: BruteForce, env: Any) -> None:
 def test_agrees_with_brute_force(continuous: bool, priority: str, block: int) -> None:
     for seed in range(10 * block, 10 * block + 10):
         rng = np.random.default_rng(seed)
-        settings = random_settings(rng, continuous, priority)
-        idle = wait if rng.random() < 0.2 else None
-        policy = idle or at_random(seed, tuple(rng.uniform(0.1, 1.0, 3)))
-        model = brute_force(settings)
-        env = make(**settings)
-        observation, info = env.reset(seed=seed)
-        model.start()
-        terminated = truncated = False
-        while not (terminated or truncated):
-            assert_same_state(model, observation, info, len(settings["dataset"]))
-            action = policy(observation, info)
-            before = model.now
-            observation, reward, terminated, truncated, info = env.step(action)
-            model.step(action)
-            assert [info[term] for term in TERMS] == [getattr(model.terms, t) for t in TERMS]
-            expected = [model.now - before, model.terms.jct, model.terms.cloud_seconds]
-            actual = [info["elapsed"], info["jct"], info["cloud_seconds"]]
-            assert_allclose(actual, expected, rtol=0, atol=1e-9)
-            assert reward == info["jct"]
-            assert (terminated, truncated) == (model.terminated, model.truncated)
-        assert_same_log(model, env)
+        compare(random_settings(rng, continuous, priority), rng, seed)
+
+
+def random_nodes(rng: Generator) -> list[Node]:
+    """Any number of nodes of any kind that has no engine, some without a service."""
+    nodes: list[Node] = []
+    for k in range(int(rng.integers(1, 6))):
+        services = int(rng.integers(0 if k else 1, 4))
+        common: dict[str, Any] = {
+            "backlog": int(rng.choice([0, 0, 1, 3, 20])) if services else 0,
+            "network_rtt": float(rng.choice([0.0, 0.05, 0.7])),
+            "time_multiplier": float(rng.uniform(0.3, 2.0)),
+        }
+        curve = np.cumsum(rng.uniform(0.0, 0.7, 5)) + 1.0
+        kind = rng.integers(3)
+        if kind == 0:
+            size = int(rng.integers(1, 6))
+            node: Node = StaticBatches(
+                f"n{k}", batches=services, capacity=size, slowdown=tuple(curve), **common
+            )
+        elif kind == 1:
+            node = Sequences(f"n{k}", sequences=services, slowdown=tuple(curve), **common)
+        else:
+            node = Slots(f"n{k}", slots=services, **common)
+        nodes.append(node)
+    return nodes
+
+
+@pytest.mark.parametrize("priority", PRIORITIES)
+@pytest.mark.parametrize("block", range(6))
+def test_clusters_agree_with_brute_force(priority: str, block: int) -> None:
+    for seed in range(10 * block, 10 * block + 10):
+        rng = np.random.default_rng([seed, 14])
+        settings = random_settings(rng, True, priority)
+        edge = [name for name in settings if name.startswith(("edge_", "cloud_", "network_"))]
+        settings = {name: value for name, value in settings.items() if name not in edge}
+        compare(settings | {"env_id": CLUSTER_ID, "nodes": random_nodes(rng)}, rng, seed)
+
+
+def compare(settings: dict[str, Any], rng: Generator, seed: int) -> None:
+    """Plays an episode in both models, decision by decision."""
+    model = brute_force(settings)
+    choices = 1 + len(model.servers)
+    idle = wait if rng.random() < 0.2 else None
+    policy = idle or at_random(seed, tuple(rng.uniform(0.1, 1.0, choices)))
+    env = make(**settings)
+    observation, info = env.reset(seed=seed)
+    model.start()
+    terminated = truncated = False
+    while not (terminated or truncated):
+        assert_same_state(model, observation, info, len(settings["dataset"]))
+        assert env.room() == tuple(server.room() for server in model.servers)
+        action = policy(observation, info)
+        before = model.now
+        observation, reward, terminated, truncated, info = env.step(action)
+        model.step(action)
+        assert [info[term] for term in TERMS] == [getattr(model.terms, t) for t in TERMS]
+        expected = [model.now - before, model.terms.jct, model.terms.cloud_seconds]
+        actual = [info["elapsed"], info["jct"], info["cloud_seconds"]]
+        assert_allclose(actual, expected, rtol=0, atol=1e-9)
+        assert reward == info["jct"]
+        assert (terminated, truncated) == (model.terminated, model.truncated)
+    assert_same_log(model, env)
 
 
 @pytest.mark.parametrize("continuous", [False, True], ids=["static", "continuous"])

@@ -12,13 +12,15 @@ An owner of engines calls, at a time ``now`` to which all of them have been adva
     ...
     engine_advance(m, e, s, phases, curves, requests, until)
 
-`engine_advance` stops behind the first moment at which a request finishes, and says so.
+`engine_advance` stops behind the first moment at which a request finishes, and says so. Who reads
+`e.end` after settling can end that one step with `engine_end_step` instead.
 """
 
 from edgecloud_gym.simulator.compiled.engine.advance import (
     engine_advance,
     engine_arrive,
     engine_blocks_used,
+    engine_end_step,
     engine_outstanding,
     engine_settle,
 )
@@ -43,6 +45,7 @@ __all__ = [
     "engine_arrive",
     "engine_blocks_used",
     "engine_curves",
+    "engine_end_step",
     "engine_outstanding",
     "engine_settings",
     "engine_settle",

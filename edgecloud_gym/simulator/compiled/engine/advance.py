@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Final
 
-import numba
 import numpy as np
 
 from edgecloud_gym.simulator.compiled.engine.compose import (
@@ -16,12 +15,13 @@ from edgecloud_gym.simulator.compiled.engine.compose import (
 )
 from edgecloud_gym.simulator.compiled.engine.layout import NONE
 from edgecloud_gym.simulator.compiled.engine.sequences import is_limited, release
+from edgecloud_gym.simulator.compiled.inlining import compiled
 
 RUNS: Final = 0  # the step that runs
 NEXT: Final = 1  # the one composed behind it
 
 
-@numba.njit
+@compiled
 def _computing(m, curves, tokens):
     """What computing a step's tokens takes (s), without overhead and context."""
     if m.curve_points == 0:
@@ -39,7 +39,7 @@ def _computing(m, curves, tokens):
     return start + slope * (tokens - low)
 
 
-@numba.njit
+@compiled
 def _step_time(m, e, curves, which):
     prompt = e.step_prompt[which]
     time = m.step_overhead + _computing(m, curves, e.step_decoding[which] + prompt)
@@ -47,7 +47,7 @@ def _step_time(m, e, curves, which):
     return max(m.prefill_overhead, time) if prompt > 0 else time
 
 
-@numba.njit
+@compiled
 def _span_time(m, e, steps):
     """How long the first so many steps of the span take (s)."""
     n = e.decoding
@@ -55,7 +55,7 @@ def _span_time(m, e, steps):
     return steps * e.span_step + m.context_time * context
 
 
-@numba.njit
+@compiled
 def _steps_until(m, e, time):
     """After how many steps of the span, at least, ``time`` is reached; at most the span's."""
     left = time - e.now
@@ -73,7 +73,7 @@ def _steps_until(m, e, time):
     return steps
 
 
-@numba.njit
+@compiled
 def _blocks_taken(m, e, phases, steps):
     """How many blocks the decoding sequences take in the next so many steps."""
     cycles = steps // m.block_size
@@ -83,7 +83,7 @@ def _blocks_taken(m, e, phases, steps):
     return blocks
 
 
-@numba.njit
+@compiled
 def _steps_with_blocks(m, e, phases, limit):
     """For how many steps, up to a limit, there are blocks for all decoding sequences."""
     free = e.given - e.taken
@@ -100,7 +100,7 @@ def _steps_with_blocks(m, e, phases, limit):
     return steps
 
 
-@numba.njit
+@compiled
 def _equal_steps(m, e, s, phases, requests):
     """How many steps can be composed alike: all decode, nobody comes, leaves or lacks a block."""
     if e.decoding == 0 or e.reading != NONE:
@@ -114,7 +114,7 @@ def _equal_steps(m, e, s, phases, requests):
     return steps
 
 
-@numba.njit
+@compiled
 def _begin_span(m, e, curves, steps, context):
     e.span = steps
     e.span_context = context
@@ -122,7 +122,7 @@ def _begin_span(m, e, curves, steps, context):
     e.end = e.now + _span_time(m, e, steps)
 
 
-@numba.njit
+@compiled
 def _end_span(m, e, phases):
     """Composes what the span holds, all at once."""
     if is_limited(m):
@@ -134,39 +134,41 @@ def _end_span(m, e, phases):
     e.span = 0
 
 
-@numba.njit
+@compiled
 def engine_settle(m, e, s, phases, curves, requests):
     """Composes the step that is due, with all that has arrived; `e.end` holds thereafter."""
     if not e.due:
         return
     e.due = 0
-    if m.lookahead:
-        if is_empty(e, RUNS):
-            compose(m, e, s, phases, requests, RUNS)
-            if is_empty(e, RUNS):
-                e.end = np.inf
-                return
-        elif (
-            e.step_prompt[RUNS] == 0
-            and e.step_leaving[RUNS] == NONE
-            and e.step_decoding[RUNS] == e.decoding
-        ):
-            steps = _equal_steps(m, e, s, phases, requests)
-            if steps > 0:
-                _begin_span(m, e, curves, steps, e.step_context[RUNS])
-                return
-        e.end = e.now + _step_time(m, e, curves, RUNS)
-        compose(m, e, s, phases, requests, NEXT)
-    else:
+    # With lookahead, the step behind the one that runs is composed.
+    behind = m.lookahead and not is_empty(e, RUNS)
+    if not m.lookahead or (behind and _decodes_alike(e)):
         steps = _equal_steps(m, e, s, phases, requests)
         if steps > 0:
-            _begin_span(m, e, curves, steps, e.context)
+            context = e.step_context[RUNS] if m.lookahead else e.context
+            _begin_span(m, e, curves, steps, context)
             return
-        compose(m, e, s, phases, requests, RUNS)
+    if behind:
+        e.end = e.now + _step_time(m, e, curves, RUNS)
+    which = NEXT if behind else RUNS
+    while True:  # one call, so that this much code is compiled once
+        compose(m, e, s, phases, requests, which)
+        if which == NEXT:
+            return
         e.end = np.inf if is_empty(e, RUNS) else e.now + _step_time(m, e, curves, RUNS)
+        if not m.lookahead or e.end == np.inf:
+            return
+        which = NEXT
 
 
-@numba.njit
+@compiled
+def _decodes_alike(e):
+    """Whether all that decode are in the step that runs, and nothing else is."""
+    alone = e.step_prompt[RUNS] == 0 and e.step_leaving[RUNS] == NONE
+    return alone and e.step_decoding[RUNS] == e.decoding
+
+
+@compiled
 def _deliver(m, e, s, requests):
     """Tells first tokens and finishes of the step that ends now."""
     slot = e.step_first[RUNS]
@@ -190,7 +192,7 @@ def _deliver(m, e, s, requests):
         slot = behind
 
 
-@numba.njit
+@compiled
 def _promote(e):
     """Makes the step that was composed the one that runs."""
     e.step_decoding[RUNS] = e.step_decoding[NEXT]
@@ -202,13 +204,35 @@ def _promote(e):
     clear_step(e, NEXT)
 
 
-@numba.njit
+@compiled
+def engine_end_step(m, e, s, phases, requests):
+    """Ends the step or span that ends at `e.end`, which is finite.
+
+    What finished is in the list from `e.finished_head` by `queued_next`, `e.finished` requests, at
+    time `e.now`; it holds until the next call. The step after is left to be composed.
+    """
+    e.finished = 0
+    e.finished_head = NONE
+    now = e.end
+    if e.span > 0:
+        _end_span(m, e, phases)
+        e.now = now
+    else:
+        e.now = now
+        _deliver(m, e, s, requests)
+        if m.lookahead:
+            _promote(e)
+        else:
+            clear_step(e, RUNS)
+    e.due = 1
+
+
+@compiled
 def engine_advance(m, e, s, phases, curves, requests, until):
     """Ends steps up to and at ``until``, but stops behind the first in which a request finishes.
 
-    What finished is in the list from `e.finished_head` by `queued_next`, `e.finished` requests, at
-    time `e.now`; it holds until the next call. A step due at ``until`` itself is left to be
-    composed, so that what arrives at that time is in it.
+    What finished, `engine_end_step` says. A step due at ``until`` itself is left to be composed,
+    so that what arrives at that time is in it.
 
     Returns:
         Whether it stopped because something finished.
@@ -222,23 +246,12 @@ def engine_advance(m, e, s, phases, curves, requests, until):
             engine_settle(m, e, s, phases, curves, requests)
         if e.end > until or e.end == np.inf:
             return False
-        now = e.end
-        if e.span > 0:
-            _end_span(m, e, phases)
-            e.now = now
-        else:
-            e.now = now
-            _deliver(m, e, s, requests)
-            if m.lookahead:
-                _promote(e)
-            else:
-                clear_step(e, RUNS)
-        e.due = 1
+        engine_end_step(m, e, s, phases, requests)
         if e.finished > 0:
             return True
 
 
-@numba.njit
+@compiled
 def engine_arrive(m, e, requests, request, now):
     """Puts a request at the end of the queue, at a time to which the engine has been advanced.
 
@@ -264,13 +277,13 @@ def engine_arrive(m, e, requests, request, now):
             e.due = 1
 
 
-@numba.njit
+@compiled
 def engine_outstanding(e):
     """How many requests it has: running, preempted or queued."""
     return e.running + e.preempted + e.queued
 
 
-@numba.njit
+@compiled
 def engine_blocks_used(m, e, phases, now):
     """How many blocks of the cache are taken at a time within the present step or span.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numba
-
 from edgecloud_gym.simulator.compiled.engine.layout import DECODING, LEAVING, NONE, READING
 from edgecloud_gym.simulator.compiled.engine.sequences import (
     blocks_of,
@@ -14,15 +12,16 @@ from edgecloud_gym.simulator.compiled.engine.sequences import (
     start_decoding,
     stop_decoding,
 )
+from edgecloud_gym.simulator.compiled.inlining import compiled
 
 
-@numba.njit
+@compiled
 def is_empty(e, which):
     """Whether a step computes nothing."""
     return e.step_decoding[which] == 0 and e.step_prompt[which] == 0
 
 
-@numba.njit
+@compiled
 def clear_step(e, which):
     """Makes a step one that computes nothing."""
     e.step_decoding[which] = 0
@@ -33,7 +32,7 @@ def clear_step(e, which):
     e.step_last[which] = NONE
 
 
-@numba.njit
+@compiled
 def compose(m, e, s, phases, requests, which):
     """Composes a step: the running in order of admission, then the waiting."""
     clear_step(e, which)
@@ -66,7 +65,7 @@ def compose(m, e, s, phases, requests, which):
             budget -= piece
 
 
-@numba.njit
+@compiled
 def _take_blocks(m, e, s, phases, requests):
     """Takes the blocks that decoding sequences need for their next token."""
     need = phases[-e.clock % m.block_size]
@@ -84,7 +83,7 @@ def _take_blocks(m, e, s, phases, requests):
         slot = q.younger
 
 
-@numba.njit
+@compiled
 def _mark_leaving(m, e, s, phases, which):
     """Moves those whose last token is in the step from the decoding to the leaving."""
     while e.decoding > 0 and s[s[0].heap].mark == e.clock:
@@ -93,7 +92,7 @@ def _mark_leaving(m, e, s, phases, which):
         _leave(e, s, slot, which)
 
 
-@numba.njit
+@compiled
 def _leave(e, s, slot, which):
     s[slot].state = LEAVING
     s[slot].next_leaving = NONE
@@ -104,7 +103,7 @@ def _leave(e, s, slot, which):
     e.step_last[which] = slot
 
 
-@numba.njit
+@compiled
 def _read(m, e, s, phases, requests, slot, piece, which):
     """Computes a piece of a prompt in the step."""
     q = s[slot]
@@ -124,7 +123,7 @@ def _read(m, e, s, phases, requests, slot, piece, which):
         _leave(e, s, slot, which)
 
 
-@numba.njit
+@compiled
 def _first_piece(m, e, s, requests, budget):
     """What is known of the request at the head of the queue, and whether it may be admitted.
 
@@ -152,7 +151,7 @@ def _first_piece(m, e, s, requests, budget):
     return request, generated, hits, piece
 
 
-@numba.njit
+@compiled
 def admits(m, e, s, requests, budget):
     """Whether a step with so many tokens left would admit somebody from the queue."""
     if budget <= 0 or e.running == m.sequences or e.preempted + e.queued == 0:
@@ -160,7 +159,7 @@ def admits(m, e, s, requests, budget):
     return _first_piece(m, e, s, requests, budget)[3] > 0
 
 
-@numba.njit
+@compiled
 def _admit(m, e, s, phases, requests, budget, which):
     """Admits the head of the queue; returns the tokens of its first piece, 0 if it must wait."""
     request, generated, hits, piece = _first_piece(m, e, s, requests, budget)

@@ -6,8 +6,6 @@ ones have an offset of each remainder by the block size: those that need a block
 
 from __future__ import annotations
 
-import numba
-
 from edgecloud_gym.simulator.compiled.engine.layout import (
     DECODING,
     FREE,
@@ -16,27 +14,28 @@ from edgecloud_gym.simulator.compiled.engine.layout import (
     READING,
     RELEASED,
 )
+from edgecloud_gym.simulator.compiled.inlining import compiled
 
 
-@numba.njit
+@compiled
 def blocks_of(m, tokens):
     """How many blocks hold so many tokens."""
     return (tokens + m.block_size - 1) // m.block_size
 
 
-@numba.njit
+@compiled
 def is_limited(m):
     """Whether the cache has a limit."""
     return m.blocks >= 0
 
 
-@numba.njit
+@compiled
 def _before(s, a, b):
     """Whether sequence ``a`` finishes before ``b``; together, the request of lower number first."""
     return s[a].mark < s[b].mark or (s[a].mark == s[b].mark and s[a].request < s[b].request)
 
 
-@numba.njit
+@compiled
 def _rise(s, place, slot):
     while place > 0:
         parent = (place - 1) >> 1
@@ -50,7 +49,7 @@ def _rise(s, place, slot):
     s[slot].place = place
 
 
-@numba.njit
+@compiled
 def _sink(s, size, place, slot):
     while True:
         child = 2 * place + 1
@@ -68,7 +67,7 @@ def _sink(s, size, place, slot):
     s[slot].place = place
 
 
-@numba.njit
+@compiled
 def start_decoding(m, e, s, phases, slot, left):
     """Counts a sequence whose prompt is in the cache among the decoding ones.
 
@@ -85,7 +84,7 @@ def start_decoding(m, e, s, phases, slot, left):
         phases[q.offset % m.block_size] += 1
 
 
-@numba.njit
+@compiled
 def stop_decoding(m, e, s, phases, slot):
     """Takes a sequence out of the decoding ones; its cached tokens are in ``tokens``."""
     q = s[slot]
@@ -103,7 +102,7 @@ def stop_decoding(m, e, s, phases, slot):
         phases[q.offset % m.block_size] -= 1
 
 
-@numba.njit
+@compiled
 def enlist(e, s, slot):
     """Puts a sequence behind the others in order of admission."""
     s[slot].older = e.youngest
@@ -116,7 +115,7 @@ def enlist(e, s, slot):
     e.running += 1
 
 
-@numba.njit
+@compiled
 def _delist(e, s, slot):
     older = s[slot].older
     younger = s[slot].younger
@@ -131,14 +130,14 @@ def _delist(e, s, slot):
     e.running -= 1
 
 
-@numba.njit
+@compiled
 def _vacate(e, s, slot):
     s[slot].state = FREE
     s[slot].younger = e.vacant
     e.vacant = slot
 
 
-@numba.njit
+@compiled
 def release(m, e, s, slot):
     """Takes back what a sequence that has left at the end of its last step still holds."""
     if s[slot].state == LEAVING:  # else it was preempted meanwhile, and holds nothing
@@ -147,7 +146,7 @@ def release(m, e, s, slot):
     _vacate(e, s, slot)
 
 
-@numba.njit
+@compiled
 def preempt_youngest(m, e, s, phases, requests):
     """Takes the blocks of the youngest sequence and puts its request before the queue.
 
@@ -182,7 +181,7 @@ def preempt_youngest(m, e, s, phases, requests):
     return slot
 
 
-@numba.njit
+@compiled
 def readable_blocks(m, e, s):
     """How many full blocks, from its head on, the cache still has of who was preempted last."""
     if not m.prefix_caching:
