@@ -5,13 +5,19 @@ Importing this package registers ``EdgeCloud-Static-v0``, ``EdgeCloud-TimeSeries
 heavy is imported.
 """
 
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from gymnasium.envs.registration import register, registry
 
 from edgecloud_gym.dataset import RequestDataset, load_dataset
 
-__all__ = ["ENV_IDS", "RequestDataset", "load_dataset"]
+__all__ = ["ENV_IDS", "RequestDataset", "__version__", "load_dataset"]
+
+try:
+    __version__ = version("edgecloud-gym")
+except PackageNotFoundError:  # a checkout that is not installed
+    __version__ = "unknown"
 
 _CLASSES: Final = {
     "EdgeCloud-Static-v0": "StaticBatching",

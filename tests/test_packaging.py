@@ -18,7 +18,7 @@ import pytest
 # The parts of each package, on floors: a part imports those of lower floors alone.
 FLOORS = {
     "edgecloud_gym": (
-        "sb3 | wrappers | envs | render | results | simulator | config | nodes"
+        "command | sb3 | wrappers | envs | render | results | simulator | config | nodes"
         " | arrivals dataset engines | checks files processors times"
     ),
     "agents": (

@@ -6,11 +6,12 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 
 import pytest
 
 from agents.cli.reading import env_defaults, settable_in
-from edgecloud_gym import ENV_IDS
+from edgecloud_gym import ENV_IDS, __version__
 from tests.agents.cli.conftest import invoke, words
 
 COMMANDS = ("compare", "train", "evaluate", "report", "settings")
@@ -19,7 +20,12 @@ COMMANDS = ("compare", "train", "evaluate", "report", "settings")
 def test_version() -> None:
     result = invoke("--version")
     assert result.exit_code == 0
-    assert result.output.split() == ["edgecloud", version("edgecloud-gym")]
+    ours, others = result.output.splitlines()
+    assert ours == f"edgecloud {version('edgecloud-gym')}" == f"edgecloud {__version__}"
+    shown = dict(item.split() for item in others.split(", "))
+    assert shown["python"] == python_version()
+    for name in ("gymnasium", "numpy", "numba", "torch", "stable-baselines3"):
+        assert shown[name] == version(name)
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
