@@ -24,6 +24,7 @@ from agents.cli.options import (
     Settings,
     TraceFile,
     Workers,
+    path_option,
 )
 from agents.cli.playing import play_all, say, show_results, take_folder
 from agents.cli.reading import (
@@ -76,7 +77,7 @@ def compare(
     rate_scale: RateScale = 1.0,
     settings: Settings = None,
     baseline: Baseline = BASELINE,
-    output: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/compare"),
+    output: Annotated[Path, path_option(help="Folder of the results.")] = Path("results/compare"),
     overwrite: Overwrite = False,
     workers: Workers = PROCESSORS,
 ) -> None:

@@ -26,6 +26,8 @@ from agents.cli.options import (
     Settings,
     TraceFile,
     Workers,
+    path_option,
+    read_path,
 )
 from agents.cli.playing import play_all, say, show_results, take_folder
 from agents.cli.reading import (
@@ -57,6 +59,7 @@ def evaluate(
         list[Path],
         typer.Argument(
             metavar="FILE...",
+            parser=read_path,
             help="Models that `edgecloud train`, `agents.save_model` or Stable-Baselines3 saved. "
             "SB3's hold pickled objects: take only those you trust.",
             show_default=False,
@@ -89,12 +92,12 @@ def evaluate(
     ] = False,
     vec_normalize: Annotated[
         Path | None,
-        typer.Option(
+        path_option(
             help="Statistics of VecNormalize that belong to the model of Stable-Baselines3, where "
             "the file has none."
         ),
     ] = None,
-    output: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/evaluate"),
+    output: Annotated[Path, path_option(help="Folder of the results.")] = Path("results/evaluate"),
     overwrite: Overwrite = False,
     workers: Workers = PROCESSORS,
 ) -> None:

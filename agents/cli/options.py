@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.processors import available_processors
+
+
+def read_path(text: str | Path) -> Path:
+    """Returns a path; an empty one, which would mean the current folder unseen, is refused."""
+    if not str(text).strip():
+        raise typer.BadParameter("the path is empty; '.' is the current folder")
+    return Path(text)
+
+
+def path_option(*names: str, **more: Any) -> Any:
+    """Returns an option that takes a path; see `typer.Option`."""
+    return typer.Option(*names, parser=read_path, metavar="<path>", **more)
+
 
 PROCESSORS: Final = available_processors()
 DATASET: Final = str(SystemConfig.dataset)
@@ -26,7 +39,7 @@ Duration = Annotated[float, typer.Option(help="How long requests arrive (s).")]
 Dataset = Annotated[str, typer.Option(help="Bundled name, or path to JSONL or Parquet.")]
 TraceFile = Annotated[
     Path | None,
-    typer.Option(
+    path_option(
         "--trace",
         help="Workload trace whose arrivals and answer lengths are replayed.",
         show_default=False,

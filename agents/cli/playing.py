@@ -18,6 +18,7 @@ from agents.experiments.result import ExperimentResult
 from agents.experiments.runs import Run, is_intact
 from agents.report.results import CSVS, FAILURES, RECORD
 from agents.report.terminal import print_results
+from agents.report.words import counted
 from data_tools.cli.console import INTERRUPTED, warn
 
 
@@ -70,14 +71,16 @@ def play_all(runs: Sequence[Run], output: Path, workers: int) -> ExperimentResul
         TimeRemainingColumn(),
     )
     latest = ExperimentProgress(0, len(runs))
+    failed = 0
     console = Console(stderr=True)
     quiet = not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
         task = bar.add_task("starting", total=len(runs))
 
         def show(progress: ExperimentProgress) -> None:
-            nonlocal latest
+            nonlocal latest, failed
             latest = progress
+            failed += progress.error is not None
             if progress.note is not None:
                 warn(progress.note)
             name = "" if progress.run is None else progress.run.spec.label
@@ -88,8 +91,8 @@ def play_all(runs: Sequence[Run], output: Path, workers: int) -> ExperimentResul
         except KeyboardInterrupt:
             pass
     typer.echo(
-        f"Interrupted. {latest.done} of {latest.total} runs are kept in {output}; "
-        "the same command goes on from there.",
+        f"Interrupted. Kept in {output}: {latest.done - failed:,} of "
+        f"{counted(latest.total, 'run')}; the same command goes on from there.",
         err=True,
     )
     raise typer.Exit(INTERRUPTED)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from agents.cli.options import BASELINE, Baseline
+from agents.cli.options import BASELINE, Baseline, path_option, read_path
 from agents.cli.reading import check_baseline
 from agents.cli.scenarios import is_given
 from agents.report.html import render
@@ -19,10 +19,18 @@ from edgecloud_gym.files import check_writable, replacing
 
 def report(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="Results of `edgecloud compare` or `evaluate`.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            parser=read_path,
+            metavar="FOLDER",
+            help="Results of `edgecloud compare` or `evaluate`.",
+            show_default=False,
+        ),
+    ],
     output: Annotated[
         Path | None,
-        typer.Option(
+        path_option(
             help="Page, .html or .md.", show_default="report.html in the folder of the results"
         ),
     ] = None,

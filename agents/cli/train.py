@@ -30,6 +30,7 @@ from agents.cli.options import (
     RateScale,
     Settings,
     TraceFile,
+    path_option,
 )
 from agents.cli.playing import say
 from agents.cli.reading import (
@@ -52,6 +53,7 @@ from agents.experiments.learners import PPO, BanditLearner, Learner, PPOLearner
 from agents.experiments.model_file import read_model_file
 from agents.experiments.scenario import Scenario
 from agents.registry import BANDITS, agent_class
+from agents.report.words import counted
 from data_tools.cli.console import INTERRUPTED, reading_input, reporting, warn
 from edgecloud_gym.checks import did_you_mean
 from edgecloud_gym.config import SystemConfig
@@ -80,7 +82,10 @@ def train(
         ),
     ],
     env: Annotated[str, typer.Option(help="Environment, by id or in short.", show_default=False)],
-    output: Annotated[Path, typer.Option(help="File of the model.", show_default=False)],
+    output: Annotated[
+        Path,
+        path_option(help="File of the model: .zip of ppo, .npz of others.", show_default=False),
+    ],
     steps: Annotated[int, typer.Option(min=1, help="Environment steps that ppo learns from.")] = (
         200_000
     ),
@@ -109,6 +114,7 @@ def train(
     with reporting(extra="agents"):
         with reading_input(gym.error.Error):
             name, options = _read_agent(agent)
+            _check_suffix(name, output)
             wrong, right = ("episodes", "steps") if name == PPO else ("steps", "episodes")
             if is_given(context, wrong):
                 warn(f"--{wrong} has no effect: how long {name} learns is told by --{right}")
@@ -138,11 +144,19 @@ def train(
             resume = _resumable(output, training)
             check_writable(output)
             learner = _learner(name, options, scenario, seed, resume)
-        say(notes + more)
-        total = steps if name == PPO else episodes
-        if learner.done >= total:
-            typer.echo(f"{output} has learnt from {learner.done:,} {learner.unit} already.")
+        wanted = steps if name == PPO else episodes
+        if learner.done >= wanted:
+            already = counted(learner.done, learner.unit)
+            say(notes + more)
+            typer.echo(f"{output} has learnt from {already} already.")
             return
+        total = learner.done + math.ceil((wanted - learner.done) / learner.stride) * learner.stride
+        if total > wanted:
+            more.append(
+                f"{name} learns {learner.stride:,} {learner.unit}s at a time: "
+                f"from {total:,}, not {wanted:,}."
+            )
+        say(notes + more)
         _learn(learner, name, total, output, training)
 
 
@@ -154,6 +168,13 @@ def _read_agent(text: str) -> tuple[str, dict[str, Any]]:
             f"{did_you_mean(name, LEARNERS)}"
         )
     return name, read_settings(items, None if name == PPO else agent_kinds(name))
+
+
+def _check_suffix(name: str, output: Path) -> None:
+    """Raises ``ValueError`` if the name of a model's file says that another agent's is in it."""
+    right, wrong = (".zip", ".npz") if name == PPO else (".npz", ".zip")
+    if output.suffix.casefold() == wrong:
+        raise ValueError(f"--output {output}: a file of {name} ends in {right}, not {wrong}")
 
 
 def _learner(
@@ -235,26 +256,27 @@ def _learn(
             learner.save(output, training)
             latest = returned
     except KeyboardInterrupt:
-        _tell_interrupted(output, learner.unit, total)
+        _tell_interrupted(output, learner, total)
         raise typer.Exit(INTERRUPTED) from None
     seconds = time.perf_counter() - started
     episode = "no episode has ended" if math.isnan(latest) else f"return per episode {latest:,.2f}"
-    typer.echo(
-        f"{name} learnt from {learner.done - first:,} {learner.unit} in {seconds:,.0f} s; "
-        f"{episode}."
-    )
+    learnt = counted(learner.done, learner.unit)
+    if first:
+        learnt += f" in all, {learner.done - first:,} of them now,"
+    typer.echo(f"{name} has learnt from {learnt} in {seconds:,.0f} s; {episode}.")
     if learner.empty:
-        warn(f"in {learner.empty:,} episodes no request arrived: nothing was learnt from them")
+        empty = counted(learner.empty, "episode")
+        warn(f"in {empty} no request arrived: nothing was learnt from that")
     typer.echo(f"Saved to {output}")
 
 
-def _tell_interrupted(output: Path, unit: str, total: int) -> None:
+def _tell_interrupted(output: Path, learner: Learner, total: int) -> None:
     """Says what is kept: what the file holds, not what was under way."""
     message = "Nothing was learnt yet, and nothing is kept."
     if output.exists():
         done = (read_model_file(output).training or {})["done"]
         message = (
-            f"What was learnt from {done:,} of {total:,} {unit} is kept in {output}; "
+            f"What was learnt from {done:,} of {counted(total, learner.unit)} is kept in {output}; "
             "the same command goes on from there."
         )
     typer.echo(f"Interrupted. {message}", err=True)
@@ -274,7 +296,7 @@ def _advancing(learner: Learner, name: str, total: int) -> Iterator[float]:
         *columns, console=console, transient=True, expand=True, disable=not console.is_terminal
     )
     with bars as bar:
-        task = bar.add_task(name, total=total, completed=learner.done, unit=learner.unit)
+        task = bar.add_task(name, total=total, completed=learner.done, unit=f"{learner.unit}s")
         while learner.done < total:
             latest = learner.advance()
             yield latest

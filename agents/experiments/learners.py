@@ -30,12 +30,14 @@ class Learner(ABC):
     """An agent in training.
 
     Attributes:
-        unit: What `done` counts.
+        unit: What `done` counts, in the singular.
+        stride: By how many of these it advances at once.
         done: How much it has learnt from, in earlier sessions too.
         empty: Episodes of this session in which no request arrived.
     """
 
     unit: ClassVar[str]
+    stride: int = 1
     done: int
     empty: int = 0
 
@@ -70,7 +72,7 @@ class BanditLearner(Learner):
         resume: What it goes on from, and after how many episodes.
     """
 
-    unit = "episodes"
+    unit = "episode"
 
     def __init__(
         self,
@@ -117,7 +119,7 @@ class PPOLearner(Learner):
         resume: What it goes on from, and after how many steps.
     """
 
-    unit = "steps"
+    unit = "step"
 
     def __init__(
         self,
@@ -147,12 +149,12 @@ class PPOLearner(Learner):
             with path.open("rb") as stream:
                 self._model = stable_baselines3.PPO.load(stream, envs, device="cpu")
             self._model.set_random_seed(own_seed)  # as it learnt before: not the same again
+        self.stride = self._model.n_steps * PPO_LANES  # SB3 learns whole rollouts
 
     def advance(self) -> float:
         """Learns from a rollout; returns the mean return of the last hundred episodes."""
         model = self._model
-        steps = model.n_steps * PPO_LANES
-        model.learn(steps, callback=self._count_empty, reset_num_timesteps=False)
+        model.learn(self.stride, callback=self._count_empty, reset_num_timesteps=False)
         self.done = model.num_timesteps
         latest = [episode["r"] for episode in model.ep_info_buffer or ()]
         return float(np.mean(latest)) if latest else float("nan")

@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from agents.report.legends import objective
 from agents.report.results import PLOT, SWEEP_PLOT, Results, sweeps
-from agents.report.sections import objective, regret_rows
+from agents.report.sections import regret_rows
 from agents.report.styles import Style, styles
 from agents.report.tables import JCT
 from agents.statistics import (

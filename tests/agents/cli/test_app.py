@@ -103,6 +103,33 @@ def test_help_on_any_terminal(command: str, repository: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("path", ["", " "])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("compare", "--output"),
+        ("compare", "--trace"),
+        ("evaluate", "--env", "static", "m.zip", "--output"),
+        ("evaluate", "--env", "static", "m.zip", "--trace"),
+        ("evaluate", "--env", "static", "m.zip", "--vec-normalize"),
+        ("evaluate", "--env", "static"),
+        ("train", "ppo", "--env", "static", "--output"),
+        ("train", "ppo", "--env", "static", "--output", "m.zip", "--trace"),
+        ("report",),
+        ("report", "folder", "--output"),
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(arguments: tuple[str, ...], path: str) -> None:
+    result = invoke(*arguments, path)
+    assert result.exit_code == 2
+    assert "the path is empty" in words(result)
+
+
+@pytest.mark.parametrize("option", ["--env", "--load", "--seeds", "--baseline", "--agents"])
+def test_an_empty_value_is_refused(option: str) -> None:
+    assert invoke("compare", "--agents", "fcfs", option, "").exit_code == 2
+
+
 def test_without_typer_the_message_is_clear() -> None:
     code = "import sys; sys.modules['typer'] = None; from agents.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
