@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FEWEST_WINDOWS: Final = 10  # below that a variance of counts says little
-SMALLEST_PLAIN: Final = 1e-4  # smaller numbers are written with a power of ten
+# Smaller and larger numbers are written with a power of ten.
+SMALLEST_PLAIN: Final = 1e-4
+LARGEST_PLAIN: Final = 1e12
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,12 @@ class Quantity:
     def title(self) -> str:
         """Label and unit."""
         return f"{self.label}, {self.unit}"
+
+    @property
+    def mean(self) -> float:
+        """Their mean; NaN if there are none."""
+        largest = _largest(self.values)
+        return float((self.values / largest).mean()) * largest if self.values.size else np.nan
 
     @property
     def variation(self) -> float:
@@ -132,26 +140,34 @@ class Slowdown:
 def shown(value: float) -> str:
     """Returns a number with three significant digits, or all the digits before the point.
 
+    From 1e12 on, and below 1e-4, it has a power of ten.
+
     >>> [shown(value) for value in (0.01234, 1.5, 37.26, 12345.6, 0.0, float("nan"))]
     ['0.0123', '1.50', '37.3', '12,346', '0', '–']
-    >>> shown(2.25e-14)
-    '2.25e-14'
+    >>> [shown(value) for value in (2.25e-14, 1e308)]
+    ['2.25e-14', '1e+308']
     """
     if np.isnan(value):
         return "–"
     if value == 0:
         return "0"
-    if not SMALLEST_PLAIN <= abs(value) < np.inf:
+    if not SMALLEST_PLAIN <= abs(value) < LARGEST_PLAIN:
         return f"{value:.3g}"
     digits = 2 - int(np.floor(np.log10(abs(value))))
     return f"{value:,.{max(0, digits)}f}"
 
 
+def _largest(values: NDArray[np.float64]) -> float:
+    """Returns the largest magnitude, by which sums are scaled so that they do not overflow."""
+    return float(np.abs(values).max(initial=0.0)) or 1.0
+
+
 def _variation(values: NDArray[np.float64]) -> float:
-    mean = float(values.mean()) if values.size else 0.0
+    scaled = values / _largest(values)
+    mean = float(scaled.mean()) if values.size else 0.0
     if not mean > 0:
         return np.nan
     # Equal values differ from their mean by rounding alone.
-    rounding = values.size**0.5 * np.finfo(np.float64).eps * float(np.abs(values).max())
-    deviation = float(values.std())
+    rounding = values.size**0.5 * np.finfo(np.float64).eps
+    deviation = float(scaled.std())
     return deviation / mean if deviation > rounding else 0.0

@@ -10,9 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from edgecloud_gym.checks import has_half_character
+
 # Where a record's prompt stands, first come first served.
-PROMPT_COLUMNS: Final = ("instruction", "request_text", "prompt", "question", "query", "text")
-CONVERSATION_COLUMNS: Final = ("messages", "conversations", "conversation", "dialog", "dialogue")
+PROMPT_COLUMNS: Final = (
+    *("instruction", "request_text", "prompt", "question", "query", "text"),
+    *("inputs", "input"),
+)
+LISTED: Final = "data"  # of UltraChat: the turns
+CONVERSATION_COLUMNS: Final = (
+    *("messages", "conversations", "conversation", "dialog", "dialogue"),
+    *("turns", "conversation_a", LISTED),
+)
+_LAST_RESORT: Final = ("text", "inputs", "input")  # a conversation beside it tells more
 # What belongs to it, for the columns that have such companions.
 _ABOVE: Final = ("system_prompt", "system")
 _BELOW: Final = ("input", "context", "passage")
@@ -38,7 +48,7 @@ def prompt_of(record: Mapping[str, Any], column: str | None = None) -> str | Non
         return _text_or_first_turn(column, record[column])
     main = next((name for name in PROMPT_COLUMNS if name in record), None)
     turns = next((name for name in CONVERSATION_COLUMNS if name in record), None)
-    if turns is not None and main in (None, "text"):
+    if turns is not None and main in (None, *_LAST_RESORT):
         prompt, main = _first_turn(turns, record[turns]), "prompt"
     elif main is None:
         raise ValueError(
@@ -67,7 +77,13 @@ def _text(name: str, value: object) -> str:
         raise ValueError(f"field {name!r} must be text, got {_shown(value)}")
     if not value.strip():
         raise ValueError(f"field {name!r} is blank")
-    return value
+    return _whole(name, value)
+
+
+def _whole(name: str, text: str) -> str:
+    if has_half_character(text):
+        raise ValueError(f"field {name!r} holds half a character (a lone surrogate)")
+    return text
 
 
 def _companion(name: str, value: object) -> str:
@@ -79,7 +95,8 @@ def _companion(name: str, value: object) -> str:
             f"field {name!r} must be text, got {_shown(value)}; to use one field alone, name it "
             "with column="
         )
-    return "" if not value.strip() or value.strip().lower() in _PLACEHOLDERS else value
+    nothing = not value.strip() or value.strip().lower() in _PLACEHOLDERS
+    return "" if nothing else _whole(name, value)
 
 
 def _first_turn(name: str, turns: object) -> str:
@@ -104,6 +121,8 @@ def _turn(name: str, turn: object) -> tuple[object, object]:
         for role, content in (("role", "content"), ("from", "value")):
             if role in turn and content in turn:
                 return turn[role], _joined(turn[content])
+        if turn.keys() == {"content"}:  # without roles, the human begins
+            return "user", _joined(turn["content"])
     raise ValueError(f"field {name!r} must be a list of turns with role and content")
 
 

@@ -64,6 +64,11 @@ def locate(name_or_path: str | os.PathLike[str]) -> Source:
         return _folder(ASSETS / name_or_path)
     if path.is_dir():
         return _folder(path)
+    if table_suffix(path) not in READERS and path.exists():
+        raise UnreadableFileError(
+            f"dataset file {path}: its name must end in {', '.join(READERS)}, packed or not"
+            " (in a zip, that of the file inside)"
+        )
     if table_suffix(path) not in READERS:
         raise ValueError(
             f"dataset {str(name_or_path)!r} is not known; use one of the bundled ones "
@@ -82,7 +87,7 @@ def locate(name_or_path: str | os.PathLike[str]) -> Source:
 
 def _folder(folder: Path) -> Source:
     names = (f"requests{suffix}{packed}" for suffix in READERS for packed in ("", *PACKED_SUFFIXES))
-    requests = _existing(*(folder / name for name in names))
+    requests = _existing(*(folder / name for name in (*names, "requests.zip")))
     if requests is None:
         raise FileNotFoundError(f"dataset folder {folder} holds no requests{'/'.join(READERS)}")
     return Source(

@@ -7,12 +7,12 @@ import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import numpy as np
-
-from edgecloud_gym.checks import check_choice
+from edgecloud_gym.checks import check_choice, has_half_character, parse_number
+from edgecloud_gym.dataset.checks import MOST_TOKENS
 from edgecloud_gym.dataset.tables import read_table, table_suffix
 from edgecloud_gym.files import UnreadableFileError
 
@@ -28,7 +28,6 @@ ALIASES: Final = {
     "prompt_tokens": "input_token_count",
     "response_tokens": "output_token_count",
 }
-MOST_TOKENS: Final = int(np.iinfo(np.int32).max)
 _NUMERIC: Final = {"inference_time", *OPTIONAL, "time_to_first_token", "load_average"}
 
 OnError = Literal["raise", "skip"]
@@ -176,7 +175,7 @@ def _typed(record: dict[str, Any] | ValueError) -> dict[str, Any] | ValueError:
 
 def _plain(text: str) -> float | str | None:
     try:
-        return float(text) if text.strip() else None
+        return parse_number(text) if text.strip() else None
     except ValueError:
         return text
 
@@ -211,6 +210,8 @@ def _checked(entry: dict[str, Any] | ValueError, keys: Sequence[str]) -> dict[st
 def _text(key: str, value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"field {key!r} must be a string, got {_shown(value)}")
+    if has_half_character(value):
+        raise ValueError(f"field {key!r} holds half a character (a lone surrogate)")
     return value
 
 
@@ -232,7 +233,7 @@ def _count(key: str, value: object) -> int:
 
 
 def _number(key: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise ValueError(f"field {key!r} must be a number, got {_shown(value)}")
     try:
         return float(value)

@@ -10,15 +10,19 @@ import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edgecloud_gym.files import (
     PACKED_SUFFIXES,
     UnreadableFileError,
     duplicate,
     read_jsonl,
+    unpacked_name,
     unpacking,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # A record's place, as in "line 3", and its fields or what kept it from being read.
 Record = tuple[str, dict[str, Any] | ValueError]
@@ -35,27 +39,31 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Iterator[Rec
         UnreadableFileError: If the file is not of its format, or has a column twice.
         OSError: If it cannot be opened.
     """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: it is a folder; a file is needed")
     return READERS[table_suffix(path)](path, columns)
 
 
 def table_suffix(path: Path) -> str:
-    """Returns the suffix that tells the format: ``x.JSONL.gz`` -> ``.jsonl``."""
-    return Path(_unpacked_name(path)).suffix.lower()
+    """Returns the suffix that tells the format: ``x.JSONL.gz`` -> ``.jsonl``.
+
+    Of a zip it is that of the file inside.
+
+    Raises:
+        UnreadableFileError: If it is a zip that is damaged, or not of one file.
+    """
+    return Path(unpacked_name(path)).suffix.lower()
 
 
 def table_name(path: Path) -> str:
     """Returns the file's name without format and packing: ``x.jsonl.gz`` -> ``x``."""
-    return Path(_unpacked_name(path)).stem
+    packed = path.suffix.lower() in PACKED_SUFFIXES
+    return Path(path.stem).stem if packed else path.stem
 
 
 def beside(path: Path, suffix: str) -> Path:
     """Returns the path of a file that belongs to a table: ``x.jsonl.gz`` -> ``x.npz``."""
     return path.with_name(table_name(path) + suffix)
-
-
-def _unpacked_name(path: Path) -> str:
-    packed = path.suffix.lower() in PACKED_SUFFIXES
-    return path.stem if packed and Path(path.stem).suffix else path.name
 
 
 def _read_jsonl(path: Path, columns: Sequence[str] | None) -> Iterator[Record]:
@@ -75,11 +83,25 @@ def _read_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Record]
             wanted = present if columns is None else [name for name in present if name in columns]
             row = 0
             for batch in file.iter_batches(columns=wanted):
-                for record in batch.to_pylist():
+                for record in _records(batch):
                     row += 1
                     yield f"row {row}", record
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise UnreadableFileError(f"{path} cannot be read as Parquet: {error}") from error
+
+
+def _records(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | ValueError]:
+    """Yields the rows of a batch; where text is not UTF-8, one by one to find the row."""
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        for row in range(batch.num_rows):
+            try:
+                yield batch.slice(row, 1).to_pylist()[0]
+            except UnicodeDecodeError as error:
+                yield ValueError(f"not UTF-8 text: {error}")
 
 
 def _read_csv(path: Path, columns: Sequence[str] | None) -> Iterator[Record]:
