@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from edgecloud_gym.checks import parse_number
+
 NAN: Final = math.nan
 MS: Final = 1e-3
 US: Final = 1e-6
@@ -74,13 +76,24 @@ def optional(record: Record, key: str, unit: float = 1.0) -> float:
     value = get(record, key)
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return NAN
+    return stated(key, value) * unit
+
+
+def stated(key: str, value: object) -> float:
+    """Returns the finite number that a value is, or states as text.
+
+    Raises:
+        ValueError: If it is none, with the key.
+    """
     try:
-        found = float(value)
+        found = parse_number(value) if isinstance(value, str) else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{key}={value!r}: must be a number") from error
+        raise ValueError(f"{key}={value!r:.60}: must be a number") from error
+    except OverflowError:
+        found = math.inf
     if isinstance(value, bool) or not math.isfinite(found):
-        raise ValueError(f"{key}={value!r}: must be a finite number")
-    return found * unit
+        raise ValueError(f"{key}={value!r:.60}: must be a finite number")
+    return found
 
 
 def _left_out(reason: str) -> Row:
@@ -114,7 +127,7 @@ def _vllm_bench(record: Record) -> Row:
     return Row(
         sent,
         first,
-        first + math.fsum(float(gap) for gap in gaps),
+        first + math.fsum(stated("itls", gap) for gap in gaps),
         number(record, "input_lens"),
         number(record, "output_lens"),
     )

@@ -46,13 +46,34 @@ from edgecloud_gym.dataset import RequestDataset, prompts_digest
             {"base_latency": [1.0], "response_tokens": [2**31]},
             "response_tokens must be a whole number",
         ),
+        ({"base_latency": [1.0, 2.0], "prompt_tokens": [3, 10**12]},
+         "prompt_tokens must be .* from 0 to 2147483647; row 1 is 1000000000000"),
+        ({"base_latency": [1.0, 10**400]}, "base_latency must be .* out of range"),
+        ({"base_latency": [1.0, "5"]}, "base_latency must be .*: row 1 is str '5'"),
+        ({"base_latency": [1.0, True]}, "base_latency must be .*: row 1 is bool True"),
+        ({"base_latency": [1.0, 2 + 0j]}, "base_latency must be .*: row 1 is complex"),
+        ({"base_latency": np.array([True, True])}, "base_latency must be .*: row 0 is bool True"),
+        ({"base_latency": np.array([1j])}, "base_latency must be .*: row 0 is complex"),
+        ({"base_latency": np.ma.array([1.0, 2.0], mask=[0, 1])}, "base_latency .*row 1 is masked"),
+        ({"base_latency": [timedelta(seconds=1), 5]}, "base_latency .*row 1 is int 5, no time"),
+        ({"base_latency": np.ma.array([1, 2], "m8[s]", mask=[0, 1])}, "row 1 is masked"),
+        ({"base_latency": [1.0, 2.0], "prompt_tokens": [1, True]}, "tokens .*: row 1 is bool True"),
+        ({"base_latency": [1.0, 2.0], "response_tokens": ["5", "6"]}, "tokens .*: row 0 is str"),
+        ({"base_latency": [1.0], "response_tokens": [5 + 0j]}, "tokens .*: row 0 is complex"),
+        ({"base_latency": [1.0], "response_tokens": np.ma.array([5], mask=[1])}, "row 0 is masked"),
+        ({"base_latency": [1.0], "embeddings": [["5"]]}, "embeddings .*: row 0, 0 is str '5'"),
+        ({"base_latency": [1.0], "embeddings": np.ma.array([[5.0]], mask=[[1]])}, "0 is masked"),
+        ({"base_latency": [1.0], "slowdown": np.ma.array([1, 2], mask=[0, 1])}, "1 is masked"),
+        ({"base_latency": [1.0], "prompts": ["\ud800"]}, "prompts: row 0 holds half a character"),
+        ({"base_latency": [1.0], "prompts": [5]}, "prompts must be .*; row 0 is int 5"),
+        ({"base_latency": [1.0], "prompts": np.ma.array(["a"], mask=[1])}, "row 0 is masked"),
         ({"base_latency": [1.0], "slowdown": []}, r"must start with s\(1\) = 1"),
         (
             {"base_latency": [1.0], "slowdown": [1.0, 0.0]},
             "slowdown must be finite and above 0; row 1",
         ),
     ],
-)
+)  # fmt: skip
 def test_bad_arrays(arrays: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RequestDataset.from_arrays(**arrays)
