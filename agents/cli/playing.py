@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -12,10 +13,12 @@ from rich.table import Column
 from rich.text import Text
 
 from agents.experiments.definition import as_record
-from agents.experiments.experiment import ExperimentProgress, play
 from agents.experiments.folder import OtherExperimentError, claim
+from agents.experiments.play import ExperimentProgress, play
 from agents.experiments.result import ExperimentResult
-from agents.experiments.runs import Run, is_intact
+from agents.experiments.runs import Run
+from agents.experiments.store import is_intact
+from agents.experiments.workers import play_in_processes
 from agents.report.results import CSVS, FAILURES, RECORD
 from agents.report.terminal import print_results
 from agents.report.words import counted
@@ -87,7 +90,7 @@ def play_all(runs: Sequence[Run], output: Path, workers: int) -> ExperimentResul
             bar.update(task, completed=progress.done, description=name)
 
         try:
-            return play(runs, output, workers, show)
+            return play(runs, output, partial(play_in_processes, workers), show)
         except KeyboardInterrupt:
             pass
     typer.echo(

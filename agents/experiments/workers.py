@@ -11,14 +11,16 @@ import multiprocessing
 import pickle
 import signal
 import sys
-import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from itertools import chain, islice
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, TypeAlias
 
+from agents.experiments.errors import RunError, as_text, error_of
 from agents.experiments.runs import Run
+from agents.experiments.store import RunStore
 
 _STARTUP_HINT: Final = (
     "a worker process ended before it could play anything (its own message is above); with more "
@@ -28,58 +30,49 @@ _STARTUP_HINT: Final = (
 
 _PATIENCE: Final = 10.0  # s, for a process that has been asked to end
 
-
-class RunError(NamedTuple):
-    """What went wrong in a run, as text: exceptions themselves may not travel.
-
-    Attributes:
-        message: The kind of exception and its message.
-        traceback: Where it was raised; empty if a process ended without a word.
-    """
-
-    message: str
-    traceback: str = ""
+# Plays runs as it takes them from an iterator, and yields each, as it ends, with its error or none.
+Played: TypeAlias = Generator[tuple[Run, RunError | None]]
+Player: TypeAlias = Callable[[Iterator[Run], RunStore], Played]
 
 
-def play_all(
-    runs: Sequence[Run], output: Path, workers: int
-) -> Iterator[tuple[Run, RunError | None]]:
-    """Plays runs; yields each, as it ends, with its error or ``None``.
+def play_here(runs: Iterator[Run], store: RunStore) -> Played:
+    """Plays runs in this process; see `Player`."""
+    for run in runs:
+        yield run, error_of(lambda: run.play(store.folder(run.digest)))  # noqa: B023 - called now
+
+
+def play_in_processes(workers: int, runs: Iterator[Run], store: RunStore) -> Played:
+    """Plays runs in processes of this machine; see `Player`.
 
     Args:
+        workers: Processes; with one, or a single run, this process plays.
         runs: What to play.
-        output: The folder of the experiment.
-        workers: Processes; with one, the runs are played in this process.
+        store: Where it is kept.
 
     Raises:
         RuntimeError: If worker processes do not start.
     """
-    jobs = [(run, run.folder(output)) for run in runs]
-    if min(workers, len(jobs)) <= 1:
-        for run, folder in jobs:
-            yield run, _error_of(run, folder)
+    if workers > 1:
+        _refuse_while_starting()
+    first = list(islice(runs, workers))
+    everything = chain(first, runs)
+    if len(first) <= 1:
+        yield from play_here(everything, store)
         return
-    yield from _play_in_workers(jobs, min(workers, len(jobs)))
+    jobs = ((run, store.folder(run.digest)) for run in everything)
+    yield from _play_in_workers(jobs, len(first))
 
 
-def _error_of(run: Run, folder: Path) -> RunError | None:
-    """Plays a run; returns what went wrong."""
-    try:
-        run.play(folder)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 - an agent's code may raise anything, SystemExit
-        return _as_text(error)
-    return None
+def _refuse_while_starting() -> None:
+    """Refuses to play while a worker imports the script that started it, which lacks its guard.
 
+    `multiprocessing` refuses that only when a process is started, but runs are taken before.
 
-def _as_text(error: BaseException) -> RunError:
-    try:
-        message = str(error)
-    except Exception:  # noqa: BLE001 - an exception's own __str__ may fail
-        message = "(its message cannot be shown)"
-    trace = "".join(traceback.format_exception(error))
-    return RunError(f"{type(error).__name__}: {message}".rstrip(": "), trace)
+    Raises:
+        RuntimeError: If this process is such a worker.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RuntimeError(_STARTUP_HINT)
 
 
 class _Worker:
@@ -99,7 +92,7 @@ class _Worker:
         try:
             packed = _packed(job)
         except Exception as error:  # noqa: BLE001 - pickling runs code of the agent's
-            return _as_text(error)
+            return as_text(error)
         self.run = job[0]
         self.connection.send_bytes(packed)
         return None
@@ -115,11 +108,9 @@ class _Worker:
             self.process.join()
 
 
-def _play_in_workers(
-    jobs: Sequence[tuple[Run, Path]], count: int
-) -> Iterator[tuple[Run, RunError | None]]:
+def _play_in_workers(jobs: Iterator[tuple[Run, Path]], count: int) -> Played:
     context = multiprocessing.get_context("spawn")  # threads do not survive a fork
-    left = list(reversed(jobs))
+    following = next(jobs, None)
     workers: list[_Worker] = []
     try:
         workers += [_Worker(context) for _ in range(count)]
@@ -131,12 +122,12 @@ def _play_in_workers(
                 if not alive:
                     workers.remove(worker)
                     worker.end()
-                    if left:
+                    if following is not None:
                         workers.append(_Worker(context))
                 if run is not None:
                     yield run, error
-                while alive and left and worker.run is None:
-                    job = left.pop()
+                while alive and following is not None and worker.run is None:
+                    job, following = following, next(jobs, None)
                     refused = worker.hand(job)
                     if refused is not None:
                         yield job[0], refused
@@ -179,9 +170,9 @@ def _work(connection: Connection) -> None:
             return
         try:
             run, folder = pickle.loads(packed)
-            error = _error_of(run, folder)
+            error = error_of(lambda: run.play(folder))  # noqa: B023 - called now
         except Exception as failed:  # noqa: BLE001 - what a pickle needs may be missing here
-            error = _as_text(failed)
+            error = as_text(failed)
         connection.send(error)
 
 
