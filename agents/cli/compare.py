@@ -53,9 +53,9 @@ LEARNERS: Final = "c2ucb,cn-ducb"
 
 _AGENTS_HELP: Final = (
     f"Agents, separated by commas: {', '.join(AGENT_NAMES)}. Settings follow after colons: "
-    "cn-greedy:epsilon=0.2, 'sb3:path=\"a,b.zip\"'."
+    "cn-greedy:epsilon=0.2, 'sb3:path=\"a,b.zip\"'. By default "
+    f"{f'{HEURISTICS},{LEARNERS}'.replace(',', ', ')}."
 )
-_AGENTS_DEFAULT: Final = f"{HEURISTICS},{LEARNERS}".replace(",", ", ")
 
 
 def compare(
@@ -66,7 +66,7 @@ def compare(
     ] = None,
     agents: Annotated[
         str | None,
-        typer.Option(help=_AGENTS_HELP, show_default=_AGENTS_DEFAULT),
+        typer.Option(help=_AGENTS_HELP),
     ] = None,
     seeds: Seeds = 5,
     load: Loads = None,
@@ -90,7 +90,7 @@ def compare(
 
     edgecloud compare --env continuous --load 0.8 --load 0.95 --seeds 20
 
-    edgecloud compare --agents fcfs,cn-greedy:epsilon=0.2 --set drain=false --output results/epsilon
+    edgecloud compare --agents fcfs,cn-ts --set drain=false --output undrained
     """
     with reporting(extra="agents"):
         with reading_input(gym.error.Error):

@@ -58,7 +58,7 @@ def evaluate(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...",
+            metavar="FILE",
             parser=read_path,
             help="Models that `edgecloud train`, `agents.save_model` or Stable-Baselines3 saved. "
             "SB3's hold pickled objects: take only those you trust.",
@@ -111,7 +111,7 @@ def evaluate(
 
     edgecloud evaluate ppo.zip c2ucb.npz --env continuous --load 0.95 --seeds 20
 
-    edgecloud evaluate model.zip --env static --vec-normalize model.pkl --split all
+    edgecloud evaluate m.zip --env static --vec-normalize m.pkl --split all
     """
     with reporting(extra="agents"):
         with reading_input(gym.error.Error):

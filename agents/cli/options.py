@@ -30,7 +30,9 @@ BASELINE: Final = "fcfs"
 
 Loads = Annotated[
     list[float] | None,
-    typer.Option("--load", help="Arrival rate as a fraction of capacity; repeat for a sweep."),
+    typer.Option(
+        "--load", help="Arrival rate as a fraction of capacity; repeat for a sweep. 0.9 by default."
+    ),
 ]
 ArrivalRate = Annotated[
     float | None, typer.Option(help="Arrival rate (requests/s), instead of a load.")
@@ -51,12 +53,12 @@ Settings = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Any other environment setting; `edgecloud settings` lists them.",
+        help="Any other environment setting, see `edgecloud settings`; repeat for several.",
     ),
 ]
 Baseline = Annotated[str, typer.Option(help="Baseline agent of the comparisons.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Episodes per agent: seeds 0, 1, ...")]
-Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that play.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Clear the folder if it holds another experiment.")
 ]

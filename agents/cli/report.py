@@ -30,9 +30,7 @@ def report(
     ],
     output: Annotated[
         Path | None,
-        path_option(
-            help="Page, .html or .md.", show_default="report.html in the folder of the results"
-        ),
+        path_option(help="Page, .html or .md; by default report.html in the folder."),
     ] = None,
     baseline: Baseline = BASELINE,
 ) -> None:

@@ -76,19 +76,16 @@ def train(
     context: typer.Context,
     agent: Annotated[
         str,
-        typer.Argument(
-            help=_AGENT_HELP,
-            show_default=False,
-        ),
+        typer.Argument(metavar="AGENT", help=_AGENT_HELP, show_default=False),
     ],
     env: Annotated[str, typer.Option(help="Environment, by id or in short.", show_default=False)],
     output: Annotated[
         Path,
         path_option(help="File of the model: .zip of ppo, .npz of others.", show_default=False),
     ],
-    steps: Annotated[int, typer.Option(min=1, help="Environment steps that ppo learns from.")] = (
-        200_000
-    ),
+    steps: Annotated[
+        int, typer.Option(min=1, help="Environment steps that ppo learns from, in whole rollouts.")
+    ] = (200_000),
     episodes: Annotated[int, typer.Option(min=1, help="Episodes that a bandit learns from.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     load: Annotated[float, typer.Option(help="Arrival rate as a fraction of capacity.")] = LOAD,
@@ -109,7 +106,7 @@ def train(
 
     edgecloud train ppo --env continuous --output ppo.zip
 
-    edgecloud train cn-ducb:hidden=[64,64] --env static --output cn-ducb.npz --episodes 20
+    edgecloud train 'cn-ducb:hidden=[64,64]' --env static --output cn-ducb.npz
     """
     with reporting(extra="agents"):
         with reading_input(gym.error.Error):

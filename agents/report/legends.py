@@ -39,7 +39,9 @@ def notes(results: Results, baseline: str, tables: Sequence[TextTable]) -> list[
         lines += _differences(results, baseline, titles)
     if "in time" in titles:
         limits = {objective(item) for item in results.record["scenarios"]}
-        named = " or ".join(f"{limit:g} s" for limit in sorted(limits - {None}))
+        named = " or ".join(
+            f"{limit:g} s" for limit in sorted(limit for limit in limits if limit is not None)
+        )
         lines.append(
             f"in time: share of the requests whose JCT is within the objective of {named}."
         )

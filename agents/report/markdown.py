@@ -39,11 +39,10 @@ def render_markdown(results: Results, baseline: str) -> str:
     alone = [s for s in scenario_sections(results, baseline, wide=True) if s.title not in swept]
     for section in alone:
         parts += _section(section)
-    if alone:
-        parts.append(_paragraph(" ".join(notes(results, baseline, tables_of(alone)))))
+    parts.append(_paragraph(" ".join(notes(results, baseline, tables_of(alone)))))
     for section in learning_sections(results, baseline):
         parts += _section(section)
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _section(section: Section) -> list[str]:

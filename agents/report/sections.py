@@ -48,12 +48,12 @@ def scenario_sections(results: Results, baseline: str, *, wide: bool) -> list[Se
     """Returns a section per scenario: ranking and tails."""
     sections = []
     for label, rows in results.summary.groupby("env", sort=False):
-        common = _common(rows, results.record)
+        common = comparable(rows, results.record)
         tables = {}
         if common.seeds:
             tables["ranking"] = ranking(common.rows, baseline, wide=wide)
             tables["tails"] = tails(common.rows, baseline)
-        sections.append(Section(str(label), _facts(common), tables, _who_is_missing(common)))
+        sections.append(Section(str(label), facts(common), tables, _who_is_missing(common)))
     return sections
 
 
@@ -133,20 +133,29 @@ def failures(record: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _common(rows: pd.DataFrame, record: Mapping[str, Any]) -> CommonSeeds:
+def comparable(rows: pd.DataFrame, record: Mapping[str, Any]) -> CommonSeeds:
+    """Returns the runs of a scenario that can be compared, and whose are missing.
+
+    Args:
+        rows: The scenario's rows of the summary.
+        record: What was to be played.
+    """
     agents = [str(item["label"]) for item in record["agents"]]
     return common_seeds(rows, agents, record["seeds"])
 
 
-def _facts(common: CommonSeeds) -> str:
+def facts(common: CommonSeeds) -> str:
+    """Returns how many seeds and requests figures are of."""
     lacking = {seed for seeds in common.missing.values() for seed in seeds}
-    planned = counted(len(lacking.union(common.seeds, common.empty)), "seed")
+    number = len(lacking.union(common.seeds, common.empty))
+    planned = counted(number, "seed")
     empty = f"on {len(common.empty):,} no request arrived" if common.empty else ""
     if not common.seeds:
         return f"no results of {planned}{f': {empty}' if empty else ''}"
-    seeds = f"{len(common.seeds):,} of {planned}" if lacking or empty else planned
-    facts = f"{seeds}, {_requests(common.rows['arrived'].mean())}"
-    return f"{facts}; {empty}" if empty else facts
+    used = len(common.seeds)
+    seeds = planned if used == number else f"{used:,} of {planned}"
+    text = f"{seeds}, {_requests(common.rows['arrived'].mean())}"
+    return f"{text}; {empty}" if empty else text
 
 
 def _requests(mean: float) -> str:

@@ -34,8 +34,11 @@ def test_help(command: str, flag: str) -> None:
     result = invoke(command, flag)
     assert result.exit_code == 0
     assert "…" not in result.output  # nothing is cut, defaults included
-    examples = re.findall(rf"edgecloud {command} [\w-]|edgecloud compare --set", result.output)
+    examples = re.findall(rf"edgecloud {command} [\w'-]|edgecloud compare --set", result.output)
     assert len(examples) >= 2
+    _, _, after = result.output.partition("For example:")
+    for line in after.partition("╭")[0].splitlines():  # each can be pasted: it is one line
+        assert not line.strip() or line.startswith(" edgecloud ")
     assert max(map(len, result.output.splitlines())) <= 80
 
 
@@ -63,6 +66,13 @@ def test_every_setting_is_explained(env_id: str) -> None:
     for name, value in env_defaults(env_id).items():
         if name in rows and isinstance(value, int | float):
             assert rows[name][0] == str(value)
+
+
+def test_settings_on_a_narrow_terminal_are_whole() -> None:
+    output = invoke("settings", "static", columns=40).output
+    assert "…" not in output
+    for name in settable_in("EdgeCloud-Static-v0"):
+        assert name == "priority" or name in output
 
 
 @pytest.mark.parametrize("name", ["continuous", "Continuous", "EdgeCloud-Continuous-v0"])

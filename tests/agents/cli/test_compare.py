@@ -57,7 +57,7 @@ def test_settings_and_loads(compare: Compare, tmp_path: Path) -> None:
     [
         (["--agents", "fcsf"], "did you mean 'fcfs'"),
         (["--agents", ""], "name at least one"),
-        (["--agents", " , "], "name at least one"),
+        (["--agents", " , "], "a name is missing"),
         (["--agents", "fcfs,fcfs"], "each agent may occur once"),
         (["--agents", "sb3"], "agent 'sb3' needs path=..."),
         (["--agents", "fcfs,sb3:path=none.zip"], "none.zip"),
@@ -189,7 +189,7 @@ def test_a_slowdown_that_was_given_is_not_missed(compare: Compare) -> None:
 def test_nothing_arrives(compare: Compare) -> None:
     result = compare("--arrival-rate", 0.0001, "--duration", 10, "--agents", "fcfs")
     assert result.exit_code == 0, result.output
-    assert "no results: on 2 more no request arrived" in words(result)
+    assert "no results of 2 seeds: on 2 no request arrived" in words(result)
     assert "nan" not in result.output
     assert "comparison.png" not in result.output
 

@@ -224,6 +224,7 @@ def test_who_shares_no_seed_is_left_out() -> None:
     assert common.missing == {"b": (5,), "c": (0, 1, 2, 3, 4), "never": (0, 1, 2, 3, 4, 5)}
     assert "c" not in ranking(summary, "fcfs").columns["agent"]
     text = " ".join(shown(Results(summary)).split())
+    assert "E 5 of 6 seeds" in text
     assert "c has failed on seeds 0, 1, 2, 3, 4 and is not ranked" in text
 
 
