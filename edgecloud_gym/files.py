@@ -169,7 +169,8 @@ def _opened(path: Path, raw: IO[bytes]) -> IO[bytes] | gzip.GzipFile:
                 f"{path}: is packed with {kind}, which is not read: unpack it"
             )
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise UnreadableFileError(f"{path}: is UTF-16 text; UTF-8 is needed")
+        wide = "UTF-32" if head[2:4] == b"\0\0" else "UTF-16"
+        raise UnreadableFileError(f"{path}: is {wide} text; UTF-8 is needed")
     return raw
 
 
@@ -283,6 +284,8 @@ def decoded_json(text: bytes | str) -> Any:
             which one would win unseen.
     """
     try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8-sig")
         return json.loads(text, object_pairs_hook=_without_repetition)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error

@@ -52,8 +52,8 @@ def prompt_of(record: Mapping[str, Any], column: str | None = None) -> str | Non
         prompt, main = _first_turn(turns, record[turns]), "prompt"
     elif main is None:
         raise ValueError(
-            f"no prompt column among {', '.join(record)}; name it with column=, or provide "
-            f"{', '.join(PROMPT_COLUMNS)} or {', '.join(CONVERSATION_COLUMNS)}"
+            f"no prompt column among {', '.join(record) or 'no fields'}; name it with column=, or "
+            f"provide {', '.join(PROMPT_COLUMNS)} or {', '.join(CONVERSATION_COLUMNS)}"
         )
     elif main == "text" and "role" in record and not _is_one(record["role"], _HUMAN):
         if _is_one(record["role"], _OTHERS):

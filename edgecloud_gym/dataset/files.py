@@ -102,6 +102,12 @@ def _existing(*candidates: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
+_UNREADABLE: Final = (
+    *(ValueError, TypeError, OverflowError, EOFError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+
+
 def read_embeddings(path: Path) -> tuple[NDArray[np.floating[Any]], str | None]:
     """Reads an embeddings file.
 
@@ -131,7 +137,7 @@ def read_embeddings(path: Path) -> tuple[NDArray[np.floating[Any]], str | None]:
             dimension = int(archive["dimension"]) if "dimension" in archive else None
     except UnreadableFileError:
         raise
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         raise UnreadableFileError(f"{path} cannot be read as an .npz file: {error}") from error
     if dimension is not None and vectors.shape[1:] != (dimension,):
         raise UnreadableFileError(

@@ -71,7 +71,7 @@ def request_failed(row: dict[str, Any]) -> bool:
     error = row.get(ERROR)
     if isinstance(error, str):
         return error.strip().lower() not in _NO_ERROR
-    return bool(error) and not (isinstance(error, float) and math.isnan(error))
+    return bool(error) and not _is_nothing(error)
 
 
 def read_columns(path: Path, on_error: OnError) -> Columns:
@@ -118,8 +118,8 @@ def read_requests(
         entries = [(where, _typed(record)) for where, record in entries]
     records = [entry for _, entry in entries if isinstance(entry, dict)]
     _require_columns(path, records)
-    # A server that states no usage leaves null in every row: the count is absent.
-    stated = tuple(key for key in OPTIONAL if any(row.get(key) is not None for row in records))
+    # A server that states no usage leaves null in every row: the count is absent. So does NaN.
+    stated = tuple(key for key in OPTIONAL if not all(_is_nothing(row.get(key)) for row in records))
     wanted = (*REQUIRED, *stated)
     rows: list[dict[str, Any]] = []
     failed: list[str] = []
@@ -141,6 +141,10 @@ def read_requests(
         left_out = len(failed) + len(malformed)
         raise UnreadableFileError(f"{path} holds no usable request ({left_out} rows were left out)")
     return Requests(rows, stated, len(failed), len(malformed))
+
+
+def _is_nothing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _kept(entry: dict[str, Any] | ValueError, keep: Collection[str] | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -112,6 +113,10 @@ def _read_csv(path: Path, columns: Sequence[str] | None) -> Iterator[Record]:
         return
     names = [name.strip() for name in rows[0][1]]
     _refuse_duplicates(path, names)
+    if len(names) == 1 and (other := re.search("[;\t|]", names[0])):
+        raise UnreadableFileError(
+            f"{path}: columns must be separated by commas, not by {other.group()!r}"
+        )
     for line, row in rows[1:]:
         if len(row) == len(names):
             yield f"line {line}", dict(zip(names, row, strict=True))

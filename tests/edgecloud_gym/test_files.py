@@ -134,6 +134,7 @@ def test_a_packed_file_cut_short_is_named(tmp_path: Path, kind: str) -> None:
         (gzip.compress(zipped(TEXT, "a", "b")), "a zip of one file is read; this one holds 2"),
         (b"\x28\xb5\x2f\xfd rest", "is packed with zstd"),
         ('{"a": 1}'.encode("utf-16"), "is UTF-16 text; UTF-8 is needed"),
+        ('{"a": 1}'.encode("utf-32"), "is UTF-32 text; UTF-8 is needed"),
     ],
 )
 def test_what_is_not_read_is_named(tmp_path: Path, content: bytes, message: str) -> None:
@@ -227,6 +228,7 @@ def test_blank_lines_and_a_byte_order_mark_are_passed_over(tmp_path: Path) -> No
         (b"{half", "not a line of JSON"),
         (b'{"a": "\xff"}', "not a line of JSON: 'utf-8'"),
         (b"[1]", "a JSON object is needed, got list"),
+        (b"\0" * 40, "not a line of JSON: Expecting value"),
         (b'{"a": 1, "b": 2, "a": 3}', "key 'a' occurs twice"),
         (b'{"b": {"a": 1, "a": 1}}', "key 'a' occurs twice"),
         (b"[" * 100_000, "nested too deeply"),

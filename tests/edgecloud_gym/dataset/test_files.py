@@ -247,6 +247,8 @@ def test_csv_by_its_header(tmp_path: Path) -> None:
         ("prompt,base_latency\na,nan\n", "line 2: .*must be a number, got str 'nan'"),
         ('prompt,base_latency\na,"1,5"\n', "line 2: .*must be a number, got str '1,5'"),
         ("prompt,base_latency,prompt_tokens\na,1,1_0\n", "line 2: .*'input_token_count' must be"),
+        ("prompt;base_latency\na;1,5\n", "columns must be separated by commas, not by ';'"),
+        ("prompt\tbase_latency\na\t1\n", "separated by commas, not by '.*t'"),
         ("", "holds no usable request"),
     ],
 )
@@ -515,7 +517,8 @@ def test_slowdown_file_faults(tmp_path: Path, text: str, message: str) -> None:
 def test_counts_that_are_null_throughout_are_absent(
     tmp_path: Path, write: Callable[[Path, list[Row]], Path]
 ) -> None:
-    rows = [{**row, "input_token_count": None} for row in reference_rows()]
-    data = load_dataset(write(tmp_path, rows))
-    assert data.prompt_tokens is None
-    assert data.response_tokens is not None
+    for nothing in (None, float("nan")):  # NaN is how pandas writes null
+        rows = [{**row, "input_token_count": nothing} for row in reference_rows()]
+        data = load_dataset(write(tmp_path, rows))
+        assert data.prompt_tokens is None
+        assert data.response_tokens is not None
