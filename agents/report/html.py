@@ -36,7 +36,7 @@ _PAGE: Final = Template("""\
   p, ul { max-width: 48rem; }
   h1, h2 { line-height: 1.2; }
   h2 { margin-top: 2.5rem; }
-  .scroll { overflow-x: auto; }
+  .scroll { overflow-x: auto; margin-bottom: 1rem; }
   table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
   th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: left; }
   .numbers { white-space: nowrap; }

@@ -10,6 +10,7 @@ from platform import python_version
 
 import pytest
 
+from agents.cli.app import make_app
 from agents.cli.reading import env_defaults, settable_in
 from edgecloud_gym import ENV_IDS, __version__
 from tests.agents.cli.conftest import invoke, words
@@ -48,6 +49,14 @@ def test_help_of_the_whole() -> None:
     assert "--show-completion" in result.output
     for command in COMMANDS:
         assert command in result.output
+
+
+def test_every_command_is_documented(repository: Path) -> None:
+    page = (repository / "docs" / "api" / "commands.md").read_text(encoding="utf-8")
+    names = [item.name or item.callback.__name__ for item in make_app().registered_commands]
+    assert {*COMMANDS, "profile", "calibrate"} <= {*names}
+    for name in names:
+        assert f"## {name}\n\n{{{{ command {name} }}}}" in page
 
 
 @pytest.mark.parametrize("env_id", ENV_IDS)
