@@ -21,6 +21,8 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryFile
 from typing import IO, Any, Final
 
+from edgecloud_gym.checks import has_half_character
+
 PACKED_SUFFIXES: Final = (".gz", ".bz2", ".xz", ".zip")
 _NOT_READ: Final = {b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc\xaf": "7z", b"\x04\x22\x4d\x18": "lz4"}
 _DEEPEST: Final = 4  # one packed file in another, and so on
@@ -107,6 +109,8 @@ def write_json(path: Path, value: object) -> None:
     """Writes indented JSON; readers see either the old file or the whole new one."""
     with replacing(path) as temporary:
         text = json.dumps(value, indent=2, ensure_ascii=False)
+        if has_half_character(text):  # as names of files may, which UTF-8 cannot write
+            text = json.dumps(value, indent=2)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -24,7 +25,13 @@ from data_tools.backends.stream import (
     ServerFailedError,
     StreamedAnswer,
 )
-from edgecloud_gym.checks import check_choice, check_integer, check_number, parse_number
+from edgecloud_gym.checks import (
+    check_choice,
+    check_integer,
+    check_number,
+    has_half_character,
+    parse_number,
+)
 
 __all__ = ["EndpointBackend", "EndpointStoppedError", "chat_url"]
 
@@ -91,6 +98,10 @@ class EndpointBackend:
         self._limit_field = check_choice("limit_field", limit_field, get_args(LimitField))
         self._retries = check_integer("retries", retries, least=0)
         check_number("timeout", timeout, above=0)
+        if has_half_character(model):
+            raise ValueError(f"model={model!r}: must be text")
+        if api_key is not None and not re.fullmatch("[!-~]+", api_key):
+            raise ValueError("api_key: must be printable ASCII characters without spaces")
         self.name = name or model
         self._url = chat_url(url)
         self._model = model

@@ -238,7 +238,7 @@ def _api_key(variable: str) -> str | None:
     key = os.environ.get(variable)
     if key is None and variable != API_KEY_VARIABLE:
         raise ValueError(f"--api-key-variable: {variable} is not set")
-    return key
+    return key or None
 
 
 def _named_models(models: Sequence[str]) -> dict[str, str]:

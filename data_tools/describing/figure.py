@@ -55,7 +55,12 @@ def _panels(description: Description) -> list[Panel]:
     panels: list[Panel] = []
     quantities = [_drawn(item) for item in description.quantities if len(item.values) > 1]
     arrivals = description.arrivals
-    if arrivals is not None and np.isfinite(arrivals.dispersion(1.0)):  # long enough to say
+    # Long enough to say, and not too long to draw.
+    if (
+        arrivals is not None
+        and np.isfinite(arrivals.dispersion(1.0))
+        and arrivals.duration < FARTHEST
+    ):
         panels += [partial(_rate, arrivals=arrivals), partial(_dispersion, arrivals=arrivals)]
     panels += [partial(_distribution, quantity=quantity) for quantity in quantities]
     if description.relation is not None:

@@ -82,7 +82,7 @@ class Arrivals:
 
     def counts(self, window: float) -> NDArray[np.int64]:
         """Counts arrivals in consecutive windows of that many s, but for an unfinished last one."""
-        index = self._windows(window)
+        index = self._windows(window).astype(np.int64)
         return np.bincount(index, minlength=self._whole_windows(window))
 
     def peak(self, window: float) -> float:
@@ -109,13 +109,13 @@ class Arrivals:
     def _whole_windows(self, window: float) -> int:
         return int(self.duration // window)
 
-    def _windows(self, window: float) -> NDArray[np.int64]:
+    def _windows(self, window: float) -> NDArray[np.float64]:
         """Returns in which window each arrival falls, those in the unfinished one left out."""
-        index = (self.times // window).astype(np.int64)
-        return index[index < self._whole_windows(window)]
+        index = self.times // window  # whole, though there may be more than integers count
+        return index[index < self.duration // window]
 
     @staticmethod
-    def _occupied(index: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _occupied(index: NDArray[np.float64]) -> NDArray[np.int64]:
         """Returns the counts of the windows that are not empty."""
         return np.unique(index, return_counts=True)[1]
 
