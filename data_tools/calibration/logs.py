@@ -162,7 +162,7 @@ def _parts(path: Path, place: str, record: Any, *, whole: bool) -> Iterator[tupl
     try:
         for index, part in enumerate(expanded(record), start=1):
             yield (f"request {index}" if whole else place), part
-    except (ValueError, AttributeError) as error:
+    except ValueError as error:
         raise UnreadableFileError(f"{path}, {place}: {error}") from error
 
 

@@ -147,6 +147,7 @@ def shown(value: float) -> str:
     >>> [shown(value) for value in (2.25e-14, 1e308)]
     ['2.25e-14', '1e+308']
     """
+    value = float(value)  # of an integer, too, that NumPy has no type for
     if np.isnan(value):
         return "–"
     if value == 0:

@@ -495,3 +495,15 @@ def test_settings_are_checked(setting: dict[str, int], pauses: list[float]) -> N
     (name,) = setting
     with pytest.raises(ValueError, match=f"{name}=.*: must be"):
         connect("http://127.0.0.1:1", pauses, **setting)
+
+
+@pytest.mark.parametrize("key", ["sk-secret\n", "sk secret", "sk-é", ""])
+def test_a_key_that_cannot_be_sent_is_not_shown(key: str, pauses: list[float]) -> None:
+    with pytest.raises(ValueError, match="api_key: must be printable ASCII") as info:
+        connect("http://127.0.0.1:1", pauses, api_key=key)
+    assert "secret" not in str(info.value)
+
+
+def test_a_name_that_is_no_text_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"model='.udcff': must be text"):
+        EndpointBackend("http://127.0.0.1:1", "\udcff", max_new_tokens=1)

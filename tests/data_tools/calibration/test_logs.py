@@ -134,6 +134,50 @@ def test_a_faulty_record_is_named(change: dict[str, Any], message: str, tmp_path
         read_log(lines(path, records))
 
 
+ODD = (None, "x", 5, True, [5], {"a": 1}, [None], 10**400, float("nan"))
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_odd_values_anywhere_are_named_or_passed_over(kind: str, tmp_path: Path) -> None:
+    path = WRITERS[kind](tmp_path, ROWS)
+    if path.suffix == ".csv":
+        return
+    text = path.read_text()
+    whole = path.suffix == ".json"
+    records = [json.loads(part) for part in ([text] if whole else text.splitlines())]
+    for place in places(records[-1]):
+        for odd in ODD:
+            changed = [*records[:-1], replaced(records[-1], place, odd)]
+            path.write_text("\n".join(map(json.dumps, changed)))
+            assert str(path) in fault_of(path)
+
+
+def fault_of(path: Path) -> str:
+    """Returns the path of a log that can be read, or what is wrong with it."""
+    try:
+        return f"{path}" if len(read_log(path)) >= 10 else "too few"
+    except UnreadableFileError as error:
+        return str(error)
+
+
+def places(value: Any) -> list[tuple[Any, ...]]:
+    """Returns the places of what lies in a JSON value; of lists, in the first entry."""
+    inside: dict[Any, Any] = {}
+    if isinstance(value, dict):
+        inside = value
+    elif isinstance(value, list):
+        inside = dict(enumerate(value[:1]))
+    return [(key, *rest) for key in inside for rest in ((), *places(inside[key]))]
+
+
+def replaced(value: Any, place: tuple[Any, ...], new: Any) -> Any:
+    if not place:
+        return new
+    copy = value.copy()
+    copy[place[0]] = replaced(value[place[0]], place[1:], new)
+    return copy
+
+
 def test_requests_without_output_are_left_out_and_counted(tmp_path: Path) -> None:
     rows = [(*row[:5], 0) if i < 3 else row for i, row in enumerate(ROWS)]
     log = read_log(vllm(tmp_path, rows))

@@ -343,6 +343,7 @@ def test_histograms_hold_all_but_outliers(
         (1e6, "1,000,000"),
         (1.5e12, "1.5e+12"),
         (1e308, "1e+308"),
+        (10**20, "1e+20"),
         (2.25e-14, "2.25e-14"),
         (float("inf"), "inf"),
     ],
