@@ -17,12 +17,13 @@ from concurrent.futures import (
 from typing import Any, Final
 
 from agents.experiments.errors import RunError, as_text
-from agents.experiments.parcel import Answer, pack, play_parcel
+from agents.experiments.parcel import Answer, Packer, play_parcel
 from agents.experiments.runs import Run
 from agents.experiments.store import RunStore
 from agents.experiments.workers import Played
 
 _IN_FLIGHT: Final = 128  # runs handed over at a time: enough for as many workers, few to take back
+_PATIENCE: Final = 10.0  # s, until it is asked whether anybody plays at all
 _ATTEMPTS: Final = 3  # of a run that workers refuse
 _LOST: Final = (BrokenExecutor, CancelledError, ConnectionError, EOFError)
 
@@ -38,6 +39,7 @@ def play_on(
     runs: Iterator[Run],
     store: RunStore,
     freight: Freight = dict,
+    watch: Callable[[], None] = lambda: None,
 ) -> Played:
     """Plays runs on an executor; see `agents.experiments.workers.Player`.
 
@@ -46,47 +48,71 @@ def play_on(
         runs: What to play.
         store: Where it is kept, by this process.
         freight: Makes of a cargo what is given to the executor in its place.
+        watch: Called now and then while nothing comes back; raises if nothing will.
 
     Raises:
         ExecutorError: If it takes no runs, or loses them.
     """
-    under_way: dict[Future[Answer], tuple[Run, int]] = {}
-
-    def submit(run: Run, attempt: int) -> RunError | None:
-        try:
-            parcel, cargo = pack(run)
-        except Exception as error:  # noqa: BLE001 - pickling runs code of the agent's
-            return as_text(error)
-        try:
-            future = executor.submit(play_parcel, parcel, freight(cargo))
-        except RuntimeError as error:
-            raise ExecutorError(f"executor={executor!r}: takes no runs: {error}") from error
-        under_way[future] = run, attempt
-        return None
-
+    flight = _Flight(executor, freight)
+    following = next(runs, None)
     try:
-        left = True
-        while left or under_way:
-            while left and len(under_way) < _IN_FLIGHT:
-                run = next(runs, None)
-                left = run is not None
-                unfit = None if run is None else submit(run, 1)
-                if run is not None and unfit is not None:
-                    yield run, unfit
-            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                run, attempt = under_way.pop(future)
-                answer = _answer(future, run)
-                if answer.refused and attempt < _ATTEMPTS:
-                    submit(run, attempt + 1)
+        while following is not None or flight.under_way:
+            while following is not None and len(flight.under_way) < _IN_FLIGHT:
+                unfit = flight.send(following)
+                if unfit is not None:
+                    yield following, unfit
+                following = next(runs, None)
+            landed = wait(flight.under_way, _PATIENCE, FIRST_COMPLETED).done
+            if not landed:
+                watch()
+            for future in landed:
+                run, answer = flight.take(future)
+                if answer is None:
                     continue
-                if answer.refused:
-                    raise ExecutorError(f"{run.title}: no worker could take it: {answer.refused}")
                 if answer.files is not None:
                     store.keep(run, answer.files)
                 yield run, answer.error
     finally:
-        for future in under_way:
+        for future in flight.under_way:
             future.cancel()
+
+
+class _Flight:
+    """The runs that are with an executor.
+
+    Attributes:
+        under_way: Each run, and how often it was sent.
+    """
+
+    def __init__(self, executor: Executor, freight: Freight) -> None:
+        self._executor = executor
+        self._freight = freight
+        self._packer = Packer()
+        self.under_way: dict[Future[Answer], tuple[Run, int]] = {}
+
+    def send(self, run: Run, attempt: int = 1) -> RunError | None:
+        """Sends a run; returns what keeps it from travelling, if anything does."""
+        try:
+            parcel, cargo = self._packer.pack(run)
+        except Exception as error:  # noqa: BLE001 - pickling runs code of the agent's
+            return as_text(error)
+        try:
+            future = self._executor.submit(play_parcel, parcel, self._freight(cargo))
+        except RuntimeError as error:
+            raise ExecutorError(f"executor={self._executor!r}: takes no runs: {error}") from error
+        self.under_way[future] = run, attempt
+        return None
+
+    def take(self, future: Future[Answer]) -> tuple[Run, Answer | None]:
+        """Takes a run back, with what came of it; with nothing if it was sent again."""
+        run, attempt = self.under_way.pop(future)
+        answer = _answer(future, run)
+        if not answer.refused:
+            return run, answer
+        if attempt == _ATTEMPTS:
+            raise ExecutorError(f"{run.title}: no worker could take it: {answer.refused}")
+        self.send(run, attempt + 1)
+        return run, None
 
 
 def _answer(future: Future[Answer], run: Run) -> Answer:

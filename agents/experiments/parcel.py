@@ -41,13 +41,15 @@ class Parcel:
     """A run on its way to a worker.
 
     Attributes:
-        content: The run, pickled; its dataset and files are left out.
+        content: Its scenario and agent, pickled; dataset and files are left out.
+        seed: Its seed.
         dataset: What the cargo calls its dataset; empty if the worker knows it by name.
         files: What the cargo calls the files that its settings name, by path.
         code: The code that it must be played with; see `code_here`.
     """
 
     content: bytes
+    seed: int
     dataset: str
     files: Mapping[str, str]
     code: Mapping[str, str]
@@ -67,15 +69,29 @@ class Answer(NamedTuple):
     refused: str = ""
 
 
-def pack(run: Run) -> tuple[Parcel, dict[str, bytes]]:
-    """Makes a run ready to travel.
+class Packer:
+    """Makes runs ready to travel; those of one agent in one scenario are packed once."""
 
-    Returns:
-        The parcel, and its cargo: what other runs may need as well, by a digest of its content.
+    def __init__(self) -> None:
+        self._packed: dict[tuple[str, str], tuple[Parcel, dict[str, bytes]]] = {}
 
-    Raises:
-        Exception: Whatever pickling raises if something in the settings cannot travel.
-    """
+    def pack(self, run: Run) -> tuple[Parcel, dict[str, bytes]]:
+        """Makes a run ready to travel.
+
+        Returns:
+            The parcel, and its cargo: what other runs may need as well, by a digest of its content.
+
+        Raises:
+            Exception: Whatever pickling raises if something in the settings cannot travel.
+        """
+        cell = run.scenario.label, run.spec.label
+        if cell not in self._packed:
+            self._packed[cell] = _pack(run)
+        parcel, cargo = self._packed[cell]
+        return replace(parcel, seed=run.seed), cargo
+
+
+def _pack(run: Run) -> tuple[Parcel, dict[str, bytes]]:
     settings = dict(run.scenario.settings)
     cargo: dict[str, bytes] = {}
     name = ""
@@ -90,7 +106,7 @@ def pack(run: Run) -> tuple[Parcel, dict[str, bytes]]:
         files[path] = digest(content)
         cargo[files[path]] = content
     light = replace(run, scenario=replace(run.scenario, settings=settings))
-    return Parcel(_dumped(light), name, files, code_here()), cargo
+    return Parcel(_dumped(light), run.seed, name, files, code_here()), cargo
 
 
 def play_parcel(parcel: Parcel, cargo: Mapping[str, bytes]) -> Answer:
@@ -113,7 +129,7 @@ def play_parcel(parcel: Parcel, cargo: Mapping[str, bytes]) -> Answer:
 
 def code_here() -> dict[str, str]:
     """Returns what results depend on besides the run: versions, and the source of this package."""
-    return {**versions(), "source": source_digest()}
+    return {**versions(), "source of edgecloud-gym": source_digest()}
 
 
 def differing_code(wanted: Mapping[str, str], there: Mapping[str, str]) -> str:
@@ -133,7 +149,7 @@ def worker_name() -> str:
 
 def _play(parcel: Parcel, cargo: Mapping[str, bytes], place: Path, folder: Path) -> None:
     """Plays a run whose files are unpacked to a place of its own."""
-    run: Run = pickle.loads(parcel.content)
+    run: Run = replace(pickle.loads(parcel.content), seed=parcel.seed)
     here = {}
     for number, (path, name) in enumerate(parcel.files.items()):
         here[path] = str(place / str(number) / Path(path).name)

@@ -51,7 +51,10 @@ class RunKey(NamedTuple):
 
 
 def write(
-    output: Path, definition: Mapping[str, Any], runs: Sequence[RunKey], failures: Sequence[str]
+    output: Path,
+    definition: Mapping[str, Any],
+    runs: Sequence[RunKey],
+    failures: Sequence[tuple[str, str]],
 ) -> None:
     """Writes the results of runs that are kept in a folder.
 
@@ -59,7 +62,7 @@ def write(
         output: The folder.
         definition: What was to be played, `agents.experiments.definition.as_record`.
         runs: The runs that finished, in the order of the tables.
-        failures: What went wrong in the others, with tracebacks.
+        failures: What went wrong in the others, each with its traceback.
     """
     folders = [output / RUNS / run.digest for run in runs]
     summaries = [read_summary(folder) for folder in folders]
@@ -67,9 +70,8 @@ def write(
         TIMESERIES: lambda: _parts(folders, TIMESERIES_FILE),
         REQUESTS: lambda: _parts(folders, REQUESTS_FILE),
     }
-    titles = [text.partition("\n")[0] for text in failures]
-    record = record_of(output, definition, runs, titles)
-    write_results(output, record, summaries, tables, "\n".join(failures))
+    record = record_of(output, definition, runs, [text for text, _ in failures])
+    write_results(output, record, summaries, tables, "\n".join(map("\n".join, failures)))
 
 
 def record_of(

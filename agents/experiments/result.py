@@ -114,7 +114,7 @@ class ExperimentResult:
         if self.output is None:
             raise ValueError("output_dir=None: the results are only in memory")
         definition = as_record([*self.runs, *(failure.run for failure in self.failures)])
-        failures = [f"{failure}\n{failure.traceback}" for failure in self.failures]
+        failures = [(str(failure), failure.traceback) for failure in self.failures]
         write(self.output, definition, self._keys(), failures)
 
     def draw(self) -> list[Path]:

@@ -134,9 +134,13 @@ class RunStore:
 
     def tidy(self) -> None:
         """Removes what processes that were cut off have left, if nobody is playing."""
-        if self.others() == 0:
-            for left in (self.output / RUNS).glob(f".{'?' * _DIGITS}.*"):
-                shutil.rmtree(left, ignore_errors=True)
+        if self.others() > 0:
+            return
+        for left in (self.output / RUNS).glob(f".{'?' * _DIGITS}.*"):
+            shutil.rmtree(left, ignore_errors=True)
+        # Should one be taken at this very moment, a run would be played twice, with one result.
+        for lock in (self.output / RUNS / _LOCKS).glob("?" * _DIGITS):
+            lock.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Removes all runs, and nothing else."""
