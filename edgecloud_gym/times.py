@@ -43,6 +43,8 @@ def in_seconds(
             array = array - array.flat[:1]
         if array.dtype.kind == "M":
             raise ValueError("dates are moments, not durations")
+        if array.dtype.kind == "m" and np.datetime_data(array.dtype)[0] == "generic":
+            raise ValueError("these are durations without a unit")
         if array.dtype.kind == "m":
             return np.array(array / _SECOND, dtype=np.float64)
         return real_numbers(times, entry=entry)

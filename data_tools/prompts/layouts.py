@@ -1,13 +1,15 @@
 """The prompt of a record, in the layouts that published datasets have.
 
 Instructions come with an ``input`` or a ``context`` below, questions with a ``context`` or
-``passage`` below and a system prompt above; conversations give their first human turn, with the
-system's above; of turns that are records of their own (OpenAssistant) only the human's are prompts.
+``passage`` below, lettered choices below that, and a system prompt above; conversations give their
+first human turn, with the system's above; of turns that are records of their own (OpenAssistant)
+only the human's are prompts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from string import ascii_uppercase
 from typing import Any, Final
 
 from edgecloud_gym.checks import has_half_character
@@ -26,6 +28,7 @@ _LAST_RESORT: Final = ("text", "inputs", "input")  # a conversation beside it te
 # What belongs to it, for the columns that have such companions.
 _ABOVE: Final = ("system_prompt", "system")
 _BELOW: Final = ("input", "context", "passage")
+_CHOICES: Final = ("choices", "options")  # of multiple-choice questions
 _ACCOMPANIED: Final = ("instruction", "prompt", "question", "query")
 
 _HUMAN: Final = frozenset({"user", "human", "prompter"})
@@ -65,6 +68,8 @@ def prompt_of(record: Mapping[str, Any], column: str | None = None) -> str | Non
         return prompt
     above = [_companion(name, record[name]) for name in _ABOVE if name in record]
     below = [_companion(name, record[name]) for name in _BELOW if name in record]
+    if main == "question":
+        below += [_lettered(name, record[name]) for name in _CHOICES if name in record]
     return "\n\n".join(part for part in (*above, prompt, *below) if part)
 
 
@@ -97,6 +102,20 @@ def _companion(name: str, value: object) -> str:
         )
     nothing = not value.strip() or value.strip().lower() in _PLACEHOLDERS
     return "" if nothing else _whole(name, value)
+
+
+def _lettered(name: str, choices: object) -> str:
+    """Returns the choices of MMLU (texts) or ARC (texts and their labels), one a line."""
+    texts: Any = choices
+    labels: Any = list(ascii_uppercase)
+    if isinstance(choices, Mapping):
+        texts, labels = choices.get("text"), choices.get("label")
+    if not isinstance(texts, list) or not isinstance(labels, list) or len(texts) > len(labels):
+        return ""
+    if not all(isinstance(text, str) for text in texts):
+        return ""
+    pairs = zip(labels[: len(texts)], texts, strict=True)
+    return _whole(name, "\n".join(f"{label}. {text}" for label, text in pairs))
 
 
 def _first_turn(name: str, turns: object) -> str:

@@ -1,7 +1,7 @@
 """What each array of a dataset must be: one check each, which returns a read-only copy."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -68,8 +68,9 @@ def check_prompts(values: Sequence[str] | None, n: int) -> tuple[str, ...] | Non
     """Returns n strings."""
     if values is None:
         return None
-    if isinstance(values, str):
-        raise ValueError("prompts must be a sequence of strings")
+    one_row = isinstance(values, Iterable) and getattr(values, "ndim", 1) == 1
+    if not one_row or isinstance(values, str | bytes | Mapping):
+        raise ValueError(f"prompts must be a sequence of strings, got {type(values).__name__}")
     prompts = tuple(values)
     entries: tuple[object, ...] = prompts
     for row, prompt in enumerate(entries):
