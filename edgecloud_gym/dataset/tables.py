@@ -87,7 +87,7 @@ def _read_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Record]
                 for record in _records(batch):
                     row += 1
                     yield f"row {row}", record
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise UnreadableFileError(f"{path} cannot be read as Parquet: {error}") from error

@@ -1,6 +1,7 @@
 """Request files: the formats, what lies beside them, and every fault by name."""
 
 import bz2
+import contextlib
 import gzip
 import json
 import lzma
@@ -363,6 +364,15 @@ def test_text_in_parquet_that_is_no_text_is_named_by_row(tmp_path: Path) -> None
     with pytest.warns(UserWarning, match="left out 1 of 3 rows; the first: row 2: not UTF-8"):
         data = load_dataset(tmp_path / "data.parquet", on_error="skip")
     assert data.prompts == ("a", "c")
+
+
+def test_parquet_with_any_byte_damaged_is_read_or_named(tmp_path: Path) -> None:
+    path = parquet(tmp_path, reference_rows())
+    content = path.read_bytes()
+    for at in range(0, len(content), 7):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :])
+        with contextlib.suppress(UnreadableFileError):
+            assert len(load_dataset(path)) == 5
 
 
 def test_decimals_in_parquet_are_numbers(tmp_path: Path) -> None:
