@@ -10,7 +10,7 @@ Every process but `Trace` has the mean rate that it is asked for from the first 
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -20,6 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 from edgecloud_gym.arrivals.traces import check_times, read_trace
 from edgecloud_gym.checks import check_choice, check_number
 from edgecloud_gym.times import UNITS
+
+_ROW = (Sequence, np.ndarray)
+MOST_ARRIVALS = 1e9  # of an episode; more do not fit the memory
 
 
 @runtime_checkable
@@ -105,7 +108,8 @@ class MMPP:
     dwell: tuple[float, ...] = (45.0, 15.0)
 
     def __post_init__(self) -> None:
-        if len(self.rates) < 2 or len(self.rates) != len(self.dwell):
+        rows = isinstance(self.rates, _ROW) and isinstance(self.dwell, _ROW)
+        if not rows or len(self.rates) < 2 or len(self.rates) != len(self.dwell):
             raise ValueError(
                 f"rates={self.rates!r}, dwell={self.dwell!r}: must have one entry per state each, "
                 "for two states or more"
@@ -252,7 +256,8 @@ class Trace:
         """Draws arrivals; see `ArrivalProcess.sample`. Random only if there is jitter."""
         stretch = 1.0
         if rate is not None:
-            stretch = self.rate / _checked_rate(self, rate, duration)
+            check_number("duration", duration, above=0)
+            stretch = self.rate / check_number("rate", rate, above=0)
         times = self.times
         if self.jitter > 0.0:
             times = np.sort(times + self.jitter * rng.random(len(times)))
@@ -313,4 +318,9 @@ def _checked_rate(process: object, rate: float | None, duration: float) -> float
     if rate is None:
         raise ValueError(f"rate=None: {type(process).__name__} needs an arrival rate")
     check_number("duration", duration, above=0)
-    return check_number("rate", rate, above=0)
+    rate = check_number("rate", rate, above=0)
+    if rate * duration > MOST_ARRIVALS:
+        raise ValueError(
+            f"rate={rate!r}, duration={duration!r}: must make {MOST_ARRIVALS:g} arrivals at most"
+        )
+    return rate
