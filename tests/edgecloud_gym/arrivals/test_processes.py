@@ -270,7 +270,7 @@ def test_bad_parameters(make: type[ArrivalProcess], message: str) -> None:
     ],
 )
 def test_parameters_are_real_numbers(make: type[ArrivalProcess]) -> None:
-    with pytest.raises(TypeError, match="=.*: must be a finite number"):
+    with pytest.raises(TypeError, match=r"=.*: must be a finite number"):
         make()
 
 
