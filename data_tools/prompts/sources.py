@@ -139,13 +139,16 @@ def _records(source: str, split: str) -> Iterable[Record]:
 def _of_repository(name: str, split: str, config: str | None) -> Iterator[Record]:
     """Yields the records of a dataset on the hub, or of a repository of one here."""
     from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
 
     try:
         records = load_dataset(name, name=config, split=split)
-    except ValueError as error:
-        if "config" not in str(error).lower():
-            raise
-        raise ValueError(f"{error}; name it behind a colon, as in {name}:CONFIG") from error
+    except FileNotFoundError:
+        raise
+    except (DatasetsError, RuntimeError, ValueError) as error:
+        # Damaged data; a script, which is not run; another split or configuration.
+        hint = f"; name it behind a colon, as in {name}:CONFIG" if "onfig" in str(error) else ""
+        raise UnreadableFileError(f"{name}: {error.__cause__ or error}{hint}") from error
     yield from flattened((f"record {number}", record) for number, record in enumerate(records, 1))
 
 

@@ -320,6 +320,12 @@ def test_a_configuration_is_named_behind_a_colon(repository):
         load_prompts(f"{repository}:third")
 
 
+def test_a_repository_that_cannot_be_read_is_named(repository, tmp_path):
+    (tmp_path / "other" / "train.jsonl").write_text('{"question": 5}\n{"question": {"a": ')
+    with pytest.raises(UnreadableFileError, match=rf"{tmp_path}: "):
+        load_prompts(f"{repository}:second")
+
+
 def test_a_configuration_on_the_hub(monkeypatch):
     asked = []
     monkeypatch.setattr("data_tools.prompts.sources.require_on_hub", lambda *of: asked.append(of))
