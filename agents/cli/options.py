@@ -27,6 +27,7 @@ PROCESSORS: Final = available_processors()
 DATASET: Final = str(SystemConfig.dataset)
 DURATION: Final = 300.0
 BASELINE: Final = "fcfs"
+MOST_SEEDS: Final = 100_000  # each of which is a run per agent, with files of its own
 
 Loads = Annotated[
     list[float] | None,
@@ -57,8 +58,31 @@ Settings = Annotated[
     ),
 ]
 Baseline = Annotated[str, typer.Option(help="Baseline agent of the comparisons.")]
-Seeds = Annotated[int, typer.Option(min=1, help="Episodes per agent: seeds 0, 1, ...")]
+Seeds = Annotated[
+    int, typer.Option(min=1, max=MOST_SEEDS, help="Episodes per agent: seeds 0, 1, ...")
+]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that play.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Clear the folder if it holds another experiment.")
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Dask scheduler whose workers play, tcp://host:port, or local to start one here.",
+    ),
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Play the I-th of N parts only, into a folder that all parts share.",
+    ),
+]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Play runs again that failed in an earlier call.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only tell what is to be played and what it will take.")
 ]

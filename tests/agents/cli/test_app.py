@@ -149,6 +149,13 @@ def test_an_empty_value_is_refused(option: str) -> None:
     assert invoke("compare", "--agents", "fcfs", option, "").exit_code == 2
 
 
+@pytest.mark.parametrize("seeds", ["0", "-1", "1.5", "nan", "100001", "9" * 30])
+def test_how_many_seeds_there_can_be(seeds: str) -> None:
+    result = invoke("compare", "--agents", "fcfs", "--seeds", seeds)
+    assert result.exit_code == 2
+    assert "--seeds" in words(result)
+
+
 def test_without_typer_the_message_is_clear() -> None:
     code = "import sys; sys.modules['typer'] = None; from agents.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
