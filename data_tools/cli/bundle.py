@@ -52,6 +52,8 @@ def bundle(
         with reading_input():
             stated = _license(license, licence)
             text = "" if notes is None else read_text(notes).strip()
+            if rows.is_dir():
+                raise IsADirectoryError(f"{rows} is a folder; a measurement is a file")
             if not rows.is_file():
                 raise FileNotFoundError(f"measurement {rows} does not exist")
             quieten_transformers()

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 FEWEST_WINDOWS: Final = 10  # below that a variance of counts says little
 # Smaller and larger numbers are written with a power of ten.
 SMALLEST_PLAIN: Final = 1e-4
-LARGEST_PLAIN: Final = 1e12
+LARGEST_PLAIN: Final = 1e7  # so that a row of them fits 80 columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +140,7 @@ class Slowdown:
 def shown(value: float) -> str:
     """Returns a number with three significant digits, or all the digits before the point.
 
-    From 1e12 on, and below 1e-4, it has a power of ten.
+    From 1e7 on, and below 1e-4, it has a power of ten.
 
     >>> [shown(value) for value in (0.01234, 1.5, 37.26, 12345.6, 0.0, float("nan"))]
     ['0.0123', '1.50', '37.3', '12,346', '0', '–']

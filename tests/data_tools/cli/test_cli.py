@@ -414,3 +414,9 @@ def test_a_bundled_name_is_said_to_be_the_bundled_one(run) -> None:
     Path("builtin").mkdir()
     result = run("profile", "builtin", "-n", 1, "-m", "a=no-such-model")
     assert "warning: 'builtin' is the built-in set" in result.stderr
+
+
+def test_a_folder_is_no_measurement(run) -> None:
+    Path("folder.jsonl").mkdir()
+    result = run("bundle", "folder.jsonl", "out", "--license", "MIT")
+    assert "error: folder.jsonl is a folder; a measurement is a file" in result.stderr
