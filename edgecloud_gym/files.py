@@ -124,6 +124,8 @@ def unpacking(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
         OSError: If it cannot be opened.
     """
     with _naming_damage(path), path.open("rb") as raw:
+        if not raw.seekable():
+            raise UnreadableFileError(f"{path}: is a pipe; a file is needed")
         yield _unpacked(path, raw)
 
 

@@ -203,6 +203,15 @@ def test_a_zip_whose_member_cannot_be_named_is(tmp_path: Path) -> None:
             unpacked_name(path)
 
 
+def test_a_pipe_is_no_file() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, TEXT)
+    os.close(writing)
+    with pytest.raises(UnreadableFileError, match=rf"/dev/fd/{reading}: is a pipe"):
+        list(read_jsonl(Path(f"/dev/fd/{reading}")))
+    os.close(reading)
+
+
 def test_errors_of_the_block_are_its_own(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"x")
