@@ -229,7 +229,8 @@ def _read_text(path: Path) -> Iterator[Record]:
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             except UnicodeDecodeError as error:
-                raise UnreadableFileError(f"{path}, line {number}: not UTF-8: {error}") from error
+                yield f"line {number}", ValueError(f"not UTF-8: {error}")
+                continue
             if text.strip():
                 yield f"line {number}", {"text": text}
 

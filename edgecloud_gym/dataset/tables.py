@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from edgecloud_gym.checks import has_half_character
 from edgecloud_gym.files import (
     PACKED_SUFFIXES,
     UnreadableFileError,
@@ -112,13 +113,17 @@ def _read_csv(path: Path, columns: Sequence[str] | None) -> Iterator[Record]:
     if not rows:
         return
     names = [name.strip() for name in rows[0][1]]
+    if any(map(has_half_character, names)):
+        raise UnreadableFileError(f"{path}, line {rows[0][0]}: not UTF-8 text")
     _refuse_duplicates(path, names)
     if len(names) == 1 and (other := re.search("[;\t|]", names[0])):
         raise UnreadableFileError(
             f"{path}: columns must be separated by commas, not by {other.group()!r}"
         )
     for line, row in rows[1:]:
-        if len(row) == len(names):
+        if any(map(has_half_character, row)):
+            yield f"line {line}", ValueError("not UTF-8 text")
+        elif len(row) == len(names):
             yield f"line {line}", dict(zip(names, row, strict=True))
         else:
             fault = f"it has {len(row)} columns, the header {len(names)}"
@@ -130,15 +135,16 @@ def _csv_rows(path: Path) -> list[tuple[int, list[str]]]:
     with unpacking(path) as content:
         limit = csv.field_size_limit(2**31 - 1)  # a prompt may be long
         try:
-            lines = io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
+            # What is no UTF-8 comes as halves of characters: it concerns its row alone.
+            lines = io.TextIOWrapper(
+                content, encoding="utf-8-sig", errors="surrogateescape", newline=""
+            )
             reader = csv.reader(lines, strict=True)
             begins = 1
             for row in reader:
                 if row:
                     rows.append((begins, row))
                 begins = reader.line_num + 1
-        except UnicodeDecodeError as error:
-            raise UnreadableFileError(f"{path} is not UTF-8 text: {error}") from error
         except csv.Error as error:
             raise UnreadableFileError(f"{path}, line {begins}: not CSV: {error}") from error
         finally:

@@ -218,7 +218,7 @@ def test_files_of_any_name_and_packing(tmp_path, name, content, monkeypatch):
         ("empty.csv", b"prompt\n", "holds no prompts"),
         ("latin.jsonl", b'{"prompt": "na\xefve"}', r"latin\.jsonl, line 1: not a line of JSON"),
         ("latin.txt", b"a\nna\xefve", r"latin\.txt, line 2: not UTF-8"),
-        ("latin.csv", b"prompt\nna\xefve", r"latin\.csv is not UTF-8 text"),
+        ("latin.csv", b"prompt\nna\xefve", r"latin\.csv, line 2: not UTF-8 text"),
         ("latin.json", b'["na\xefve"]', r"latin\.json: not JSON"),
         ("half.json", b'[{"prompt": "a"}', r"half\.json: not JSON"),
         (
@@ -341,6 +341,25 @@ def test_a_configuration_on_the_hub(monkeypatch):
     assert asked == [("openai/gsm8k", "dataset"), ("openai/gsm8k", "main", "test")]
     with pytest.raises(ValueError, match=r"'socratic'.*behind a colon, as in openai/gsm8k:CONFIG"):
         load_prompts("openai/gsm8k")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("p.txt", b"a\nna\xefve\nb"),
+        ("p.csv", b"prompt\na\nna\xefve\nb\n"),
+        ("p.jsonl", b'{"prompt": "a"}\n{"prompt": "na\xefve"}\n{"prompt": "b"}'),
+        ("p.jsonl", b'{"prompt": "a"}\n{"prompt": "\\ud800"}\n{"prompt": "b"}'),
+        ("p.json", b'["a", "\\udfff", "b"]'),
+    ],
+)
+def test_what_is_no_text_concerns_its_record_alone(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(UnreadableFileError, match=rf"{name}, (line|record) \d: "):
+        load_prompts(str(path))
+    with pytest.warns(UserWarning, match="left out 1 records"):
+        assert load_prompts(str(path), on_error="skip") == ["a", "b"]
 
 
 def test_a_directory_with_splits(tmp_path):

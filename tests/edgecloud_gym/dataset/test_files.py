@@ -258,8 +258,17 @@ def test_csv_faults(tmp_path: Path, text: str, message: str) -> None:
     path.write_text(text)
     with pytest.raises(UnreadableFileError, match=rf"data\.csv.*{message}"):
         load_dataset(path)
-    path.write_bytes(b"prompt,base_latency\nna\xefve,1\n")
-    with pytest.raises(UnreadableFileError, match=r"data\.csv is not UTF-8 text"):
+
+
+def test_csv_rows_that_are_no_text_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_bytes(b"prompt,base_latency\na,1\nna\xefve,1\nb \xed\xa0\x80,1\nc,2\n")
+    with pytest.raises(UnreadableFileError, match=r"data\.csv, line 3: not UTF-8 text"):
+        load_dataset(path)
+    with pytest.warns(UserWarning, match="left out 2 of 4 rows; the first: line 3: not UTF-8"):
+        assert load_dataset(path, on_error="skip").prompts == ("a", "c")
+    path.write_bytes(b"prompt,base_latency,na\xefve\na,1,2\n")
+    with pytest.raises(UnreadableFileError, match=r"data\.csv, line 1: not UTF-8 text"):
         load_dataset(path)
 
 
