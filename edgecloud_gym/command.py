@@ -14,6 +14,7 @@ from typing import Final
 
 _ROOT: Final = Path(__file__).resolve().parents[1]  # where the packages of this project lie
 _OURS: Final = "edgecloud-gym"
+_INTERRUPTED: Final = 130
 
 
 def foreign(name: str, root: Path = _ROOT) -> str | None:
@@ -53,4 +54,7 @@ def main() -> None:
         taken = foreign(name)
         if taken is not None:
             sys.exit(f"edgecloud: {taken}")
-    import_module("agents.cli").main()
+    try:
+        import_module("agents.cli").main()
+    except KeyboardInterrupt:  # while modules are imported: a command that runs tells more
+        sys.exit(_INTERRUPTED)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edgecloud_gym import command
 from edgecloud_gym.command import foreign
 
 
@@ -42,6 +43,16 @@ def test_a_distribution_of_others(name: str, tmp_path: Path, repository: Path) -
     assert f"Python finds {site / name / '__init__.py'}" in done.stderr
     assert "belongs to the package other-tools" in done.stderr
     assert "in an environment without it" in done.stderr
+
+
+def test_interrupted_while_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "import_module", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        command.main()
+    assert caught.value.code == 130
 
 
 def start(first: Path, repository: Path) -> "subprocess.CompletedProcess[str]":
