@@ -20,6 +20,7 @@ def make_app() -> typer.Typer:
 
     from agents.cli.compare import compare
     from agents.cli.evaluate import evaluate
+    from agents.cli.merge import merge
     from agents.cli.report import report
     from agents.cli.settings import settings
     from agents.cli.train import train
@@ -48,7 +49,7 @@ def make_app() -> typer.Typer:
         """Schedule LLM requests between an edge and a cloud."""
         del show_version
 
-    for command in (compare, train, evaluate, report, settings):
+    for command in (compare, train, evaluate, merge, report, settings):
         app.command(cls=Command)(command)
     _mount_data_commands(app)
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -16,17 +17,21 @@ from agents.cli.options import (
     ArrivalRate,
     Baseline,
     Dataset,
+    DryRun,
     Duration,
     Loads,
     Overwrite,
     RateScale,
+    RetryFailed,
+    Scheduler,
     Seeds,
     Settings,
+    ShardOption,
     TraceFile,
     Workers,
     path_option,
 )
-from agents.cli.playing import play_all, say, show_results, take_folder
+from agents.cli.playing import conclude, make_plan, play_all, read_how, say, take_folder
 from agents.cli.reading import (
     check_baseline,
     check_embeddings,
@@ -42,6 +47,7 @@ from agents.cli.scenarios import (
     make_scenarios,
     replay_trace,
 )
+from agents.experiments.executors import ExecutorError
 from agents.experiments.experiment import prepare
 from agents.registry import AGENT_NAMES
 from data_tools.cli.console import reading_input, reporting
@@ -80,6 +86,10 @@ def compare(
     output: Annotated[Path, path_option(help="Folder of the results.")] = Path("results/compare"),
     overwrite: Overwrite = False,
     workers: Workers = PROCESSORS,
+    scheduler: Scheduler = None,
+    shard: ShardOption = None,
+    retry_failed: RetryFailed = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Compare agents on the same request streams.
 
@@ -92,8 +102,8 @@ def compare(
 
     edgecloud compare --agents fcfs,cn-ts --set drain=false --output undrained
     """
-    with reporting(extra="agents"):
-        with reading_input(gym.error.Error):
+    with reporting(extra="agents"), ExitStack() as stack:
+        with reading_input(gym.error.Error, ExecutorError):
             given = read_settings(settings, setting_kinds())
             options = {"arrival_rate": arrival_rate, "duration": duration, "dataset": dataset}
             join_settings(context, {"load": load or None}, given)
@@ -108,6 +118,10 @@ def compare(
                 check_baseline(baseline, [spec.label for spec in specs])
             data, more = replay_trace(context, trace, rate_scale, common, data, load)
             runs = prepare(make_scenarios(env_ids, load, common, data), specs, seeds)
-            take_folder(runs, output, overwrite)
-        say(notes + more)
-        show_results(play_all(runs, output, workers), baseline)
+            how = stack.enter_context(read_how(context, workers, scheduler, shard, retry_failed))
+            plan = make_plan(runs, output, how)
+            if not dry_run:
+                take_folder(runs, output, overwrite, how)
+        say([*notes, *more, *plan.lines()])
+        if not dry_run:
+            conclude(play_all(runs, output, how, plan), baseline, how)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,18 +19,22 @@ from agents.cli.options import (
     ArrivalRate,
     Baseline,
     Dataset,
+    DryRun,
     Duration,
     Loads,
     Overwrite,
     RateScale,
+    RetryFailed,
+    Scheduler,
     Seeds,
     Settings,
+    ShardOption,
     TraceFile,
     Workers,
     path_option,
     read_path,
 )
-from agents.cli.playing import play_all, say, show_results, take_folder
+from agents.cli.playing import conclude, make_plan, play_all, read_how, say, take_folder
 from agents.cli.reading import (
     check_baseline,
     check_embeddings,
@@ -45,6 +50,7 @@ from agents.cli.scenarios import (
     make_scenarios,
     replay_trace,
 )
+from agents.experiments.executors import ExecutorError
 from agents.experiments.experiment import prepare
 from agents.experiments.fingerprint import identify
 from agents.experiments.model_file import ModelFile, read_model_file
@@ -100,6 +106,10 @@ def evaluate(
     output: Annotated[Path, path_option(help="Folder of the results.")] = Path("results/evaluate"),
     overwrite: Overwrite = False,
     workers: Workers = PROCESSORS,
+    scheduler: Scheduler = None,
+    shard: ShardOption = None,
+    retry_failed: RetryFailed = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Compare trained models, as they are, with other agents on the same request streams.
 
@@ -113,8 +123,8 @@ def evaluate(
 
     edgecloud evaluate m.zip --env static --vec-normalize m.pkl --split all
     """
-    with reporting(extra="agents"):
-        with reading_input(gym.error.Error):
+    with reporting(extra="agents"), ExitStack() as stack:
+        with reading_input(gym.error.Error, ExecutorError):
             given = read_settings(settings, setting_kinds())
             options = {
                 "arrival_rate": arrival_rate,
@@ -139,9 +149,13 @@ def evaluate(
             notes += [_silent(model) for model in models if _is_silent(model)]
             data, more = replay_trace(context, trace, rate_scale, common, data, load)
             runs = prepare(make_scenarios([env_id], load, common, data), specs, seeds)
-            take_folder(runs, output, overwrite)
-        say(notes + more)
-        show_results(play_all(runs, output, workers), baseline)
+            how = stack.enter_context(read_how(context, workers, scheduler, shard, retry_failed))
+            plan = make_plan(runs, output, how)
+            if not dry_run:
+                take_folder(runs, output, overwrite, how)
+        say([*notes, *more, *plan.lines()])
+        if not dry_run:
+            conclude(play_all(runs, output, how, plan), baseline, how)
 
 
 def _specs(

