@@ -213,7 +213,10 @@ def unpacked_name(path: Path) -> str:
         return path.name
     if path.suffix.lower() == ".zip" and path.is_file():
         with _naming_damage(path), path.open("rb") as raw:
-            if raw.read(4).startswith(_ZIP):
+            head = raw.read(4)
+            if not head.startswith(_ZIP) and not Path(path.stem).suffix:
+                raise UnreadableFileError(f"{path}: is {'no zip' if head else 'empty'}")
+            if head.startswith(_ZIP):
                 member = Path(_only_member(path, zipfile.ZipFile(raw)).filename)
                 if member.suffix:
                     packed = member.suffix.lower() in PACKED_SUFFIXES

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecloud_gym.dataset.slowdown import slowdown_path
-from edgecloud_gym.dataset.tables import READERS, beside, table_name, table_suffix
+from edgecloud_gym.dataset.tables import READERS, beside, require_format, table_name, table_suffix
 from edgecloud_gym.files import PACKED_SUFFIXES, UnreadableFileError, duplicate
 
 ASSETS: Final = Path(__file__).parents[1] / "assets"
@@ -50,6 +50,8 @@ def locate(name_or_path: str | os.PathLike[str]) -> Source:
 
     Raises:
         ValueError: If it is neither a known name nor a path that could be a dataset.
+        UnreadableFileError: If it is a file of another format, or a zip that is damaged or not of
+            one file.
         FileNotFoundError: If it looks like a path, but nothing is there.
     """
     path = Path(name_or_path)
@@ -64,11 +66,8 @@ def locate(name_or_path: str | os.PathLike[str]) -> Source:
         return _folder(ASSETS / name_or_path)
     if path.is_dir():
         return _folder(path)
-    if table_suffix(path) not in READERS and path.exists():
-        raise UnreadableFileError(
-            f"dataset file {path}: its name must end in {', '.join(READERS)}, packed or not"
-            " (in a zip, that of the file inside)"
-        )
+    if path.exists():
+        require_format(path)
     if table_suffix(path) not in READERS:
         raise ValueError(
             f"dataset {str(name_or_path)!r} is not known; use one of the bundled ones "

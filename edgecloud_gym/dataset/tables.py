@@ -38,12 +38,27 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Iterator[Rec
         columns: The columns needed; others may be left out. None is all of them.
 
     Raises:
-        UnreadableFileError: If the file is not of its format, or has a column twice.
+        UnreadableFileError: If the file is of no known format, not of the one that its name tells,
+            or has a column twice.
         OSError: If it cannot be opened.
     """
     if path.is_dir():
         raise IsADirectoryError(f"{path}: it is a folder; a file is needed")
+    require_format(path)
     return READERS[table_suffix(path)](path, columns)
+
+
+def require_format(path: Path) -> None:
+    """Checks that a file's name tells a format that is read.
+
+    Raises:
+        UnreadableFileError: If not.
+    """
+    if table_suffix(path) not in READERS:
+        raise UnreadableFileError(
+            f"{path}: its name must end in {', '.join(READERS)}, packed or not (in a zip, that of "
+            "the file inside)"
+        )
 
 
 def table_suffix(path: Path) -> str:

@@ -197,7 +197,8 @@ def test_names_of_what_is_packed(
 
 def test_a_zip_whose_member_cannot_be_named_is(tmp_path: Path) -> None:
     path = tmp_path / "my.zip"
-    for content, message in ((zipped(TEXT)[:-9], "damaged"), (zipped(TEXT, "a", "b"), "holds 2")):
+    faults = {zipped(TEXT)[:-9]: "damaged", zipped(TEXT, "a", "b"): "holds 2"}
+    for content, message in (faults | {b"": "is empty", TEXT: "is no zip"}).items():
         path.write_bytes(content)
         with pytest.raises(UnreadableFileError, match=rf"my\.zip: .*{message}"):
             unpacked_name(path)

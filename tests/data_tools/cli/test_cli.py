@@ -420,3 +420,6 @@ def test_a_folder_is_no_measurement(run) -> None:
     Path("folder.jsonl").mkdir()
     result = run("bundle", "folder.jsonl", "out", "--license", "MIT")
     assert "error: folder.jsonl is a folder; a measurement is a file" in result.stderr
+    Path("notes.txt").write_text("x")
+    result = run("bundle", "notes.txt", "out", "--license", "MIT")
+    assert "error: notes.txt: its name must end in .parquet, .jsonl, .csv" in result.stderr

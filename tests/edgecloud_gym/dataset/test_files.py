@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from edgecloud_gym.dataset import bundled_datasets, load_dataset, prompts_digest
 from edgecloud_gym.dataset.files import ASSETS, locate
+from edgecloud_gym.dataset.tables import read_table
 from edgecloud_gym.files import UnreadableFileError
 
 Row = dict[str, Any]
@@ -354,8 +355,9 @@ def test_zips_that_are_no_dataset(tmp_path: Path, members: dict[str, str], messa
 @pytest.mark.parametrize("name", ["notes.txt", "data.json", "data", "data.gz"])
 def test_a_file_of_another_format_is_there_all_the_same(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("[]")
-    with pytest.raises(UnreadableFileError, match=rf"{name}: its name must end in \.parquet, "):
-        load_dataset(tmp_path / name)
+    for read in (load_dataset, lambda path: list(read_table(path))):
+        with pytest.raises(UnreadableFileError, match=rf"{name}: its name must end in \.parquet"):
+            read(tmp_path / name)
 
 
 def test_a_folder_with_the_name_of_a_file(tmp_path: Path) -> None:
