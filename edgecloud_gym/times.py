@@ -37,7 +37,7 @@ def in_seconds(
     try:
         refuse_masked(times, entry=entry)
         array = np.asarray(times)
-        if array.dtype == object and array.size and isinstance(array.flat[0], datetime | timedelta):
+        if array.dtype == object and carry_unit(array):
             array = _plain(list(array.flat), entry).reshape(array.shape)
         if array.dtype.kind == "M" and moments:
             array = array - array.flat[:1]
@@ -50,6 +50,13 @@ def in_seconds(
         return real_numbers(times, entry=entry)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name} must be an array of numbers: {error}") from error
+
+
+def carry_unit(times: ArrayLike) -> bool:
+    """Whether times are durations or dates, whose unit is theirs, and not plain numbers."""
+    array = np.asarray(times)
+    objects = array.dtype == object and array.size > 0
+    return array.dtype.kind in "mM" or (objects and isinstance(array.flat[0], datetime | timedelta))
 
 
 def _plain(times: list[Any], entry: str) -> NDArray[Any]:

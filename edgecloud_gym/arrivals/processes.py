@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgecloud_gym.arrivals.traces import check_times, read_trace
 from edgecloud_gym.checks import check_choice, check_number
-from edgecloud_gym.times import UNITS
+from edgecloud_gym.times import UNITS, carry_unit
 
 _ROW = (Sequence, np.ndarray)
 MOST_ARRIVALS = 1e9  # of an episode; more do not fit the memory
@@ -218,12 +218,14 @@ class Trace:
     def __post_init__(self, source: ArrayLike | str | os.PathLike[str], unit: str | None) -> None:
         check_number("jitter", self.jitter, least=0)
         check_number("start", self.start, least=0)
+        if unit is not None:
+            check_choice("unit", unit, tuple(UNITS))
         if isinstance(source, str | os.PathLike):
             recorded = read_trace(source, unit=unit).times
         else:
             recorded = check_times(source)
-            if unit is not None and np.asarray(source).dtype.kind in "iuf":
-                recorded = recorded * UNITS[check_choice("unit", unit, tuple(UNITS))]
+            if unit is not None and not carry_unit(source):
+                recorded = recorded * UNITS[unit]
         times = recorded[np.searchsorted(recorded, self.start) :] - self.start
         if len(times) == 0:
             raise ValueError(

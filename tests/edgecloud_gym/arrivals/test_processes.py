@@ -3,6 +3,7 @@
 import copy
 import math
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -203,8 +204,11 @@ def test_dates_count_from_the_first(zone: str | None, kind: type) -> None:
 def test_plain_numbers_may_have_a_unit() -> None:
     assert_allclose(Trace([500, 1000], unit="ms").times, [0.5, 1.0])
     assert_allclose(Trace(np.array([0, 5 * 10**8]), unit="ns").times, [0.0, 0.5])
-    with pytest.raises(ValueError, match="unit='min': must be one of 's', 'ms', 'us', 'ns'"):
-        Trace([0.0], unit="min")
+    assert_allclose(Trace([Decimal(500), Decimal(1000)], unit="ms").times, [0.5, 1.0])
+    assert_allclose(Trace([timedelta(seconds=2)], unit="ms").times, [2.0])  # has its own
+    for source in ([0.0], [timedelta(seconds=2)]):
+        with pytest.raises(ValueError, match="unit='min': must be one of 's', 'ms', 'us', 'ns'"):
+            Trace(source, unit="min")
 
 
 @pytest.mark.parametrize(
