@@ -129,7 +129,7 @@ def test_a_batch_that_does_not_fit_the_memory_is_halved(
 
 @pytest.mark.parametrize("prompt", ["\ud800", 5, None])
 def test_a_prompt_that_is_no_text_is_named(bert: Path, prompt: str) -> None:
-    with pytest.raises(ValueError, match="prompts.* row 1 "):
+    with pytest.raises(ValueError, match=r"prompts.* row 1 "):
         Embedder(bert, device="cpu").encode(["cat", prompt])
 
 
