@@ -12,6 +12,7 @@ from agents.experiments.definition import as_record
 from agents.experiments.record import RunKey, record_of, write
 from agents.experiments.runs import Run
 from agents.experiments.store import REQUESTS_FILE, TIMESERIES_FILE, read_summary
+from agents.report.results import JCT_COLUMNS, compact
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,6 +93,17 @@ class ExperimentResult:
     def requests(self) -> pd.DataFrame:
         """One row per run and request."""
         return _joined(self._parts(REQUESTS_FILE))
+
+    def jcts(self, env: str) -> pd.DataFrame:
+        """Returns a scenario's ``env``, ``agent``, ``seed``, ``request_id`` and ``jct``."""
+        import pandas as pd
+
+        if self.output is None:
+            return compact([self.requests[self.requests["env"] == env]])
+        files = [
+            r.folder(self.output) / REQUESTS_FILE for r in self.runs if r.scenario.label == env
+        ]
+        return compact(pd.read_parquet(file, columns=JCT_COLUMNS) for file in files)
 
     def _folder(self) -> Path:
         if self.output is None:

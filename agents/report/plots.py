@@ -73,8 +73,7 @@ def draw_experiment(results: Results, path: Path) -> None:
         axes = figure.subplots(len(scenarios), columns, squeeze=False, width_ratios=ratios)
         for row, (label, common) in zip(axes, scenarios.items(), strict=True):
             slo = _objective_of(results, label)
-            log = results.requests[results.requests["env"] == label]
-            draw_jct(row[0], common.of(log), common.rows, look, slo)
+            draw_jct(row[0], common.of(results.jcts(label)), common.rows, look, slo)
             keep_plain(row[0].set_title(folded(label, 46), loc="left", fontweight="bold"))
             series = results.timeseries[results.timeseries["env"] == label]
             draw_queue(row[1], common.of(series), look)
@@ -168,7 +167,9 @@ def draw_jct(
     """
     means = rows.groupby("agent").mean(numeric_only=True).sort_values(JCT, ascending=False)
     order = [str(agent) for agent in means.index]
-    by_agent = {str(name): part["jct"].dropna() for name, part in requests.groupby("agent")}
+    by_agent = {
+        str(name): part["jct"].dropna() for name, part in requests.groupby("agent", observed=True)
+    }
     boxes = axes.boxplot(
         [by_agent[name].to_numpy() for name in order],
         orientation="horizontal",
@@ -228,7 +229,7 @@ def draw_queue(axes: Axes, timeseries: pd.DataFrame, look: Mapping[str, Style]) 
 
 def draw_regret(axes: Axes, requests: pd.DataFrame, look: Mapping[str, Style]) -> None:
     """Draws regret against sjf-oracle, summed over the requests so far, the mean over seeds."""
-    for agent, mine in regret(requests).groupby("agent", sort=False):
+    for agent, mine in regret(requests).groupby("agent", sort=False, observed=True):
         if agent == ORACLE:
             continue
         by_seed = mine.pivot_table(index="request_id", columns="seed", values="regret")

@@ -113,8 +113,7 @@ def regret_rows(results: Results) -> dict[str, pd.DataFrame]:
         common = common_seeds(rows)
         compared = set(common.rows["agent"])
         if ORACLE in compared and len(compared) > 1 and not common.rows["unfinished"].any():
-            requests = results.requests
-            found[str(label)] = common.of(requests[requests["env"] == label])
+            found[str(label)] = common.of(results.jcts(str(label)))
     return found
 
 

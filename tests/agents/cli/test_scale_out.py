@@ -25,7 +25,9 @@ def test_a_dry_run_touches_nothing(compare: Compare, tmp_path: Path) -> None:
 
 def test_a_plan_knows_what_is_done(compare: Compare) -> None:
     compare(*STATIC)
-    assert "4 runs, 4 of them done: nothing is left to play." in words(compare(*STATIC, "--dry-run"))
+    assert "4 runs, 4 of them done: nothing is left to play." in words(
+        compare(*STATIC, "--dry-run")
+    )
     more = words(compare(*STATIC, "--seeds", 3, "--dry-run"))
     assert "6 runs, 4 of them done: about" in more
     assert "on 2 processes of" in words(compare(*STATIC, "--seeds", 9, "--workers", 2, "--dry-run"))

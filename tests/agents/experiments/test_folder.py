@@ -261,3 +261,16 @@ def test_the_claim_is_a_record(tmp_path: Path) -> None:
     (tmp_path / "runs" / "experiment.json").write_text("{}")
     with pytest.raises(ValueError, match=r"experiment\.json is damaged"):
         play(tmp_path)
+
+
+def test_the_jcts_of_one_scenario_alone(tmp_path: Path) -> None:
+    """In memory, in the folder of the runs and in the CSV: what the whole log says."""
+    scenarios = [Scenario(STATIC, {"network_rtt": rtt}, f"rtt {rtt}") for rtt in (0.0, 0.2)]
+    result = run_experiment(scenarios, ["random", "fcfs"], 2, SETTINGS, tmp_path)
+    memory = run_experiment(scenarios, ["random", "fcfs"], 2, SETTINGS, None)
+    log = result.requests[result.requests["env"] == "rtt 0.2"].reset_index(drop=True)
+    for found in (result, memory, read_results(tmp_path)):
+        jcts = found.jcts("rtt 0.2")
+        for name in ("env", "agent", "seed", "request_id", "jct"):
+            assert jcts[name].tolist() == log[name].tolist(), name
+        assert found.jcts("elsewhere").empty
