@@ -19,7 +19,7 @@ import pytest
 FLOORS = {
     "edgecloud_gym": (
         "command | sb3 | wrappers | envs | render | results | simulator | config | nodes"
-        " | arrivals dataset engines | checks files processors times"
+        " | arrivals dataset engines | times | checks files processors"
     ),
     "agents": (
         "cli | experiments | report | registry | schedulers policies | prediction"
