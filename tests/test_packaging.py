@@ -19,7 +19,7 @@ import pytest
 FLOORS = {
     "edgecloud_gym": (
         "command | sb3 | wrappers | envs | render | results | simulator | config | nodes"
-        " | arrivals dataset engines | times | checks files processors"
+        " | arrivals dataset engines | files times | checks processors"
     ),
     "agents": (
         "cli | experiments | report | registry | schedulers policies | prediction"
