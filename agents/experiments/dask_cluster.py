@@ -36,10 +36,16 @@ def dask_player(scheduler: str, workers: int, tell: Tell) -> Iterator[tuple[Play
         ExecutorError: If the scheduler cannot be reached, or has no worker that can be used; or if
             Dask is not installed.
     """
-    with _client(scheduler, workers) as client:
-        executor = DaskExecutor(client, tell)
+    with dask_executor(scheduler, workers, tell) as executor:
         player = partial(play_on, executor, freight=executor.ship, watch=executor.watch)
         yield player, executor.count
+
+
+@contextmanager
+def dask_executor(scheduler: str, workers: int, tell: Tell) -> Iterator[DaskExecutor]:
+    """Yields the workers of a cluster; see `dask_player`."""
+    with _client(scheduler, workers) as client:
+        yield DaskExecutor(client, tell)
 
 
 @contextmanager

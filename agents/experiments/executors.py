@@ -106,7 +106,7 @@ class _Flight:
     def take(self, future: Future[Answer]) -> tuple[Run, Answer | None]:
         """Takes a run back, with what came of it; with nothing if it was sent again."""
         run, attempt = self.under_way.pop(future)
-        answer = _answer(future, run)
+        answer = answer_of(future, run.title)
         if not answer.refused:
             return run, answer
         if attempt == _ATTEMPTS:
@@ -115,8 +115,8 @@ class _Flight:
         return run, None
 
 
-def _answer(future: Future[Answer], run: Run) -> Answer:
-    """Returns what came back for a run.
+def answer_of(future: Future[Answer], title: str) -> Answer:
+    """Returns what came back for a run or training.
 
     Raises:
         ExecutorError: If the executor lost it.
@@ -125,7 +125,7 @@ def _answer(future: Future[Answer], run: Run) -> Answer:
         return future.result()
     except _LOST as error:
         raise ExecutorError(
-            f"the executor broke down while it played {run.title} ({type(error).__name__}: "
+            f"the executor broke down while it played {title} ({type(error).__name__}: "
             f"{error}); finished runs are kept, and the same call goes on from there"
         ) from error
     except Exception as error:  # noqa: BLE001 - what kept one run from being played there

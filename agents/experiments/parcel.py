@@ -12,7 +12,7 @@ import pickle
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -28,6 +28,7 @@ from agents.experiments.code import code_behind, digest, source_digest
 from agents.experiments.errors import RunError, error_of
 from agents.experiments.fingerprint import files_in
 from agents.experiments.runs import Run, versions
+from agents.experiments.scenario import Scenario
 from agents.experiments.store import PLAYED_FILE, RUN_FILES, read_played
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import RequestDataset, bundled_datasets
@@ -92,21 +93,38 @@ class Packer:
 
 
 def _pack(run: Run) -> tuple[Parcel, dict[str, bytes]]:
-    settings = dict(run.scenario.settings)
-    cargo: dict[str, bytes] = {}
-    name = ""
-    if _must_travel(settings.get(_DATASET, SystemConfig.dataset)):
-        settings.pop(_DATASET, None)
-        content = _packed_dataset(run.scenario.dataset)
-        name = digest(content)
-        cargo[name] = content
+    scenario, dataset, cargo = detached(run.scenario)
     files = {}
-    for path in files_in([run.spec.checkpoint, run.spec.settings, settings]):
+    for path in files_in([run.spec.checkpoint, run.spec.settings, scenario.settings]):
         content = Path(path).read_bytes()
         files[path] = digest(content)
         cargo[files[path]] = content
-    light = replace(run, scenario=replace(run.scenario, settings=settings))
-    return Parcel(_dumped(light), run.seed, name, files, code_here()), cargo
+    light = replace(run, scenario=scenario)
+    settings = (*run.spec.settings.values(), *scenario.settings.values())
+    content = dumped(light, run.spec.agent, *settings)
+    return Parcel(content, run.seed, dataset, files, code_here()), cargo
+
+
+def detached(scenario: Scenario) -> tuple[Scenario, str, dict[str, bytes]]:
+    """Returns a scenario without its dataset, what the cargo calls that, and the cargo.
+
+    A bundled dataset stays: workers have it.
+    """
+    named = scenario.settings.get(_DATASET, SystemConfig.dataset)
+    if isinstance(named, str) and named in bundled_datasets():
+        return scenario, "", {}
+    settings = {name: value for name, value in scenario.settings.items() if name != _DATASET}
+    content = _packed_dataset(scenario.dataset)
+    name = digest(content)
+    return replace(scenario, settings=settings), name, {name: content}
+
+
+def attached(scenario: Scenario, dataset: str, cargo: Mapping[str, bytes]) -> Scenario:
+    """Returns a scenario with its dataset again; see `detached`."""
+    if not dataset:
+        return scenario
+    loaded = _unpacked_dataset(cargo[dataset])
+    return replace(scenario, settings={**scenario.settings, _DATASET: loaded})
 
 
 def play_parcel(parcel: Parcel, cargo: Mapping[str, bytes]) -> Answer:
@@ -156,15 +174,13 @@ def _play(parcel: Parcel, cargo: Mapping[str, bytes], place: Path, folder: Path)
         Path(here[path]).parent.mkdir()
         Path(here[path]).write_bytes(cargo[name])
     settings = _renamed(dict(run.scenario.settings), here)
-    if parcel.dataset:
-        settings[_DATASET] = _unpacked_dataset(cargo[parcel.dataset])
+    scenario = attached(replace(run.scenario, settings=settings), parcel.dataset, cargo)
     spec = replace(
         run.spec,
         settings=_renamed(dict(run.spec.settings), here),
         checkpoint=_renamed(run.spec.checkpoint, here),
     )
-    local = replace(run, scenario=replace(run.scenario, settings=settings), spec=spec)
-    local.play(folder)
+    replace(run, scenario=scenario, spec=spec).play(folder)
     if here:  # where the files lay here is nobody's business
         back = {mine: path for path, mine in here.items()}
         (folder / PLAYED_FILE).write_text(json.dumps(_renamed(read_played(folder), back)))
@@ -182,10 +198,6 @@ def _renamed(value: Any, names: Mapping[str, str]) -> Any:
     return value
 
 
-def _must_travel(dataset: object) -> bool:
-    return not (isinstance(dataset, str) and dataset in bundled_datasets())
-
-
 @lru_cache(maxsize=4)
 def _packed_dataset(dataset: RequestDataset) -> bytes:
     return pickle.dumps(dataset, protocol=5)
@@ -197,22 +209,26 @@ def _unpacked_dataset(content: bytes) -> RequestDataset:
     return dataset
 
 
-def _dumped(run: Run) -> bytes:
-    """Pickles a run; classes and functions of modules that are not installed go by value."""
+def dumped(thing: Any, *parts: Any) -> bytes:
+    """Pickles something; classes and functions of modules that are not installed go by value.
+
+    Args:
+        thing: What to pickle.
+        parts: What in it may have code of the user's.
+    """
     packed: bytes
     try:
-        with _by_value(_own_modules(run)):
-            packed = cloudpickle.dumps(run)
+        with _by_value(_own_modules(parts)):
+            packed = cloudpickle.dumps(thing)
     except (pickle.PicklingError, TypeError):  # a module that holds a lock or a file, say
-        packed = cloudpickle.dumps(run)  # by name, which may be known there
+        packed = cloudpickle.dumps(thing)  # by name, which may be known there
     return packed
 
 
-def _own_modules(run: Run) -> list[ModuleType]:
-    """Returns the modules behind a run that workers may lack."""
-    things = [*run.spec.settings.values(), *run.scenario.settings.values()]
-    kinds = [t if isinstance(t, type) or callable(t) else type(t) for t in things]
-    watched = set(code_behind(run.spec.agent, *kinds).files)
+def _own_modules(parts: Iterable[Any]) -> list[ModuleType]:
+    """Returns the modules behind things that workers may lack."""
+    kinds = [part if isinstance(part, type) or callable(part) else type(part) for part in parts]
+    watched = set(code_behind(*kinds).files)
     return [
         module
         for module in list(sys.modules.values())
