@@ -29,7 +29,6 @@ from agents.cli.options import (
     ShardOption,
     TraceFile,
     Workers,
-    path_option,
 )
 from agents.cli.playing import conclude, make_plan, play_all, read_how, say, take_folder
 from agents.cli.reading import (
@@ -51,6 +50,7 @@ from agents.experiments.executors import ExecutorError
 from agents.experiments.experiment import prepare
 from agents.registry import AGENT_NAMES
 from data_tools.cli.console import reading_input, reporting
+from data_tools.cli.options import path_option
 from edgecloud_gym import ENV_IDS
 from edgecloud_gym.dataset import load_dataset
 

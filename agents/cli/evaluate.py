@@ -31,8 +31,6 @@ from agents.cli.options import (
     ShardOption,
     TraceFile,
     Workers,
-    path_option,
-    read_path,
 )
 from agents.cli.playing import conclude, make_plan, play_all, read_how, say, take_folder
 from agents.cli.reading import (
@@ -56,6 +54,7 @@ from agents.experiments.fingerprint import identify
 from agents.experiments.model_file import ModelFile, read_model_file
 from agents.experiments.spec import AgentSpec
 from data_tools.cli.console import reading_input, reporting
+from data_tools.cli.options import path_option, read_path
 from edgecloud_gym.dataset import RequestDataset, load_dataset
 
 

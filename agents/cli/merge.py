@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from agents.cli.options import BASELINE, Baseline, read_path
+from agents.cli.options import BASELINE, Baseline
 from agents.cli.playing import show_results
 from agents.cli.reading import check_baseline
 from agents.cli.scenarios import is_given
 from agents.experiments.merge import merge as merge_folder
 from data_tools.cli.console import reading_input, reporting
+from data_tools.cli.options import read_path
 
 
 def merge(

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
+from data_tools.cli.options import path_option
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.processors import available_processors
-
-
-def read_path(text: str | Path) -> Path:
-    """Returns a path; an empty one, which would mean the current folder unseen, is refused."""
-    if not str(text).strip():
-        raise typer.BadParameter("the path is empty; '.' is the current folder")
-    return Path(text)
-
-
-def path_option(*names: str, **more: Any) -> Any:
-    """Returns an option that takes a path; see `typer.Option`."""
-    return typer.Option(*names, parser=read_path, metavar="<path>", **more)
-
 
 PROCESSORS: Final = available_processors()
 DATASET: Final = str(SystemConfig.dataset)

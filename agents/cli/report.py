@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from agents.cli.options import BASELINE, Baseline, path_option, read_path
+from agents.cli.options import BASELINE, Baseline
 from agents.cli.reading import check_baseline
 from agents.cli.scenarios import is_given
 from agents.report.html import render
 from agents.report.markdown import render_markdown
 from agents.report.results import read_results
 from data_tools.cli.console import reading_input, reporting
+from data_tools.cli.options import path_option, read_path
 from edgecloud_gym.files import check_writable, replacing
 
 

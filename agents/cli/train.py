@@ -33,7 +33,6 @@ from agents.cli.options import (
     Settings,
     TraceFile,
     Workers,
-    path_option,
 )
 from agents.cli.playing import say
 from agents.cli.reading import (
@@ -58,6 +57,7 @@ from agents.experiments.training import Training, advancing, whole
 from agents.registry import BANDITS
 from agents.report.words import counted
 from data_tools.cli.console import INTERRUPTED, reading_input, reporting, warn
+from data_tools.cli.options import path_option
 from edgecloud_gym.checks import did_you_mean
 from edgecloud_gym.dataset import load_dataset
 from edgecloud_gym.files import check_writable

@@ -94,6 +94,8 @@ def run_experiment(
             claim(Path(folder), as_record(runs))
             result = _in_memory(play(runs, Path(folder), player, progress))
     else:
+        if not str(output_dir).strip():
+            raise ValueError(f"output_dir={output_dir!r}: '.' is the current folder")
         output = Path(output_dir)
         claim(output, as_record(runs), overwrite=overwrite, together=part is not None)
         result = play(runs, output, player, progress, shard=part, retry_failed=retry_failed)

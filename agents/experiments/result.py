@@ -13,6 +13,7 @@ from agents.experiments.record import RunKey, record_of, write
 from agents.experiments.runs import Run
 from agents.experiments.store import REQUESTS_FILE, TIMESERIES_FILE, read_summary
 from agents.report.results import JCT_COLUMNS, compact
+from agents.report.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +61,7 @@ class ExperimentResult:
         failed = f", {len(self.failures)} failed" if self.failures else ""
         failed += f", {self.missing} still to be played" if self.missing else ""
         return (
-            f"<ExperimentResult {where}: {len(self.runs)} runs{failed}; "
+            f"<ExperimentResult {where}: {counted(len(self.runs), 'run')}{failed}; "
             f"{', '.join(labels[0])}; {', '.join(labels[1])}>"
         )
 
@@ -153,7 +154,8 @@ class ExperimentError(RuntimeError):
         self.result = result
         failed = "\n".join(f"  {failure}" for failure in result.failures)
         count = len(result.failures)
-        super().__init__(f"{count} of {count + len(result.runs)} runs failed:\n{failed}")
+        total = counted(count + len(result.runs), "run")
+        super().__init__(f"{count} of {total} failed:\n{failed}")
 
 
 def _joined(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:

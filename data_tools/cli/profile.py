@@ -12,7 +12,7 @@ import typer
 
 from data_tools.backends.base import LimitField
 from data_tools.cli.console import quieten_transformers, reading_input, reporting
-from data_tools.cli.options import on_error
+from data_tools.cli.options import on_error, path_option
 from edgecloud_gym.checks import check_integer, parse_number
 from edgecloud_gym.dataset.rows import ERROR, OnError, request_failed
 from edgecloud_gym.files import check_writable
@@ -76,7 +76,7 @@ def profile(
     ] = 3,
     max_new_tokens: Annotated[int, typer.Option(help="Longest answer (tokens).")] = 512,
     output_dir: Annotated[
-        Path, typer.Option("--output-dir", "-o", help="Directory of the results.")
+        Path, path_option("--output-dir", "-o", help="Directory of the results.")
     ] = Path("inference_results"),
     device: Annotated[
         str, typer.Option(rich_help_panel=LOCAL, help="Device: auto, cpu, cuda, cuda:1, ...")

@@ -55,6 +55,8 @@ def locate(name_or_path: str | os.PathLike[str]) -> Source:
         FileNotFoundError: If it looks like a path, but nothing is there.
     """
     path = Path(name_or_path)
+    if not str(name_or_path).strip():
+        raise ValueError(f"dataset {str(name_or_path)!r}: the name is empty; '.' is this folder")
     if isinstance(name_or_path, str) and name_or_path in bundled_datasets():
         if path.exists():
             warnings.warn(

@@ -274,3 +274,10 @@ def test_the_jcts_of_one_scenario_alone(tmp_path: Path) -> None:
         for name in ("env", "agent", "seed", "request_id", "jct"):
             assert jcts[name].tolist() == log[name].tolist(), name
         assert found.jcts("elsewhere").empty
+
+
+def test_an_empty_name_is_not_the_current_folder() -> None:
+    with pytest.raises(ValueError, match=r"output_dir=' ': '\.' is the current folder"):
+        run_experiment(STATIC, "fcfs", 1, SETTINGS, " ")
+    with pytest.raises(ValueError, match="dataset '': the name is empty"):
+        run_experiment(STATIC, "fcfs", 1, {"dataset": ""}, None)
