@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from data_tools.backends.base import Measurement
+from edgecloud_gym.checks import whole_characters
 
 
 class PromptFailedError(Exception):
@@ -16,6 +17,10 @@ class PromptFailedError(Exception):
 
 class ServerFailedError(PromptFailedError):
     """The server died or fell silent with this prompt; it may not be there for the next one."""
+
+
+class OddAnswerError(PromptFailedError):
+    """What the server sends is an answer, but one of a shape that is not understood."""
 
 
 # What a chunk may bring of an answer besides ``content``: servers differ in what they call it.
@@ -94,7 +99,7 @@ class StreamedAnswer:
         if not reason or self.finish_reason is not None:
             return
         if not isinstance(reason, str):
-            raise PromptFailedError(f"stream: finish_reason is {_shown(reason)}")
+            raise OddAnswerError(f"stream: finish_reason is {_shown(reason)}")
         self.finish_reason = reason
         self.last = now
 
@@ -112,9 +117,11 @@ class StreamedAnswer:
     def measurement(self, max_new_tokens: int) -> Measurement:
         """Returns the finished answer.
 
-        Token counts are the server's own where it states them. Else the output is counted in
-        chunks, one token each on servers that send every token by itself, and the input's count
-        is None.
+        Token counts are the server's own where it states them: no 0 for a prompt, or for an answer
+        of which something came. Else the output is counted in chunks, one token each on servers
+        that send every token by itself, and the input's count is None.
+
+        Half characters that chunks brought one by one are joined, others become U+FFFD.
 
         Args:
             max_new_tokens: The cap: tells how the answer ended where the server does not.
@@ -123,13 +130,13 @@ class StreamedAnswer:
             PromptFailedError: If the stream ended before the answer did.
         """
         if self.last is None or not self.complete:
-            raise PromptFailedError(f"stream: {self.progress()}")
-        output_tokens = self.usage.get("completion_tokens", self.chunks)
+            raise OddAnswerError(f"stream: {self.progress()}")
+        output_tokens = self.usage.get("completion_tokens") or self.chunks
         reason = self.finish_reason or ("length" if output_tokens >= max_new_tokens else "stop")
         return Measurement(
-            response_text="".join(self.texts),
+            response_text=whole_characters("".join(self.texts)),
             inference_time=self.last - self.started,
-            input_token_count=self.usage.get("prompt_tokens"),
+            input_token_count=self.usage.get("prompt_tokens") or None,
             output_token_count=output_tokens,
             time_to_first_token=None if self.first is None else self.first - self.started,
             finish_reason=_FINISHED.get(reason, reason),
@@ -145,11 +152,11 @@ def _decoded(data: str, event: str) -> dict[str, Any]:
             raise PromptFailedError(f"server: {data[:300]}") from error
         if event != "message":
             return {}
-        raise PromptFailedError(f"stream: not JSON: {data[:200]}") from error
+        raise OddAnswerError(f"stream: not JSON: {data[:200]}") from error
     if event not in ("message", "error") and not (isinstance(chunk, dict) and "choices" in chunk):
         return {}
     if not isinstance(chunk, dict):
-        raise PromptFailedError(f"stream: not a JSON object: {data[:200]}")
+        raise OddAnswerError(f"stream: not a JSON object: {data[:200]}")
     reported = chunk.get("error") or (event == "error" or chunk.get("object") == "error")
     if reported:
         said = chunk if reported is True else reported
@@ -162,7 +169,7 @@ def _list(chunk: dict[str, Any], name: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise PromptFailedError(f"stream: {name} is {_shown(value)}")
+        raise OddAnswerError(f"stream: {name} is {_shown(value)}")
     return value
 
 
@@ -170,7 +177,7 @@ def _object(name: str, value: object) -> dict[str, Any]:
     if value is None and name == "delta":
         return {}
     if not isinstance(value, dict):
-        raise PromptFailedError(f"stream: {name} is {_shown(value)}")
+        raise OddAnswerError(f"stream: {name} is {_shown(value)}")
     return value
 
 
@@ -188,10 +195,10 @@ def _text_of_part(part: object) -> str:
     if isinstance(part, str):
         return part
     if not isinstance(part, dict):
-        raise PromptFailedError(f"stream: content is {_shown(part)}")
+        raise OddAnswerError(f"stream: content is {_shown(part)}")
     text = part.get("text") if part.get("type", "text") in ("text", "output_text") else None
     if text is not None and not isinstance(text, str):
-        raise PromptFailedError(f"stream: text of the content is {_shown(text)}")
+        raise OddAnswerError(f"stream: text of the content is {_shown(text)}")
     return text or ""
 
 
@@ -218,7 +225,7 @@ def _usage(usage: object) -> dict[str, int]:
 def _count(name: str, value: object) -> int:
     whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
     if isinstance(value, bool) or not whole or not 0 <= value < 2**31:  # type: ignore[operator]
-        raise PromptFailedError(f"stream: {name} is {_shown(value)}")
+        raise OddAnswerError(f"stream: {name} is {_shown(value)}")
     return int(value)  # type: ignore[call-overload,no-any-return]
 
 

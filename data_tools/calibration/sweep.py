@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from data_tools.calibration.formats import stated
 from edgecloud_gym.dataset.tables import read_table, table_suffix
 from edgecloud_gym.files import UnreadableFileError, read_json
 
@@ -25,7 +26,7 @@ def read_sweep(path: str | Path) -> tuple[tuple[float, float], ...]:
                 if isinstance(record, ValueError):
                     raise UnreadableFileError(f"{path}, {place}: {record}")
                 pairs.append((record["tokens"], record["seconds"]))
-        return tuple((float(tokens), float(seconds)) for tokens, seconds in pairs)
+        return tuple((stated("tokens", tokens), stated("seconds", time)) for tokens, time in pairs)
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, UnreadableFileError):
             raise

@@ -246,19 +246,20 @@ def load_dataset(
         if embeddings is None:
             return name_or_path
         vectors = _embeddings_for(name_or_path.prompts, embeddings)
-        return replace(name_or_path, embeddings=vectors)
+        return replace(name_or_path, embeddings=vectors)  # type: ignore[arg-type] # is checked
     if not isinstance(name_or_path, str | os.PathLike):
         raise TypeError(
             f"dataset={name_or_path!r}: must be a bundled name, a path or a RequestDataset"
         )
+    source = locate(name_or_path)
     if embeddings is None and name_or_path in bundled_datasets():
-        return _load_bundled(str(name_or_path))
-    return _load(locate(name_or_path), embeddings, on_error)
+        return _load_bundled(source)
+    return _load(source, embeddings, on_error)
 
 
 @cache
-def _load_bundled(name: str) -> RequestDataset:
-    return _load(locate(name), None, "raise")
+def _load_bundled(source: Source) -> RequestDataset:
+    return _load(source, None, "raise")
 
 
 def _load(
@@ -306,9 +307,9 @@ def _encoded(text: str) -> bytes:
 
 def _embeddings_for(
     prompts: Sequence[str] | None, given: str | os.PathLike[str] | ArrayLike
-) -> NDArray[Any]:
+) -> ArrayLike:
     if not isinstance(given, str | os.PathLike):
-        return np.asarray(given)
+        return given
     vectors, digest = read_embeddings(Path(given))
     if digest is not None and prompts is not None and digest != prompts_digest(prompts):
         raise UnreadableFileError(
