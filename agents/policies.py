@@ -25,7 +25,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from edgecloud_gym.simulator.legality import NODES, legal_pairs
+from edgecloud_gym.simulator.legality import legal_pairs
 from edgecloud_gym.simulator.observation import CANDIDATES
 
 _PER_CANDIDATE: Final = ("candidates", "embeddings", "assigned")
@@ -59,7 +59,7 @@ class CandidateExtractor(BaseFeaturesExtractor):
         shapes = {name: space.shape or () for name, space in observation_space.items()}
         self.candidates = shapes["candidates"][0]
         self._sequential = "assigned" in shapes
-        flags = NODES * self.candidates if self._sequential else 0
+        flags = math.prod(shapes["assigned"]) if self._sequential else 0
         super().__init__(observation_space, (self.candidates + 1) * width + flags)
         if ("prompt_ids" in shapes) != (table is not None):
             raise ValueError('table: needed with observe="id", and only then')
@@ -79,7 +79,7 @@ class CandidateExtractor(BaseFeaturesExtractor):
         self.system_net = nn.Sequential(nn.Linear(system_size + width, width), nn.ReLU())
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
-        """Returns features (batch, (M + 1) * width), and 2 M more of a `SequentialAssignment`."""
+        """Returns features (batch, (M + 1) * width), and M * nodes of a `SequentialAssignment`."""
         parts = [observations[name] for name in self._rows]
         if self.table is not None:
             parts.append(self.table[observations["prompt_ids"].long()])
@@ -138,7 +138,7 @@ class LegalCandidateHead(CandidateHead):
     """
 
     def forward(self, features: Tensor) -> Tensor:
-        """Returns scores (batch, 2 M + 1)."""
+        """Returns scores (batch, M * nodes + 1)."""
         legal = features[:, math.prod(self.shape) :] > 0.0
         legal = torch.cat([legal, ~legal.any(dim=1, keepdim=True)], dim=1)
         return super().forward(features).masked_fill(~legal, _ILLEGAL)
@@ -159,8 +159,10 @@ class _ValueHead(nn.Module):
 
 def _scores_per_candidate(action_space: spaces.Space[Any], candidates: int) -> tuple[int, int]:
     """Returns how many scores an action takes per candidate, and besides."""
-    if isinstance(action_space, spaces.Discrete) and action_space.n == NODES * candidates + 1:
-        return NODES, 1  # SequentialAssignment
+    if isinstance(action_space, spaces.Discrete):
+        nodes, rest = divmod(int(action_space.n) - 1, candidates)
+        if nodes and not rest:
+            return nodes, 1  # SequentialAssignment
     if isinstance(action_space, spaces.MultiDiscrete) and len(action_space.nvec) == candidates:
         return int(action_space.nvec[0]), 0
     if isinstance(action_space, spaces.Box) and action_space.shape == (candidates,):

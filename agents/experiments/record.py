@@ -118,11 +118,24 @@ def _played(output: Path, runs: Sequence[RunKey]) -> dict[tuple[str, str], dict[
 
 
 def _parts(folders: Sequence[Path], name: str) -> Iterator[pa.Table]:
-    """Yields the groups of rows of the runs' tables, one after the other."""
+    """Yields the groups of rows of the runs' tables, one after the other.
+
+    Each has the columns of all: systems of other kinds have others, which are empty there.
+    """
+    import pyarrow as pa
     from pyarrow import parquet
 
+    schemas = {parquet.read_schema(folder / name).remove_metadata() for folder in folders}
+    if not schemas:
+        return
+    columns = pa.unify_schemas(sorted(schemas, key=len), promote_options="permissive")
+    yield columns.empty_table()  # if there are no rows at all
     for folder in folders:
         with parquet.ParquetFile(folder / name) as file:
-            yield file.schema_arrow.empty_table()  # the columns, if there are no rows
             for group in range(file.num_row_groups):
-                yield file.read_row_group(group)
+                part = file.read_row_group(group).replace_schema_metadata()
+                if part.schema != columns:
+                    part = pa.concat_tables(
+                        [columns.empty_table(), part], promote_options="permissive"
+                    )
+                yield part

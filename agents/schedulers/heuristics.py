@@ -17,6 +17,8 @@ from typing import Any, ClassVar
 import gymnasium as gym
 
 from agents.base import Info, Observation
+from agents.schedulers.cluster_plan import ClusterPlan, least
+from agents.schedulers.placement import Placement
 from agents.schedulers.plan import Plan
 from agents.schedulers.scheduler import Scheduler
 from edgecloud_gym.config import Priority
@@ -32,6 +34,11 @@ class FCFS(Scheduler):
         del observation, info, explore
         plan.edge_then_cloud()
 
+    def choose(self, plan: ClusterPlan, candidate: int) -> int | None:
+        """Returns the first node that takes a request."""
+        del candidate
+        return int(plan.open[0])
+
 
 class OracleSJF(FCFS):
     """Shortest job first with the true times: informed, and so the yardstick for regret.
@@ -46,6 +53,22 @@ class OracleSJF(FCFS):
         """Orders the queue by the true single-request inference time."""
         return self.env.dataset.base_latency
 
+    def reset(self, env: gym.Env[Any, Any], seed: int) -> None:
+        """Prepares for an episode."""
+        super().reset(env, seed)
+        self._placement = Placement(self.env.simulator)
+
+    def choose(self, plan: ClusterPlan, candidate: int) -> int | None:
+        """Returns the node that finishes the request soonest."""
+        data = self.env.dataset
+        row = int(self.env.candidates()["row"][candidate])
+        tokens = [
+            0 if counts is None else int(counts[row])
+            for counts in (data.prompt_tokens, data.response_tokens)
+        ]
+        times = self._placement.times(plan, float(data.base_latency[row]), *tokens)
+        return least(times, plan.open)
+
 
 class EdgeOnly(Scheduler):
     """First come first served on the edge; nothing goes to the cloud."""
@@ -59,13 +82,18 @@ class EdgeOnly(Scheduler):
             ValueError: If there is no edge.
         """
         super().reset(env, seed)
-        if self.env.config.edge_concurrency == 0:
+        if self.env.config.is_pair and self.env.config.edge_concurrency == 0:
             raise ValueError("agent 'edge-only' needs edge_concurrency > 0, got 0")
 
     def decide(self, plan: Plan, observation: Observation, info: Info, explore: bool) -> None:
         """Fills one batch."""
         del observation, info, explore
         plan.to_edge(plan.waiting[: plan.batch_room])
+
+    def choose(self, plan: ClusterPlan, candidate: int) -> int | None:
+        """Returns the first node of the edge, which is all but slots, that takes a request."""
+        del candidate
+        return next((int(k) for k in plan.open if not plan.is_cloud[k]), None)
 
 
 class CloudOnly(Scheduler):
@@ -80,13 +108,18 @@ class CloudOnly(Scheduler):
             ValueError: If there is no cloud.
         """
         super().reset(env, seed)
-        if self.env.config.cloud_concurrency == 0:
+        if self.env.config.is_pair and self.env.config.cloud_concurrency == 0:
             raise ValueError("agent 'cloud-only' needs cloud_concurrency > 0, got 0")
 
     def decide(self, plan: Plan, observation: Observation, info: Info, explore: bool) -> None:
         """Fills the cloud."""
         del observation, info, explore
         plan.to_cloud(plan.waiting[: plan.cloud_room])
+
+    def choose(self, plan: ClusterPlan, candidate: int) -> int | None:
+        """Returns the first node of slots that takes a request."""
+        del candidate
+        return next((int(k) for k in plan.open if plan.is_cloud[k]), None)
 
 
 class RandomScheduler(Scheduler):
@@ -107,6 +140,11 @@ class RandomScheduler(Scheduler):
         elif plan.cloud_room:
             plan.to_cloud(self._sample(plan.waiting, 1))
 
+    def choose(self, plan: ClusterPlan, candidate: int) -> int | None:
+        """Returns a node by chance, of those that take a request."""
+        del candidate
+        return int(self._rng.choice(plan.open))
+
     def _sample(self, waiting: Sequence[int], count: int) -> list[int]:
         return [int(j) for j in self._rng.choice(waiting, count, replace=False)]
 
@@ -124,6 +162,7 @@ class RoundRobin(Scheduler):
         """Prepares for an episode; the edge begins."""
         super().reset(env, seed)
         self._edge_next = True
+        self._next = 0  # of the nodes of a cluster
 
     def decide(self, plan: Plan, observation: Observation, info: Info, explore: bool) -> None:
         """Makes one assignment."""
@@ -135,6 +174,14 @@ class RoundRobin(Scheduler):
         elif plan.cloud_room:
             plan.to_cloud(plan.waiting[:1])
             self._edge_next = True
+
+    def choose(self, plan: ClusterPlan, candidate: int) -> int | None:
+        """Returns the next node that takes a request, in their order and round again."""
+        del candidate
+        nodes = len(plan.speed)
+        node = min(plan.open.tolist(), key=lambda k: (k - self._next) % nodes)
+        self._next = (node + 1) % nodes
+        return int(node)
 
 
 class LeastConnections(Scheduler):
@@ -157,6 +204,11 @@ class LeastConnections(Scheduler):
             plan.to_edge(plan.waiting[: plan.batch_room])
         while plan.cloud_room and self._prefers_cloud(plan):
             plan.to_cloud(plan.waiting[:1])
+
+    def choose(self, plan: ClusterPlan, candidate: int) -> int | None:
+        """Returns the node with the fewest requests, whatever its speed."""
+        del candidate
+        return least(plan.occupied, plan.open)
 
     @staticmethod
     def _prefers_edge(plan: Plan) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Info, Observation
+from agents.schedulers.cluster_plan import ClusterPlan, least
 from agents.schedulers.plan import Plan
 from agents.schedulers.scheduler import Scheduler
 from edgecloud_gym.checks import check_integer, check_number
@@ -26,7 +27,9 @@ class HistoricalLRT(Scheduler):
     free. The edge takes the K lowest-scored that prefer it; the cloud takes whatever remains, by
     score. The paper's code takes delay from the true completion times, which nobody can know.
 
-    A request behind the candidate window is scored when it comes into view.
+    A request behind the candidate window is scored when it comes into view. In a cluster a request
+    goes to the node with the least avg · max(1, (outstanding + 1) / services) + RTT of those that
+    take it, avg the mean of the last times in service there.
 
     Args:
         memory: Inference times remembered per node.
@@ -52,6 +55,12 @@ class HistoricalLRT(Scheduler):
                 "agent 'historical-lrt' keeps a score per waiting request and must know what is "
                 "dispatched: needs work_conserving=False, got True"
             )
+        if not self.env.config.is_pair:
+            nodes = self.env.config.nodes
+            self._served: list[deque[float]] = [deque(maxlen=self.memory) for _ in nodes]
+            self._places = np.array([max(1, node.services * node.batch) for node in nodes])
+            self._rtts = np.array([node.network_rtt for node in nodes])
+            return
         self._scores: list[tuple[float, bool]] = []  # per candidate: score, prefers the edge
         self._unread: list[np.void] = []  # completions since the last decision
         self._edge = _NodeHistory(self.env.config, EDGE_NODE, self.memory, self.initial)
@@ -59,11 +68,26 @@ class HistoricalLRT(Scheduler):
 
     def observe(self, completions: NDArray[np.void]) -> bool:
         """Takes note of what finished; see `Agent.observe`."""
-        self._unread.extend(completions)
+        if self.env.config.is_pair:
+            self._unread.extend(completions)
+        else:
+            for node, time in zip(
+                completions["node"].tolist(), completions["processing_time"].tolist(), strict=True
+            ):
+                self._served[node].append(time)
         return super().observe(completions)
+
+    def choose(self, plan: ClusterPlan, candidate: int) -> int | None:
+        """Returns the node that should answer soonest, by what it has shown of late."""
+        del candidate
+        average = [sum(t) / len(t) if t else self.initial for t in self._served]
+        queued = np.maximum(1.0, (plan.occupied + 1) / self._places)
+        return least(np.array(average) * queued + self._rtts, plan.open)
 
     def act(self, observation: Observation, info: Info, explore: bool = True) -> NDArray[np.int64]:
         """Scores who has come into view, then decides as any scheduler."""
+        if not self.env.config.is_pair:
+            return super().act(observation, info, explore)
         self._score_arrivals()
         action = super().act(observation, info, explore)
         self._scores = [s for s, node in zip(self._scores, action, strict=False) if node == 0]

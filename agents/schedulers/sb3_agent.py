@@ -21,7 +21,7 @@ from edgecloud_gym.checks import check_bool, check_choice
 from edgecloud_gym.config import Priority
 from edgecloud_gym.envs.spaces import action_space, observation_space
 from edgecloud_gym.files import UnreadableFileError, replacing
-from edgecloud_gym.simulator.legality import NODES, assign_lowest
+from edgecloud_gym.simulator.legality import assign_lowest
 from edgecloud_gym.wrappers.assignment import SequentialDecision, extended_space
 
 # What a file of another algorithm makes SB3 and torch raise.
@@ -152,12 +152,12 @@ class SB3Agent(Agent):
         super().reset(env, seed)
         config = self.env.config
         self._decision = SequentialDecision(self.env.simulator, self._stops)
-        m = config.candidate_pool_size
+        m, nodes = config.candidate_pool_size, len(config.nodes)
         observed = observation_space(self.env.simulator.layout)
         forms: tuple[tuple[spaces.Space[Any], spaces.Dict], ...] = (
-            (spaces.Discrete(NODES * m + 1), extended_space(observed, config)),
+            (spaces.Discrete(nodes * m + 1), extended_space(observed, config)),
             (spaces.Box(-1.0, 1.0, (m,), np.float32), observed),
-            (action_space(m), observed),
+            (action_space(m, nodes), observed),
         )
         if (self._model.action_space, self._model.observation_space) not in forms:
             raise ValueError(

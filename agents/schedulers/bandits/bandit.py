@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Info, Observation
+from agents.schedulers.cluster_plan import ClusterPlan, least
+from agents.schedulers.placement import Placement
 from agents.schedulers.plan import Plan
 from agents.schedulers.scheduler import Scheduler
 from edgecloud_gym.checks import check_integer
@@ -72,6 +74,8 @@ class Bandit(Scheduler):
         self._predictions: list[tuple[NDArray[np.int64], Floats]] = []
         self._completed = 0
         self._next_ranking = FIRST_RANKING
+        self._placement = Placement(self.env.simulator)
+        self._seen = np.zeros(2)  # output tokens and base latency (s) of what has finished
 
     def priority(self) -> Priority:
         """Orders the queue by score."""
@@ -79,6 +83,10 @@ class Bandit(Scheduler):
 
     def _score(self, contexts: Contexts) -> Floats:
         return self.evaluate(contexts, self._explore)[1]
+
+    def choose(self, plan: ClusterPlan, candidate: int) -> int | None:
+        """Is not asked: `route` looks at all candidates together."""
+        raise NotImplementedError
 
     def decide(self, plan: Plan, observation: Observation, info: Info, explore: bool) -> None:
         """Sends the lowest scores to the edge, then the best that are left to the cloud."""
@@ -103,6 +111,40 @@ class Bandit(Scheduler):
             if explore:
                 self.update_exploration(contexts[picked])
 
+    def route(self, plan: ClusterPlan, observation: Observation, explore: bool) -> None:
+        """Sends candidates, lowest scores first, to the nodes predicted to finish them soonest."""
+        self._explore = explore
+        waiting = np.array(plan.waiting, np.int64)
+        if not len(waiting):
+            return
+        contexts = self._contexts(observation, waiting)
+        means, scores = self.evaluate(contexts, explore)
+        times = self.seconds(means)
+        known = self.env.candidates()[waiting]
+        prompts = self.env.dataset.prompt_tokens
+        sent = []
+        for j in np.argsort(scores, kind="stable").tolist():
+            if not len(plan.open):
+                break
+            prompt = 0 if prompts is None else int(prompts[known["row"][j]])
+            plan.send(int(waiting[j]), self._soonest(plan, float(times[j]), prompt))
+            sent.append(j)
+        if sent:
+            self._predictions.append((known["request"][sent], times[sent]))
+            if explore:
+                self.update_exploration(contexts[sent])
+
+    def _soonest(self, plan: ClusterPlan, seconds: float, prompt_tokens: int) -> int:
+        """Returns the node predicted to finish a request soonest, of those that take it.
+
+        Before anything is known of times, the one with the shortest queue for its speed.
+        """
+        tokens, base = self._seen
+        if not np.isfinite(seconds) or (self._placement.needs_tokens and not base):
+            return least(plan.load, plan.open)
+        answer = seconds * tokens / base if base else 0.0
+        return least(self._placement.times(plan, seconds, prompt_tokens, answer), plan.open)
+
     def edge_picks(self, scores: Floats, room: int, explore: bool) -> list[int]:
         """Returns which candidates go to the edge: those of the lowest scores."""
         del explore
@@ -112,6 +154,9 @@ class Bandit(Scheduler):
     def observe(self, completions: NDArray[np.void]) -> bool:
         """Learns from what finished; asks for a new ranking when one is due."""
         super().observe(completions)
+        if len(completions) and "output_tokens" in (completions.dtype.names or ()):
+            counted = completions[completions["output_tokens"] >= 0]
+            self._seen += counted["output_tokens"].sum(), counted["base_latency"].sum()
         if not len(completions) or not self._explore:
             return False
         self.learn(self._table[completions["row"]], completions["base_latency"])
