@@ -18,7 +18,7 @@ import pytest
 # The parts of each package, on floors: a part imports those of lower floors alone.
 FLOORS = {
     "edgecloud_gym": (
-        "command | sb3 | wrappers | envs | render | results | simulator | config | nodes"
+        "command | sb3 | wrappers | envs | render | results | simulator | config node_files | nodes"
         " | arrivals dataset engines | files times | checks processors"
     ),
     "agents": (

@@ -20,6 +20,7 @@ from agents.cli.options import (
     DryRun,
     Duration,
     Loads,
+    Nodes,
     Overwrite,
     RateScale,
     RetryFailed,
@@ -34,7 +35,6 @@ from agents.cli.playing import conclude, make_plan, play_all, read_how, say, tak
 from agents.cli.reading import (
     check_baseline,
     check_embeddings,
-    find_env,
     read_agents,
     read_settings,
     setting_kinds,
@@ -44,6 +44,7 @@ from agents.cli.scenarios import (
     is_given,
     join_settings,
     make_scenarios,
+    read_nodes,
     replay_trace,
 )
 from agents.experiments.executors import ExecutorError
@@ -68,12 +69,16 @@ def compare(
     context: typer.Context,
     env: Annotated[
         list[str] | None,
-        typer.Option(help="Environment, by id or in short; repeat for several. All by default."),
+        typer.Option(
+            help="Environment, by id or in short; repeat for several. By default all that have an "
+            "edge and a cloud."
+        ),
     ] = None,
     agents: Annotated[
         str | None,
         typer.Option(help=_AGENTS_HELP),
     ] = None,
+    nodes: Nodes = None,
     seeds: Seeds = 5,
     load: Loads = None,
     arrival_rate: ArrivalRate = None,
@@ -108,7 +113,7 @@ def compare(
             options = {"arrival_rate": arrival_rate, "duration": duration, "dataset": dataset}
             join_settings(context, {"load": load or None}, given)
             common = join_settings(context, options, given)
-            env_ids = [find_env(name) for name in (env if env is not None else ENV_IDS)]
+            env_ids = read_nodes(nodes, env, common) or list(ENV_IDS)
             data = load_dataset(common["dataset"])
             notes = dataset_notes(env_ids, common, data)
             default = HEURISTICS if data.embeddings is None else f"{HEURISTICS},{LEARNERS}"

@@ -22,6 +22,7 @@ from agents.cli.options import (
     DryRun,
     Duration,
     Loads,
+    Nodes,
     Overwrite,
     RateScale,
     RetryFailed,
@@ -36,7 +37,6 @@ from agents.cli.playing import conclude, make_plan, play_all, read_how, say, tak
 from agents.cli.reading import (
     check_baseline,
     check_embeddings,
-    find_env,
     read_agents,
     read_settings,
     setting_kinds,
@@ -46,6 +46,7 @@ from agents.cli.scenarios import (
     is_given,
     join_settings,
     make_scenarios,
+    read_nodes,
     replay_trace,
 )
 from agents.experiments.executors import ExecutorError
@@ -75,6 +76,7 @@ def evaluate(
         str, typer.Option(help="Agents beside them, as of compare.")
     ] = "fcfs,sjf-oracle",
     split: Annotated[str, typer.Option(help="Prompts: test, train or all.")] = "test",
+    nodes: Nodes = None,
     seeds: Seeds = 5,
     load: Loads = None,
     arrival_rate: ArrivalRate = None,
@@ -134,7 +136,7 @@ def evaluate(
             join_settings(context, {"load": load or None}, given)
             common = join_settings(context, options, given)
             data = load_dataset(common["dataset"])
-            env_id = find_env(env)
+            (env_id,) = read_nodes(nodes, [env], common) or []
             models = [read_model_file(path) for path in files]
             extra = {"algorithm": algorithm, "allow_stop": allow_stop or None}
             extra["vec_normalize"] = None if vec_normalize is None else str(vec_normalize)

@@ -36,6 +36,14 @@ TraceFile = Annotated[
         show_default=False,
     ),
 ]
+Nodes = Annotated[
+    Path | None,
+    path_option(
+        "--nodes",
+        help="File of a cluster's nodes, .yaml or .json; plays EdgeCloud-Cluster-v0.",
+        show_default=False,
+    ),
+]
 RateScale = Annotated[float, typer.Option(help="How many times as fast the trace is replayed.")]
 Settings = Annotated[
     list[str] | None,

@@ -13,7 +13,7 @@ import gymnasium as gym
 from agents.base import constructor_arguments
 from agents.experiments.spec import AgentSpec
 from agents.registry import BANDITS, agent_class
-from edgecloud_gym import ENV_IDS
+from edgecloud_gym import CLUSTER_ID, ENV_IDS
 from edgecloud_gym.checks import did_you_mean
 from edgecloud_gym.config import SystemConfig, settable
 from edgecloud_gym.dataset import RequestDataset
@@ -175,13 +175,14 @@ def find_env(name: str) -> str:
     Raises:
         ValueError: If it is not an environment of this package.
     """
-    short = {env_id.split("-")[1].casefold(): env_id for env_id in ENV_IDS}
-    short |= {env_id.casefold(): env_id for env_id in ENV_IDS}
-    short |= {env_id.rpartition("-")[0].casefold(): env_id for env_id in ENV_IDS}
+    known = (*ENV_IDS, CLUSTER_ID)
+    short = {env_id.split("-")[1].casefold(): env_id for env_id in known}
+    short |= {env_id.casefold(): env_id for env_id in known}
+    short |= {env_id.rpartition("-")[0].casefold(): env_id for env_id in known}
     found = short.get(name.rpartition(":")[2].casefold().replace("_", "").strip())
     if found is None:
         raise ValueError(
-            f"--env {name!r}: must be one of {', '.join(ENV_IDS)}{did_you_mean(name, ENV_IDS)}"
+            f"--env {name!r}: must be one of {', '.join(known)}{did_you_mean(name, known)}"
         )
     return found
 

@@ -8,11 +8,13 @@ from typing import Any
 
 import typer
 
-from agents.cli.reading import env_defaults, settable_in
+from agents.cli.reading import env_defaults, find_env, settable_in
 from agents.experiments.replay import replay
 from agents.experiments.scenario import Scenario
+from edgecloud_gym import CLUSTER_ID
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import RequestDataset
+from edgecloud_gym.node_files import load_nodes
 
 
 def is_given(context: typer.Context, option: str) -> bool:
@@ -41,6 +43,32 @@ def join_settings(
                 f"{option} {options[name]} and --set {name}={settings[name]}: give one of them"
             )
     return {**{n: value for n, value in options.items() if value is not None}, **settings}
+
+
+def read_nodes(
+    nodes: Path | None, envs: Sequence[str] | None, settings: dict[str, Any]
+) -> list[str] | None:
+    """Puts the nodes of a file into settings; returns the environments that are to be played.
+
+    Args:
+        nodes: The file, if there is one: it is for clusters.
+        envs: The environments that are asked for, if any.
+        settings: Is changed.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it does not hold nodes, or another environment is to have them.
+    """
+    if nodes is None:
+        return None if envs is None else [find_env(name) for name in envs]
+    if "nodes" in settings:
+        raise ValueError(f"--nodes {nodes} and --set nodes: give one of them")
+    chosen = [CLUSTER_ID] if envs is None else [find_env(name) for name in envs]
+    for env_id in chosen:
+        if env_id != CLUSTER_ID:
+            raise ValueError(f"--nodes {nodes}: {env_id} has an edge and a cloud, not nodes")
+    settings["nodes"] = load_nodes(nodes)
+    return chosen
 
 
 def replay_trace(
@@ -131,7 +159,8 @@ def make_scenarios(
 
 def lacks_slowdown(env_id: str, settings: Mapping[str, Any], data: RequestDataset) -> bool:
     """Tells whether an environment would take a slowdown curve that the dataset lacks."""
-    continuous = "edge_batch_capacity" not in settable_in(env_id)
+    known = settable_in(env_id)
+    continuous = "edge_slowdown" in known and "edge_batch_capacity" not in known
     return continuous and data.slowdown is None and "edge_slowdown" not in settings
 
 

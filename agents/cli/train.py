@@ -28,6 +28,7 @@ from agents.cli.options import (
     ArrivalRate,
     Dataset,
     Duration,
+    Nodes,
     RateScale,
     Scheduler,
     Settings,
@@ -37,7 +38,6 @@ from agents.cli.options import (
 from agents.cli.playing import say
 from agents.cli.reading import (
     agent_kinds,
-    find_env,
     needs_embeddings,
     read_name,
     read_settings,
@@ -48,6 +48,7 @@ from agents.cli.scenarios import (
     is_given,
     join_settings,
     make_scenarios,
+    read_nodes,
     replay_trace,
 )
 from agents.cli.train_seeds import numbered, train_all
@@ -107,6 +108,7 @@ def train(
     trace: TraceFile = None,
     rate_scale: RateScale = 1.0,
     settings: Settings = None,
+    nodes: Nodes = None,
 ) -> None:
     """Train an agent on the train prompts.
 
@@ -143,7 +145,7 @@ def train(
             data = load_dataset(common["dataset"])
             if data.embeddings is None:
                 raise ValueError(needs_embeddings(name, data))
-            env_id = find_env(env)
+            (env_id,) = read_nodes(nodes, [env], common) or []
             notes = dataset_notes([env_id], common, data)
             prompts = {"dataset": data, "split": common["split"]}
             amount = steps if name == PPO else episodes

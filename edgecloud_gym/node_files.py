@@ -1,0 +1,128 @@
+"""Nodes from a file: a list with a mapping per node, in YAML or JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from edgecloud_gym.checks import did_you_mean
+from edgecloud_gym.engines import EngineModel
+from edgecloud_gym.files import UnreadableFileError, decoded_json, read_text
+from edgecloud_gym.nodes import Engine, Node, Sequences, Slots, StaticBatches, checked_nodes
+
+KINDS: Final[Mapping[str, type[Node]]] = {
+    "engine": Engine,
+    "static-batches": StaticBatches,
+    "sequences": Sequences,
+    "slots": Slots,
+}
+_JSON: Final = ".json"
+_YAML: Final = (".yaml", ".yml")
+# A number of YAML 1.2, which PyYAML, of version 1.1, takes for text.
+_EXPONENT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
+
+
+def load_nodes(path: str | os.PathLike[str]) -> tuple[Node, ...]:
+    """Loads the nodes of a cluster.
+
+    The file holds a list, or a mapping whose only key is ``nodes``. Each node is a mapping: its
+    ``kind`` (engine, static-batches, sequences, slots) and the fields of that class of
+    `edgecloud_gym.nodes`. An engine's ``model`` is the name of a bundled one, the path of a JSON
+    file, relative to this one, or a mapping with the fields of an `EngineModel`.
+
+    Args:
+        path: A file that ends in .yaml, .yml or .json.
+
+    Raises:
+        UnreadableFileError: If it holds something else; the file, the node and the field are named.
+        OSError: If it cannot be read.
+        ModuleNotFoundError: If it is YAML and PyYAML is not installed.
+    """
+    file = Path(path)
+    content = _content(file)
+    if isinstance(content, Mapping) and [*content] == ["nodes"]:
+        content = content["nodes"]
+    if not isinstance(content, list):
+        raise UnreadableFileError(f"{file}: must hold a list of nodes, got {_named(content)}")
+    try:
+        return checked_nodes([_node(file, n, item) for n, item in enumerate(content, start=1)])
+    except UnreadableFileError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise UnreadableFileError(f"{file}: {error}") from error
+
+
+def _content(file: Path) -> Any:
+    if file.suffix.casefold() not in (_JSON, *_YAML):
+        known = ", ".join((_JSON, *_YAML))
+        raise UnreadableFileError(f"{file}: a file of nodes ends in one of {known}")
+    text = read_text(file)
+    if file.suffix.casefold() == _JSON:
+        try:
+            return decoded_json(text)
+        except ValueError as error:
+            raise UnreadableFileError(f"{file}: not JSON: {error}") from error
+    import yaml
+
+    try:
+        return yaml.load(text, Loader=_loader(yaml))
+    except yaml.YAMLError as error:
+        raise UnreadableFileError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
+
+
+def _loader(yaml: Any) -> Any:
+    """Returns YAML's safe loader, but that 1e-5 is a number and no key may occur twice."""
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            mapping = super().construct_mapping(node, deep=deep)
+            if len(mapping) < len(node.value):
+                raise yaml.YAMLError(f"a key occurs twice in one mapping, {node.start_mark}")
+            return mapping
+
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789."))
+    return Loader
+
+
+def _node(file: Path, number: int, item: Any) -> Node:
+    where = f"{file}, node {number}"
+    if not isinstance(item, Mapping):
+        raise UnreadableFileError(f"{where}: must be a mapping, got {_named(item)}")
+    fields = dict(item)
+    kind = fields.pop("kind", None)
+    made: Any = KINDS.get(str(kind).replace("_", "-").replace(" ", "-"))
+    if made is None:
+        hint = did_you_mean(str(kind), KINDS)
+        raise UnreadableFileError(
+            f"{where}: kind={kind!r}: must be one of {', '.join(KINDS)}{hint}"
+        )
+    known = [field.name for field in dataclasses.fields(made)]
+    for name in fields:
+        if name not in known:
+            hint = did_you_mean(str(name), known)
+            raise UnreadableFileError(
+                f"{where}: {kind} has no field {name!r}{hint}; it takes: {', '.join(known)}"
+            )
+    try:
+        if "model" in fields:
+            fields["model"] = _model(file, fields["model"])
+        node: Node = made(**{n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()})
+    except (TypeError, ValueError, FileNotFoundError) as error:
+        raise UnreadableFileError(f"{where}: {error}") from error
+    return node
+
+
+def _model(file: Path, model: Any) -> Any:
+    if isinstance(model, Mapping):
+        return EngineModel.from_dict(model)
+    if isinstance(model, str) and model.endswith(_JSON):
+        return file.parent / model
+    return model
+
+
+def _named(value: object) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"
