@@ -49,6 +49,7 @@ REWARD_TERMS: Final[Mapping[str, type]] = {
     "cloud_seconds": float,
     "slo_violations": int,
 }
+OBJECTIVES: Final = ("jct", "ttft", "tpot")
 DEFAULT_LOAD: Final = 0.9
 NOT_APPLICABLE: Final = object()  # among an environment's defaults: a setting it does not have
 
@@ -94,7 +95,9 @@ class SystemConfig:
         embedding_dim: Leading principal components kept, all if there are fewer; ``None`` is the
             full width, not rotated.
         reward: ``"jct"``, another term's name, or a mapping from terms to weights.
-        slo: Service-level objective on the JCT (s), or ``None``.
+        slo: Service-level objective on the JCT (s), or ``None``. In clusters also a mapping from
+            ``"jct"``, ``"ttft"`` (time to first token) and ``"tpot"`` (time per output token) to
+            objectives (s), all of which a request has to meet; ``slo_limits`` is that mapping.
         history_length: Telemetry samples in the observation, H; 0 for none.
         telemetry_interval: Time between telemetry samples (s).
     """
@@ -122,10 +125,11 @@ class SystemConfig:
     observe: str = "embedding"
     embedding_dim: int | None = 64
     reward: str | Mapping[str, float] = "jct"
-    slo: float | None = None
+    slo: float | Mapping[str, float] | None = None
     history_length: int = 0
     telemetry_interval: float = 1.0
     reward_weights: Mapping[str, float] = field(init=False, repr=False)
+    slo_limits: Mapping[str, float] = field(init=False, repr=False)
     arrival_process: ArrivalProcess = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -139,7 +143,7 @@ class SystemConfig:
             )
         for name in ("duration", "cloud_time_multiplier", "telemetry_interval"):
             check_number(name, getattr(self, name), above=0.0)
-        for name in ("arrival_rate", "load", "slo"):
+        for name in ("arrival_rate", "load"):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), above=0.0)
         check_number("network_rtt", self.network_rtt, least=0.0)
@@ -159,7 +163,8 @@ class SystemConfig:
         self._set("edge_slowdown", checked_slowdown("edge_slowdown", self.edge_slowdown))
         self._settle_nodes()
         self._set("priority", _checked_priority(self.priority))
-        self._set("reward_weights", _checked_reward(self.reward, self.slo))
+        self._set("slo_limits", _checked_slo(self.slo, self.is_pair))
+        self._set("reward_weights", _checked_reward(self.reward, "jct" in self.slo_limits))
         self._set("arrival_process", make_arrivals(self.arrivals))
 
     def _set(self, name: str, value: Any) -> None:
@@ -263,7 +268,19 @@ def _checked_priority(priority: object) -> Priority:
     return scores
 
 
-def _checked_reward(reward: object, slo: float | None) -> Mapping[str, float]:
+def _checked_slo(slo: object, is_pair: bool) -> Mapping[str, float]:
+    if slo is None:
+        return {}
+    if not isinstance(slo, Mapping):
+        return {"jct": check_number("slo", slo, above=0.0)}
+    known = ("jct",) if is_pair else OBJECTIVES
+    if not slo or any(name not in known for name in slo):
+        why = " (an edge and a cloud know no tokens)" if is_pair else ""
+        raise ValueError(f"slo={slo!r}: must map from {', '.join(known)} to times (s){why}")
+    return {name: check_number(f"slo[{name!r}]", slo[name], above=0.0) for name in slo}
+
+
+def _checked_reward(reward: object, has_slo: bool) -> Mapping[str, float]:
     weights = {reward: 1.0} if isinstance(reward, str) else reward
     if not isinstance(weights, Mapping):
         raise TypeError(f"reward={reward!r}: must be a term's name or a mapping of weights")
@@ -273,6 +290,8 @@ def _checked_reward(reward: object, slo: float | None) -> Mapping[str, float]:
         if term not in REWARD_TERMS:
             raise ValueError(f"reward={reward!r}: terms must be among {', '.join(REWARD_TERMS)}")
         check_number(f"reward[{term!r}]", weight)
-    if weights.get("slo_violations") and slo is None:
-        raise ValueError(f"reward={reward!r}: the term 'slo_violations' needs slo (s) to be set")
+    if weights.get("slo_violations") and not has_slo:
+        raise ValueError(
+            f"reward={reward!r}: the term 'slo_violations' needs slo (s), on the JCT, to be set"
+        )
     return {term: float(weights.get(term, 0.0)) for term in REWARD_TERMS}

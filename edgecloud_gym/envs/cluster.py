@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from edgecloud_gym.config import CLUSTER, NOT_APPLICABLE
+from edgecloud_gym.engines import load_engine
 from edgecloud_gym.envs.base import EdgeCloudEnv
 from edgecloud_gym.envs.vector import EdgeCloudVectorEnv
-from edgecloud_gym.nodes import Engine, Slots
+from edgecloud_gym.nodes import Engine, Node, Slots
 
 _OF_PAIRS: Final = (
     "edge_concurrency",
@@ -20,6 +21,30 @@ _OF_PAIRS: Final = (
     "network_rtt",
     "history_length",
 )
+
+
+def default_nodes() -> tuple[Node, ...]:
+    """Returns two unequal engines and a cloud of independent slots.
+
+    The first is the machine that the bundled dataset was measured on. The second is half as fast,
+    holds half as many sequences, and has a small cache.
+    """
+    model = load_engine("smollm2-135m-cpu")
+    assert model.step_times is not None
+    slower = model.replaced(
+        name="half as fast",
+        step_times=tuple((tokens, 2.0 * time) for tokens, time in model.step_times),
+        context_time=2.0 * model.context_time,
+        sequences=model.sequences // 2,
+        kv_tokens=2048,
+        errors={},
+        judged={},
+    )
+    return (
+        Engine("edge-a", model=model, backlog=32),
+        Engine("edge-b", model=slower, backlog=32, network_rtt=0.01),
+        Slots("cloud", slots=4, network_rtt=0.05, backlog=32),
+    )
 
 
 class ClusterEnv(EdgeCloudEnv):
@@ -43,8 +68,9 @@ class ClusterEnv(EdgeCloudEnv):
     router, for whom every arrival is a decision that cannot be taken back. An engine whose cache
     is full queues and preempts by itself.
 
-    By default there are two unequal engines and a cloud of slow, far slots. Load is counted
-    against the sum of the nodes' capacities; arrivals are those of ``EdgeCloud-Static-v0``.
+    By default there are two unequal engines, the second half as fast and with a small cache, and a
+    cloud of four slots, each with a backlog of 32. Load is counted against the sum of the nodes'
+    capacities; arrivals are those of ``EdgeCloud-Static-v0``.
 
     ## Action Space
     ``MultiDiscrete([1 + N] * M)`` with N nodes and M = ``candidate_pool_size``: for each candidate
@@ -122,11 +148,7 @@ class ClusterEnv(EdgeCloudEnv):
 
     defaults: ClassVar[Mapping[str, Any]] = {
         "batching": CLUSTER,
-        "nodes": (
-            Engine("edge-a", model="smollm2-135m-cpu", backlog=32),
-            Engine("edge-b", model="smollm2-135m-cpu", backlog=32, network_rtt=0.01),
-            Slots("cloud", slots=8, time_multiplier=0.7, network_rtt=0.05),
-        ),
+        "nodes": default_nodes(),
         **dict.fromkeys(_OF_PAIRS, NOT_APPLICABLE),
     }
 

@@ -20,8 +20,9 @@ from edgecloud_gym.render.canvas import (
 )
 from edgecloud_gym.render.chart import paint_chart
 from edgecloud_gym.render.geometry import Box, count, grid, nice_ceiling, percent, seconds
+from edgecloud_gym.render.nodes import paint_nodes
 from edgecloud_gym.render.slots import CLOUD_COLOURS, EDGE_COLOURS, paint_slots
-from edgecloud_gym.results.snapshot import SlotView, Snapshot
+from edgecloud_gym.results.snapshot import SlotView, Snapshot, title
 
 WIDTH: Final = 960  # both multiples of 16: video codecs want that
 HEIGHT: Final = 640
@@ -29,6 +30,7 @@ HEIGHT: Final = 640
 _QUEUE: Final = Box(16, 96, 224, 312)
 _EDGE: Final = Box(256, 96, 376, 312)
 _CLOUD: Final = Box(648, 96, 296, 312)
+_NODES: Final = Box(256, 96, 688, 312)  # the place of both
 _CHART: Final = Box(16, 424, 928, 200)
 
 
@@ -52,16 +54,19 @@ class Picture:
         self.canvas.clear()
         _paint_header(self.canvas, view)
         _paint_queue(self.canvas, view, self._oldest)
-        _paint_edge(self.canvas, view)
-        _paint_cloud(self.canvas, view)
+        if view.nodes:
+            inner = _panel(self.canvas, _NODES, "Nodes", f"{count(view.running)} running")
+            paint_nodes(self.canvas, inner, view.nodes)
+        else:
+            _paint_edge(self.canvas, view)
+            _paint_cloud(self.canvas, view)
         latest = f"latest {count(len(view.jcts))} completions" if view.completed else ""
         _panel(self.canvas, _CHART, "Job completion time", latest)
         paint_chart(self.canvas, _CHART, view)
 
 
 def _paint_header(canvas: Canvas, view: Snapshot) -> None:
-    kind = "Continuous batching" if view.continuous else "Static batching"
-    canvas.text(kind, 16, 27, size=20)
+    canvas.text(title(view), 16, 27, size=20)
     canvas.text(f"t = {seconds(view.time)}", 16, 54, size=13)
     verb = "until" if view.time < view.duration else "ended at"
     end = f"arrivals {verb} {seconds(view.duration)}"

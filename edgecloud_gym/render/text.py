@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
-from edgecloud_gym.render.geometry import count, seconds
-from edgecloud_gym.results.snapshot import SlotView, Snapshot
+from edgecloud_gym.render.geometry import count, percent, seconds
+from edgecloud_gym.results.snapshot import NodeView, SlotView, Snapshot, title
 
 WIDTH: Final = 80
 _INDENT: Final = 7  # width of the first column
 _MOST_LINES: Final = 8  # per side
 _BAR: Final = 12
+_MOST_NODES: Final = 9
 
 
 def render_text(view: Snapshot) -> str:
@@ -25,12 +27,32 @@ def render_text(view: Snapshot) -> str:
     Returns:
         The lines, without a line break at the end.
     """
-    lines = [*_header(view), "", *_queue(view), *_edge(view), *_cloud(view), *_jct(view)]
+    served = _nodes(view.nodes) if view.nodes else [*_edge(view), *_cloud(view)]
+    lines = [*_header(view), "", *_queue(view), *served, *_jct(view)]
     return "\n".join(line.rstrip() for line in lines)
 
 
+def _nodes(nodes: Sequence[NodeView]) -> list[str]:
+    """Writes two lines per node: who runs and who queues, and what is known beyond that."""
+    lines = []
+    for node in nodes[:_MOST_NODES]:
+        share = node.running / max(1, node.services)
+        busy = f"{count(node.running)} of {count(node.services)} {node.places}"
+        name = node.name.encode("ascii", "replace").decode()
+        lines.append(f"{name[:18]:<19}{_bar(share, _BAR)}  {busy}, {count(node.queued)} queued")
+        more = f"{node.kind}, {count(node.completed)} done"
+        if node.preemptions >= 0:
+            more += f", {count(node.preemptions)} preemptions"
+        if not math.isnan(node.cache):
+            more += f", cache {percent(node.cache)}"
+        lines.append(" " * 19 + more)
+    if hidden := nodes[_MOST_NODES:]:
+        lines.append(f"and {count(len(hidden))} more")
+    width = WIDTH - _INDENT
+    return [_labelled("" if i else "nodes", line[:width]) for i, line in enumerate(lines)]
+
+
 def _header(view: Snapshot) -> list[str]:
-    kind = "Continuous" if view.continuous else "Static"
     share = min(1.0, view.time / view.duration)
     verb = "until" if share < 1.0 else "ended at"
     numbers = {
@@ -41,7 +63,7 @@ def _header(view: Snapshot) -> list[str]:
         "offloaded": view.offloaded,
     }
     return [
-        _both_ends(f"{kind} batching", f"time {seconds(view.time)}"),
+        _both_ends(title(view), f"time {seconds(view.time)}"),
         _both_ends(_bar(share, WIDTH - 32), f"arrivals {verb} {seconds(view.duration)}"),
         "".join(f"{name} {count(number)}".ljust(16) for name, number in numbers.items()),
     ]

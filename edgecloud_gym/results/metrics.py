@@ -85,7 +85,14 @@ class RequestTimes:
 
 
 def summarize(simulator: Simulator, lane: int = 0) -> dict[str, float]:
-    """Returns a lane's metrics so far; see `summarize_requests`."""
+    """Returns a lane's metrics so far; see `summarize_requests`.
+
+    Clusters have more: see `edgecloud_gym.results.cluster_metrics.summarize_cluster`.
+    """
+    if not simulator.config.is_pair:
+        from edgecloud_gym.results.cluster_metrics import summarize_cluster
+
+        return summarize_cluster(simulator, lane)
     record = simulator.state.lanes[lane]
     requests = simulator.state.requests[lane, : int(record["arrived"])]
     slot = requests["slot"]
@@ -104,7 +111,7 @@ def summarize(simulator: Simulator, lane: int = 0) -> dict[str, float]:
         edge_slots=config.edge_concurrency,
         cloud_slots=config.cloud_concurrency,
         batches=config.batching != CONTINUOUS,
-        slo=config.slo,
+        slo=config.slo_limits.get("jct"),
     )
 
 
@@ -160,20 +167,20 @@ def summarize_requests(
         "completed_cloud": float(on_cloud),
         "unfinished": float(len(done) - completed),
         "end_time": end,
-        **_statistics("jct", jct, (50, 95, 99)),
-        **_statistics("queueing_delay", delay, (95,)),
-        **_statistics("slowdown", times.slowdown()[done], (95,)),
-        **_statistics("jct", jct_censored, (50, 95, 99), "_censored"),
-        **_statistics("queueing_delay", delay_censored, (95,), "_censored"),
-        "throughput": _ratio(completed, end),
-        "throughput_edge": _ratio(completed - on_cloud, end),
-        "offload_rate": _ratio(on_cloud, completed),
-        "edge_utilization": _ratio(edge_seconds, edge_slots * end),
-        "cloud_utilization": _ratio(cloud_seconds, cloud_slots * end),
-        "mean_in_system": _ratio(float(jct_censored.sum()), end),
+        **statistics("jct", jct, (50, 95, 99)),
+        **statistics("queueing_delay", delay, (95,)),
+        **statistics("slowdown", times.slowdown()[done], (95,)),
+        **statistics("jct", jct_censored, (50, 95, 99), "_censored"),
+        **statistics("queueing_delay", delay_censored, (95,), "_censored"),
+        "throughput": ratio(completed, end),
+        "throughput_edge": ratio(completed - on_cloud, end),
+        "offload_rate": ratio(on_cloud, completed),
+        "edge_utilization": ratio(edge_seconds, edge_slots * end),
+        "cloud_utilization": ratio(cloud_seconds, cloud_slots * end),
+        "mean_in_system": ratio(float(jct_censored.sum()), end),
         "cloud_seconds": cloud_seconds,
-        "slo_attainment": _ratio(in_time, judged),
-        "goodput": _ratio(in_time, end),
+        "slo_attainment": ratio(in_time, judged),
+        "goodput": ratio(in_time, end),
     }
 
 
@@ -191,14 +198,15 @@ def prediction_errors(predicted: ArrayLike, base_latency: ArrayLike) -> dict[str
     """
     errors = np.abs(np.asarray(predicted, np.float64) - np.asarray(base_latency, np.float64))
     known = errors[~np.isnan(errors)]
-    return {**_statistics("prediction_error", known, (95, 99)), "predictions": float(len(known))}
+    return {**statistics("prediction_error", known, (95, 99)), "predictions": float(len(known))}
 
 
-def _ratio(numerator: float, denominator: float) -> float:
+def ratio(numerator: float, denominator: float) -> float:
+    """Returns a quotient, NaN for a denominator of 0."""
     return numerator / denominator if denominator else NAN
 
 
-def _statistics(
+def statistics(
     name: str, values: Floats, percentiles: tuple[int, ...], suffix: str = ""
 ) -> dict[str, float]:
     """Returns mean and percentiles (linear interpolation) by name; NaN for no values."""

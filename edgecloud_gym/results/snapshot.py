@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecloud_gym.config import CONTINUOUS
-from edgecloud_gym.nodes import CLOUD_NODE
+from edgecloud_gym.nodes import Engine, Slots
 from edgecloud_gym.simulator.simulator import Simulator
 
 
@@ -28,6 +28,36 @@ class SlotView:
     elapsed: float
     progress: float
     shares: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """A node of a cluster as a viewer sees it.
+
+    Attributes:
+        name: What it is called.
+        kind: Of which kind it is: "engine", "sequences", "static batches" or "slots".
+        places: What its services are called: "batches", "sequences" or "slots".
+        services: How many of them there are.
+        running: How many of them run.
+        queued: Requests that were dispatched to it and are not in service: in its backlog, an
+            engine's queue, or on their way.
+        requests: All its requests.
+        completed: Requests that it has completed.
+        cache: Share of its cache that is taken, NaN where there is no such limit.
+        preemptions: How often it preempted a request, -1 where it never does.
+    """
+
+    name: str
+    kind: str
+    places: str
+    services: int
+    running: int
+    queued: int
+    requests: int
+    completed: int
+    cache: float
+    preemptions: int
 
 
 @dataclass(frozen=True)
@@ -51,7 +81,8 @@ class Snapshot:
         mean_jct: Mean JCT of the requests done (s), NaN if there is none.
         finish_times: Completion times of the latest requests done (s), float64 (n,).
         jcts: Their JCTs (s), float64 (n,).
-        on_cloud: Whether the cloud served them, bool (n,).
+        on_cloud: Whether the cloud served them, bool (n,); in clusters, slots of any name.
+        nodes: The nodes of a cluster, whose ``edge`` and ``cloud`` are empty.
     """
 
     time: float
@@ -71,11 +102,21 @@ class Snapshot:
     finish_times: NDArray[np.float64]
     jcts: NDArray[np.float64]
     on_cloud: NDArray[np.bool_]
+    nodes: tuple[NodeView, ...] = ()
 
     @property
     def running(self) -> int:
         """Requests in service."""
+        if self.nodes:
+            return sum(node.requests - node.queued for node in self.nodes)
         return sum(len(slot.requests) for slot in (*self.edge, *self.cloud))
+
+
+def title(view: Snapshot) -> str:
+    """Returns what to call the system."""
+    if view.nodes:
+        return f"Cluster of {len(view.nodes)} node{'s' if len(view.nodes) > 1 else ''}"
+    return f"{'Continuous' if view.continuous else 'Static'} batching"
 
 
 def snapshot(simulator: Simulator, lane: int, recent: int = 400) -> Snapshot:
@@ -91,6 +132,8 @@ def snapshot(simulator: Simulator, lane: int, recent: int = 400) -> Snapshot:
     jcts = requests["finish"][done] - requests["arrival"][done]
     latest = done[-recent:]
     slots = config.edge_concurrency + config.cloud_concurrency
+    cloudy = np.array([isinstance(node, Slots) for node in config.nodes] + [False])
+    on_cloud = cloudy[simulator.nodes(arrived["slot"])]  # -1, the last, is nowhere
     views = [_slot_view(simulator, lane, slot, now) for slot in range(slots)]
     return Snapshot(
         time=now,
@@ -105,12 +148,52 @@ def snapshot(simulator: Simulator, lane: int, recent: int = 400) -> Snapshot:
         cloud=tuple(views[config.edge_concurrency :]),
         completed=int(record["done"]),
         arrived=len(arrived),
-        offloaded=int(np.count_nonzero(simulator.nodes(arrived["slot"]) == CLOUD_NODE)),
+        offloaded=int(np.count_nonzero(on_cloud)),
         mean_jct=float(jcts.mean()) if len(jcts) else float("nan"),
         finish_times=requests["finish"][latest],
         jcts=jcts[-recent:],
-        on_cloud=simulator.nodes(requests["slot"][latest]) == CLOUD_NODE,
+        on_cloud=on_cloud[latest],
+        nodes=() if config.is_pair else _node_views(simulator, lane, done),
     )
+
+
+def _node_views(simulator: Simulator, lane: int, done: NDArray[np.int32]) -> tuple[NodeView, ...]:
+    served = simulator.nodes(simulator.state.requests["slot"][lane, done])
+    completed = np.bincount(served, minlength=len(simulator.config.nodes))
+    views = []
+    engine = 0
+    for k, node in enumerate(simulator.config.nodes):
+        state = simulator.state.nodes[lane, k]
+        running, queued = int(state["busy"]), int(state["queued"])
+        cache, preemptions = float("nan"), -1
+        if isinstance(node, Engine):
+            assert simulator.state.engines is not None
+            record = simulator.state.engines.states[lane, engine]
+            engine += 1
+            running = int(record["running"])
+            queued += int(record["queued"] + record["preempted"])
+            preemptions = int(record["preemptions"])
+            cache = float(state["cache"]) if node.engine.kv_tokens is not None else cache
+        in_batches = running
+        if node.batch > 1:
+            first, _ = simulator.offsets(k)
+            slots = simulator.state.slots[lane, first : first + node.services]
+            in_batches = int(slots["count"].sum())
+        views.append(
+            NodeView(
+                name=node.name,
+                kind=node.kind,
+                places=node.places,
+                services=node.services,
+                running=running,
+                queued=queued,
+                requests=in_batches + queued,
+                completed=int(completed[k]),
+                cache=cache,
+                preemptions=preemptions,
+            )
+        )
+    return tuple(views)
 
 
 def _slot_view(simulator: Simulator, lane: int, index: int, now: float) -> SlotView:

@@ -86,7 +86,7 @@ def make_parameters(
         "work_conserving": config.work_conserving,
         "drain": config.drain,
         "duration": config.duration,
-        "slo": np.inf if config.slo is None else config.slo,
+        "slo": config.slo_limits.get("jct", np.inf),
         "interval": config.telemetry_interval,
         "time_scale": workload.mean_latency,
         "count_scale": max(1.0, workload.mean_rate * config.telemetry_interval),

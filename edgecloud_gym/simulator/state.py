@@ -65,6 +65,7 @@ NODE_STATE_DTYPE: Final = np.dtype(
         ("clock", "f8"),  # sequences: service (s) attained by each since it was last idle
         ("clock_time", "f8"),  # when `clock` was read
         ("tokens", "i8"),  # prompt tokens of its requests; kept in clusters
+        ("cache", "f8"),  # share of an engine's cache that was taken when last observed
         ("head", "i8"),  # who is queued, first come first served: a list by `queued_next`
         ("tail", "i8"),
     ],

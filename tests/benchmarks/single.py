@@ -5,7 +5,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from edgecloud_gym import ENV_IDS
+from edgecloud_gym import CLUSTER_ID, ENV_IDS
 from tests.benchmarks.support import Contestant, best_rates, dataset, print_table
 
 GOALS = {"id": 0.40, "embedding": 0.25}  # of CartPole-v1's rate
@@ -30,7 +30,7 @@ def contestants() -> dict[str, Contestant]:
     # To and fro keeps the pole up for longer than one direction: CartPole resets less.
     found = {"CartPole-v1": stepper(gym.make("CartPole-v1"), [0, 1])}
     for observe in GOALS:
-        for env_id in ENV_IDS:
+        for env_id in (*ENV_IDS, CLUSTER_ID):
             env = gym.make(env_id, dataset=dataset(), observe=observe)
             found[f"{env_id}, {observe}"] = stepper(env, [np.zeros(32, np.int64)])
     return found

@@ -5,7 +5,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from edgecloud_gym import ENV_IDS
+from edgecloud_gym import CLUSTER_ID, ENV_IDS
 from tests.benchmarks.support import Contestant, best_rates, dataset, print_table
 
 LANES = 1024
@@ -29,7 +29,7 @@ def contestants() -> dict[str, Contestant]:
     cartpole = gym.make_vec("CartPole-v1", LANES, vectorization_mode="vector_entry_point")
     found = {"CartPole-v1": stepper(cartpole, np.arange(LANES) % 2)}
     for observe in GOALS:
-        for env_id in ENV_IDS:
+        for env_id in (*ENV_IDS, CLUSTER_ID):
             env = gym.make_vec(env_id, LANES, dataset=dataset(), observe=observe)
             actions = np.zeros(env.action_space.shape or (), np.int64)
             found[f"{env_id}, {observe}"] = stepper(env, actions)

@@ -8,11 +8,12 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgecloud_gym import ENV_IDS, RequestDataset
+from edgecloud_gym import CLUSTER_ID, ENV_IDS, RequestDataset
 from edgecloud_gym.envs.base import EdgeCloudEnv
 from edgecloud_gym.envs.vector import EdgeCloudVectorEnv
 
 STATIC, TIME_SERIES, CONTINUOUS = ENV_IDS
+ALL_IDS = (*ENV_IDS, CLUSTER_ID)
 OBSERVE = ("embedding", "id")
 
 Policy = Callable[[dict[str, NDArray[Any]], dict[str, Any]], NDArray[np.int64]]
@@ -26,6 +27,7 @@ def toy_dataset(rows: int = 60, seed: int = 0) -> RequestDataset:
         embeddings=rng.normal(size=(rows, 6)),
         prompts=[f"prompt {i}" for i in range(rows)],
         prompt_tokens=rng.integers(1, 200, rows),
+        response_tokens=rng.integers(1, 60, rows),
         slowdown=1.0 + 0.15 * np.arange(8),
     )
 
@@ -35,11 +37,17 @@ def dataset_of(latency: ArrayLike) -> RequestDataset:
     return RequestDataset.from_arrays(base_latency=latency)
 
 
+def applicable(env_id: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings without those of edge and cloud, where an environment has no such sides."""
+    sides = ("edge_", "cloud_", "network_") if env_id == CLUSTER_ID else ()
+    return {name: value for name, value in settings.items() if not name.startswith(sides)}
+
+
 def make(env_id: str = STATIC, **settings: Any) -> EdgeCloudEnv:
     """The environment itself, without Gymnasium's wrappers, over the toy dataset for a while."""
     if "dataset" not in settings:
         settings["dataset"] = toy_dataset()
-    env = gym.make(env_id, **{"duration": 30.0, **settings}).unwrapped
+    env = gym.make(env_id, **{"duration": 30.0, **applicable(env_id, settings)}).unwrapped
     assert isinstance(env, EdgeCloudEnv)
     return env
 
@@ -50,7 +58,7 @@ LANES = 3
 
 def make_vec(env_id: str = STATIC, lanes: int = LANES, **settings: Any) -> EdgeCloudVectorEnv:
     """The native vector environment over brief episodes, the settings of which are `BRIEF`."""
-    env = gym.make_vec(env_id, num_envs=lanes, **{**BRIEF, **settings})
+    env = gym.make_vec(env_id, num_envs=lanes, **{**BRIEF, **applicable(env_id, settings)})
     assert isinstance(env, EdgeCloudVectorEnv)
     return env
 

@@ -12,9 +12,9 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
 from agents.policies import CandidatePolicy
-from edgecloud_gym import ENV_IDS, wrappers
+from edgecloud_gym import wrappers
 from edgecloud_gym.sb3 import SB3VecEnv, make_vec_env
-from tests.edgecloud_gym.support import CONTINUOUS, STATIC, toy_dataset
+from tests.edgecloud_gym.support import ALL_IDS, CONTINUOUS, STATIC, toy_dataset
 
 SMALL = {"candidate_pool_size": 4, "duration": 10.0, "embedding_dim": 3}
 
@@ -24,7 +24,7 @@ def settings():
     return {"dataset": toy_dataset(), **SMALL}
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", ALL_IDS)
 def test_episodes_are_those_of_the_wrapped_environment(settings, env_id):
     env = make_vec_env(env_id, 2, seed=3, **settings)
     single = wrappers.SequentialAssignment(gym.make(env_id, **settings))

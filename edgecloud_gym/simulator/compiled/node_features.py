@@ -46,4 +46,5 @@ def _write_engine(lane, spec, node, engines, out, at):
     out[at + _NODE.running] = e.running / m.sequences
     out[at + _NODE.backlog] = squash(waiting, m.sequences)
     if m.blocks > 0:
-        out[at + _NODE.cache] = engine_blocks_used(m, e, phases, lane.now) / m.blocks
+        node.cache = engine_blocks_used(m, e, phases, lane.now) / m.blocks
+        out[at + _NODE.cache] = node.cache

@@ -9,8 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from edgecloud_gym import ENV_IDS
-from tests.edgecloud_gym.support import STATIC, toy_dataset
+from tests.edgecloud_gym.support import ALL_IDS, STATIC, toy_dataset
 
 LANES = 130
 
@@ -30,7 +29,7 @@ def rewards(env: Any, steps: int = 20) -> list[Any]:
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", ALL_IDS)
 def test_a_copy_goes_on_alike_and_apart_after_a_frame_was_drawn(
     env_id: str, duplicate: Any
 ) -> None:

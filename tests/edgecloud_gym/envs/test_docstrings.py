@@ -6,12 +6,19 @@ import gymnasium as gym
 import pytest
 
 from edgecloud_gym import ENV_IDS
-from edgecloud_gym.envs import ContinuousBatchingEnv, StaticBatchingEnv, TimeSeriesEnv
+from edgecloud_gym.envs import (
+    ClusterEnv,
+    ContinuousBatchingEnv,
+    StaticBatchingEnv,
+    TimeSeriesEnv,
+)
 from edgecloud_gym.simulator.observation import (
     CANDIDATES,
     CLOUD,
+    CLUSTER,
     EDGE,
     HISTORY,
+    NODES,
     SYSTEM,
     Block,
 )
@@ -21,9 +28,15 @@ def features(block: Block) -> str:
     return ", ".join(column.meaning for column in block.columns)
 
 
-@pytest.mark.parametrize("block", [CANDIDATES, EDGE, CLOUD, SYSTEM], ids=lambda block: block.key)
-def test_the_table_lists_the_columns(block: Block) -> None:
-    rows = re.findall(r"\| ``(\w+)`` \| (.*?) \| (.*?) \|\n", StaticBatchingEnv.__doc__ or "")
+@pytest.mark.parametrize(
+    ("env", "block"),
+    [
+        *((StaticBatchingEnv, block) for block in (CANDIDATES, EDGE, CLOUD, SYSTEM)),
+        *((ClusterEnv, block) for block in (CANDIDATES, NODES, CLUSTER)),
+    ],
+)
+def test_the_table_lists_the_columns(env: type, block: Block) -> None:
+    rows = re.findall(r"\| ``(\w+)`` \| (.*?) \| (.*?) \|\n", env.__doc__ or "")
     shapes = {key: shape for key, shape, _ in rows}
     listed = {key: text for key, _, text in rows}
     assert listed[block.key] == features(block)

@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import gymnasium as gym
+import numba
 import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from edgecloud_gym import ENV_IDS
 from edgecloud_gym.envs.base import EdgeCloudEnv
 from tests.edgecloud_gym.support import (
+    ALL_IDS,
     CONTINUOUS,
     OBSERVE,
     STATIC,
@@ -61,13 +63,13 @@ INFO_TYPES = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", ALL_IDS)
 def test_gymnasium_check_env(env_id: str, variant: str) -> None:
     check_env(make(env_id, **VARIANTS[variant]), skip_render_check=True)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", ALL_IDS)
 def test_stable_baselines3_check_env(env_id: str, variant: str) -> None:
     checker = pytest.importorskip("stable_baselines3.common.env_checker")
     with warnings.catch_warnings():
@@ -78,7 +80,7 @@ def test_stable_baselines3_check_env(env_id: str, variant: str) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", ALL_IDS)
 def test_results_have_the_same_form_at_every_step(env_id: str, variant: str) -> None:
     env = make(env_id, **VARIANTS[variant])
     types = dict(INFO_TYPES)
@@ -90,7 +92,7 @@ def test_results_have_the_same_form_at_every_step(env_id: str, variant: str) -> 
         assert observation in env.observation_space
         assert {key: type(value) for key, value in info.items()} == types
         assert info["action_mask"].dtype == np.int8
-        assert info["action_mask"].shape == (32, 3)
+        assert info["action_mask"].shape == (32, 1 + len(env.config.nodes))
         observation, reward, terminated, truncated, info = env.step(policy(observation, info))
         assert type(reward) is float
         assert type(terminated) is type(truncated) is bool
@@ -98,7 +100,7 @@ def test_results_have_the_same_form_at_every_step(env_id: str, variant: str) -> 
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", ALL_IDS)
 def test_what_step_returns_is_never_written_again(env_id: str, variant: str) -> None:
     env = make(env_id, **VARIANTS[variant])
     kept, copies = [], []
@@ -112,7 +114,7 @@ def test_what_step_returns_is_never_written_again(env_id: str, variant: str) -> 
     assert_same(kept, copies)
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", ALL_IDS)
 def test_what_step_returns_may_be_written_to(env_id: str) -> None:
     clean, spoiled = (make(env_id, priority=np.linspace(1.0, 0.0, 60)) for _ in range(2))
     expected, actual = clean.reset(seed=0), spoiled.reset(seed=0)
@@ -163,7 +165,7 @@ def test_makespan_of_static_batches_is_exact() -> None:
     assert_allclose([value for value in moments.values() if value > 0.0], longest, rtol=1e-9)
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", ALL_IDS)
 def test_step_needs_a_reset(env_id: str) -> None:
     for env in (gym.make(env_id, **make(env_id).spec.kwargs), make(env_id)):
         action = np.zeros(32, np.int64)
@@ -234,10 +236,11 @@ def test_everything_runs_the_same_machine_code() -> None:
     env.reset(seed=0)
     env.step(np.broadcast_to(np.int64(1), (2, 32)))
     env.close()
-    assert len(step_lanes.signatures) == 1
+    without_engines = [types for types in step_lanes.signatures if numba.types.none in types]
+    assert len(without_engines) == 1
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", ALL_IDS)
 @pytest.mark.parametrize("clone", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
 def test_an_environment_can_be_copied_in_mid_episode(env_id: str, clone: Any) -> None:
     """As tree search does."""

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgecloud_gym import RequestDataset
+from edgecloud_gym import CLUSTER_ID, RequestDataset
 from edgecloud_gym.arrivals import Trace
+from edgecloud_gym.nodes import Sequences, StaticBatches
 from tests.edgecloud_gym.support import (
     CONTINUOUS,
     STATIC,
@@ -84,10 +85,15 @@ def records(env: Any) -> tuple[Any, ...]:
     return env.summary(), *({name: frame[name].tolist() for name in frame} for frame in frames)
 
 
+# A node's speed is its capacity, which here is told by the mean of all rows alone.
+NODES = [
+    StaticBatches("batches", batches=2, capacity=1, slowdown=None, backlog=2),
+    Sequences("sequences", sequences=2, slowdown=(1.0, 1.5), network_rtt=0.25),
+]
 CASES = [(env_id, variant) for variant in VARIANTS for env_id in (STATIC, CONTINUOUS)]
 
 
-@pytest.mark.parametrize(("env_id", "variant"), [*CASES, (TIME_SERIES, "id")])
+@pytest.mark.parametrize(("env_id", "variant"), [*CASES, (TIME_SERIES, "id"), (CLUSTER_ID, "id")])
 def test_unfinished_requests_do_not_tell_their_time(env_id: str, variant: str) -> None:
     settings: dict[str, Any] = {
         "arrivals": Trace(np.cumsum(np.random.default_rng(2).exponential(0.1, REQUESTS))),
@@ -98,6 +104,8 @@ def test_unfinished_requests_do_not_tell_their_time(env_id: str, variant: str) -
         "observe": "id",
         **VARIANTS[variant],
     }
+    if env_id == CLUSTER_ID:
+        settings["nodes"] = NODES
     latency = latencies()
     for moment in (0, 5, 20, 35):
         env = make(env_id, dataset=dataset(latency), **settings)

@@ -9,8 +9,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from edgecloud_gym import ENV_IDS
 from tests.edgecloud_gym.support import (
+    ALL_IDS,
     STATIC,
     assert_same,
     at_random,
@@ -21,7 +21,7 @@ from tests.edgecloud_gym.support import (
 )
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", ALL_IDS)
 def test_same_seed_same_bits(env_id: str) -> None:
     first, second = (play(make(env_id), at_random(3), seed=11) for _ in range(2))
     assert_same(first.observations, second.observations)
@@ -29,7 +29,7 @@ def test_same_seed_same_bits(env_id: str) -> None:
     assert_same(first.rewards, second.rewards)
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", ALL_IDS)
 def test_a_seed_starts_over_in_the_middle_of_anything(env_id: str) -> None:
     env = make(env_id)
     expected = play(env, at_random(0), seed=5)
@@ -51,7 +51,7 @@ def test_seeds_and_episodes_differ() -> None:
     assert len(set(times)) == 20
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", ALL_IDS)
 def test_every_agent_meets_the_same_requests(env_id: str) -> None:
     env = make(env_id, work_conserving=False)
     columns = ["arrival_time", "prompt_row"]

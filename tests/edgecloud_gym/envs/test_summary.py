@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
-from edgecloud_gym import ENV_IDS
-from tests.edgecloud_gym.support import STATIC, toy_dataset
+from tests.edgecloud_gym.support import ALL_IDS, STATIC, toy_dataset
 
 SETTINGS = {"duration": 6.0, "load": 0.8}
 LANES = 3
@@ -30,7 +29,7 @@ def play(env: Any, seed: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("drain", [True, False])
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", ALL_IDS)
 def test_single(env_id: str, drain: bool) -> None:
     env = gym.make(env_id, drain=drain, **settings())
     info = play(env, 0)
@@ -39,7 +38,7 @@ def test_single(env_id: str, drain: bool) -> None:
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", ALL_IDS)
 def test_vector_environments_tell_what_single_ones_do(env_id: str, mode: AutoresetMode) -> None:
     vectors = [
         gym.make_vec(env_id, LANES, autoreset_mode=mode, **settings()),
@@ -54,7 +53,7 @@ def test_vector_environments_tell_what_single_ones_do(env_id: str, mode: Autores
     results: list[list[Any]] = [[], []]
     for vector, collected in zip(vectors, results, strict=True):
         vector.reset(seed=7)
-        for _ in range(60):
+        for _ in range(200):
             _, _, terminations, truncations, infos = vector.step(np.zeros((LANES, 32), np.int64))
             told = infos.get("final_info", infos) if mode is AutoresetMode.SAME_STEP else infos
             ended = terminations | truncations

@@ -14,6 +14,7 @@ from edgecloud_gym import ENV_IDS
 from edgecloud_gym.arrivals import Trace
 from edgecloud_gym.envs.vector import EdgeCloudVectorEnv
 from tests.edgecloud_gym.support import (
+    ALL_IDS,
     BRIEF,
     CONTINUOUS,
     LANES,
@@ -72,7 +73,7 @@ def assert_equal_runs(
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
 @pytest.mark.parametrize("observe", OBSERVE)
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", ALL_IDS)
 def test_equals_single_environments(
     env_id: str, observe: str, mode: AutoresetMode, threads: int
 ) -> None:
@@ -90,7 +91,7 @@ def test_equals_single_environments_whatever_the_settings(env_id: str, variant: 
     assert assert_equal_runs(env, other, steps=250) >= LANES
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", ALL_IDS)
 def test_disabled_autoreset_with_reset_mask(env_id: str) -> None:
     env = make_vec(env_id, autoreset_mode=AutoresetMode.DISABLED)
     other = synchronous(env_id, autoreset_mode=AutoresetMode.DISABLED)

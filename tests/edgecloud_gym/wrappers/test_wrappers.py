@@ -10,8 +10,8 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
-from edgecloud_gym import ENV_IDS, RequestDataset, wrappers
-from tests.edgecloud_gym.support import CONTINUOUS, STATIC, toy_dataset
+from edgecloud_gym import CLUSTER_ID, ENV_IDS, RequestDataset, wrappers
+from tests.edgecloud_gym.support import ALL_IDS, CONTINUOUS, STATIC, applicable, toy_dataset
 
 SMALL = {"candidate_pool_size": 5, "duration": 30.0, "edge_concurrency": 2, "cloud_concurrency": 2}
 WRAPPERS = ("SequentialAssignment", "PriorityAction")
@@ -23,7 +23,7 @@ def dataset() -> RequestDataset:
 
 
 def make(env_id: str, dataset: RequestDataset, wrapper: str, **settings: Any) -> gym.Env:
-    env = gym.make(env_id, dataset=dataset, **{**SMALL, **settings})
+    env = gym.make(env_id, dataset=dataset, **applicable(env_id, {**SMALL, **settings}))
     return getattr(wrappers, wrapper)(env)
 
 
@@ -35,13 +35,13 @@ def make_vec(
         lanes,
         autoreset_mode=mode,
         dataset=dataset,
-        **{**SMALL, **settings},
+        **applicable(env_id, {**SMALL, **settings}),
     )
     return getattr(wrappers.vector, wrapper)(envs)
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", ALL_IDS)
 @pytest.mark.parametrize("observe", ["embedding", "id"])
 def test_checkers_have_no_complaint(dataset, env_id, wrapper, observe):
     env = make(env_id, dataset, wrapper, observe=observe)
@@ -75,11 +75,12 @@ def play(env: gym.Env, seed: int, legal: bool = True) -> list[tuple]:
     return steps
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", ALL_IDS)
 @pytest.mark.parametrize("allow_stop", [False, True])
 @pytest.mark.parametrize("work_conserving", [False, True])
 def test_legal_choices_are_never_repaired(dataset, env_id, allow_stop, work_conserving):
-    env = gym.make(env_id, dataset=dataset, work_conserving=work_conserving, **SMALL)
+    settings = applicable(env_id, SMALL)
+    env = gym.make(env_id, dataset=dataset, work_conserving=work_conserving, **settings)
     env = wrappers.SequentialAssignment(env, allow_stop=allow_stop)
     for seed in range(3):
         steps = play(env, seed)
@@ -235,7 +236,7 @@ def assert_same(one: Any, other: Any) -> None:
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 @pytest.mark.parametrize("mode", list(AutoresetMode))
-@pytest.mark.parametrize("env_id", [STATIC, CONTINUOUS])
+@pytest.mark.parametrize("env_id", [STATIC, CONTINUOUS, CLUSTER_ID])
 @pytest.mark.parametrize("drain", [False, True])
 def test_lanes_are_single_environments(dataset, env_id, wrapper, mode, drain):
     settings = {"duration": 8.0, "drain": drain, "reward": {"jct": 1.0, "makespan": 0.1}}
