@@ -18,13 +18,8 @@ from data_tools.prompts.nested import entries_of, flattened
 from edgecloud_gym.checks import check_choice, check_integer
 from edgecloud_gym.dataset.rows import OnError
 from edgecloud_gym.dataset.tables import Record, read_table, table_suffix
-from edgecloud_gym.files import (
-    PACKED_SUFFIXES,
-    UnreadableFileError,
-    read_json,
-    read_jsonl,
-    unpacking,
-)
+from edgecloud_gym.files import UnreadableFileError, read_json, read_jsonl
+from edgecloud_gym.unpacking import PACKED_SUFFIXES, unpacking
 
 BUILT_IN: Final = "builtin"
 DEFAULT_DATASET: Final = "tatsu-lab/alpaca"

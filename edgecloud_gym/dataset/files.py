@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from edgecloud_gym.dataset.slowdown import slowdown_path
 from edgecloud_gym.dataset.tables import READERS, beside, require_format, table_name, table_suffix
-from edgecloud_gym.files import PACKED_SUFFIXES, UnreadableFileError, duplicate
+from edgecloud_gym.files import UnreadableFileError, duplicate
+from edgecloud_gym.unpacking import PACKED_SUFFIXES
 
 ASSETS: Final = Path(__file__).parents[1] / "assets"
 
