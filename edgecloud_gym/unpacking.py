@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
-PACKED_SUFFIXES: Final = (".gz", ".bz2", ".xz", ".zip")
+PACKED_SUFFIXES: Final = (".gz", ".bz2", ".xz", ".lzma", ".zip")
 _NOT_READ: Final = {
     b"\x28\xb5\x2f\xfd": "zstd",
     b"7z\xbc\xaf": "7z",
@@ -36,6 +36,17 @@ class UnreadableFileError(ValueError):
 
     It is the user's to mend, wherever it is raised. A plain ``ValueError`` need not be.
     """
+
+
+def check_packing(path: Path) -> None:
+    """Checks that a file is packed in a way that is read, if at all.
+
+    Raises:
+        UnreadableFileError: If it is not; says how it is packed.
+        OSError: If it cannot be opened.
+    """
+    with unpacking(path):
+        pass
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgecloud_gym.checks import has_half_character
 from edgecloud_gym.files import UnreadableFileError, duplicate, read_jsonl
-from edgecloud_gym.unpacking import PACKED_SUFFIXES, unpacked_name, unpacking
+from edgecloud_gym.unpacking import PACKED_SUFFIXES, check_packing, unpacked_name, unpacking
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,6 +49,8 @@ def require_format(path: Path) -> None:
         UnreadableFileError: If not.
     """
     if table_suffix(path) not in READERS:
+        if path.is_file():
+            check_packing(path)
         raise UnreadableFileError(
             f"{path}: its name must end in {', '.join(READERS)}, packed or not (in a zip, that of "
             "the file inside)"

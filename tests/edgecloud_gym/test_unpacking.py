@@ -118,6 +118,7 @@ def test_a_zip_packed_as_nothing_here_unpacks_is_named(tmp_path: Path) -> None:
     [
         ("x.jsonl", None, "x.jsonl"),
         ("x.jsonl.gz", None, "x.jsonl"),
+        ("x.jsonl.lzma", None, "x.jsonl"),
         ("X.CSV.ZIP", None, "X.CSV"),
         ("my.zip", ["folder/a.csv"], "a.csv"),
         ("my.zip", ["a.csv.gz"], "a.csv"),

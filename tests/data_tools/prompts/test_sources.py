@@ -262,6 +262,7 @@ def test_files_of_any_name_and_packing(tmp_path, name, content, monkeypatch):
         ("five.json", b"5", r"five\.json: must hold a list of records"),
         ("numbers.json", b"[5]", "record 1: a JSON object is needed, got int 5"),
         ("prompts.docx", b"x", r"prompts\.docx: must end in \.json"),
+        ("prompts.jsonl.zst", b"\x28\xb5\x2f\xfd x", r"prompts\.jsonl\.zst: is packed with zstd"),
     ],
 )
 def test_files_that_hold_no_prompts_are_named(tmp_path, name, content, message):

@@ -428,6 +428,12 @@ def test_durations_in_parquet_count_by_their_unit(tmp_path: Path) -> None:
     assert_array_equal(load_dataset(tmp_path / "data.parquet").base_latency, [0.5, 2.0])
 
 
+def test_a_packing_that_is_not_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl.7z").write_bytes(b"7z\xbc\xaf rest")
+    with pytest.raises(UnreadableFileError, match=r"x\.jsonl\.7z: is packed with 7z"):
+        load_dataset(tmp_path / "x.jsonl.7z")
+
+
 def test_a_folder_of_two_files_of_requests_is_refused(tmp_path: Path) -> None:
     jsonl(tmp_path, [*reference_rows()], "requests.jsonl")
     (tmp_path / "requests.csv.gz").write_bytes(b"")
