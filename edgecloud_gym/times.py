@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -56,7 +56,7 @@ def carry_unit(times: ArrayLike) -> bool:
     """Whether times are durations or dates, whose unit is theirs, and not plain numbers."""
     array = np.asarray(times)
     objects = array.dtype == object and array.size > 0
-    return array.dtype.kind in "mM" or (objects and isinstance(array.flat[0], datetime | timedelta))
+    return array.dtype.kind in "mM" or (objects and isinstance(array.flat[0], date | timedelta))
 
 
 def _plain(times: list[Any], entry: str) -> NDArray[Any]:
@@ -64,7 +64,7 @@ def _plain(times: list[Any], entry: str) -> NDArray[Any]:
     import pandas as pd
 
     for index, time in enumerate(times):
-        if not (time is None or time is pd.NaT or isinstance(time, datetime | timedelta)):
+        if not (time is None or time is pd.NaT or isinstance(time, date | timedelta)):
             raise TypeError(f"{entry} {index} is {type(time).__name__} {time!r:.60}, no time")
     if isinstance(times[0], timedelta):
         return np.asarray(pd.to_timedelta(times))

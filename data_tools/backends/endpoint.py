@@ -232,6 +232,7 @@ class EndpointBackend:
     def _check_status(self, response: httpx2.Response) -> None:
         status = response.status_code
         if status == httpx2.codes.OK:
+            _check_stream(response)
             return
         response.read()
         reason = f"HTTP {status}: {response.text.strip()[:300]}"
@@ -287,6 +288,17 @@ def _failure(error: httpx2.RequestError | UnicodeError, answer: StreamedAnswer) 
     return PromptFailedError(f"request: {error}")  # neither sent nor understood
 
 
+def _check_stream(response: httpx2.Response) -> None:
+    """Raises with what the server says, if that is no stream of events."""
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip()
+    if kind.lower() != "text/event-stream":
+        response.read()
+        raise OddAnswerError(
+            f"stream: it is {kind or 'of no stated type'}, not text/event-stream: "
+            f"{response.text.strip()[:300]}"
+        )
+
+
 def _retry_after(response: httpx2.Response) -> float | None:
     """Returns for how long the server asks not to be asked, s: a number or a date."""
     stated = response.headers.get("Retry-After", "")
@@ -296,7 +308,7 @@ def _retry_after(response: httpx2.Response) -> float | None:
         pass
     try:
         moment = parsedate_to_datetime(stated)
-    except ValueError:  # absent, or neither
+    except (ValueError, OverflowError):  # absent, neither, or of no year
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

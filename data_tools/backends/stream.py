@@ -25,10 +25,11 @@ class OddAnswerError(PromptFailedError):
 
 # What a chunk may bring of an answer besides ``content``: servers differ in what they call it.
 _ANSWERING: Final = ("content", "refusal")
-_OTHER_OUTPUT: Final = ("tool_calls", "function_call")
+_OTHER_OUTPUT: Final = ("tool_calls", "function_call", "audio")
 _THOUGHTS: Final = ("reasoning", "thinking")  # and what begins so: reasoning_content, ...
 
 _FINISHED: Final = {"stop": "eos"}
+_UNFINISHED: Final = ("", "null")  # reasons that are none: some servers write the word
 
 
 @dataclass
@@ -49,6 +50,7 @@ class StreamedAnswer:
         done: Whether the server has said that the stream is over.
         finish_reason: As the server says it; None until then.
         usage: The server's token counts; empty if it states none.
+        aside: The last event that brought nothing of an answer, for messages.
     """
 
     started: float = field(default_factory=time.perf_counter)
@@ -60,11 +62,13 @@ class StreamedAnswer:
     done: bool = False
     finish_reason: str | None = None
     usage: dict[str, int] = field(default_factory=dict)
+    aside: str = ""
 
     def read(self, data: str, event: str = "message") -> None:
         """Takes in the data of one server-sent event.
 
-        Events that keep the connection alive or tell the state of the queue bring nothing.
+        Events that keep the connection alive or tell the state of the queue bring nothing; they
+        may be words, such as ``ping``.
 
         Args:
             data: Its data.
@@ -82,13 +86,15 @@ class StreamedAnswer:
                 self.last = now
             return
         chunk = _decoded(data, event)
+        if "choices" not in chunk and "usage" not in chunk:
+            self.aside = data.strip()[:200]
         self.usage = _usage(chunk.get("usage")) or self.usage
         for choice in _list(chunk, "choices"):
             self._read_choice(_object("choice", choice), now)
 
     def _read_choice(self, choice: dict[str, Any], now: float) -> None:
         self.begun = True
-        delta = _object("delta", choice.get("delta"))
+        delta = self._delta(choice)
         texts = [_text(delta.get(name)) for name in _ANSWERING]
         self.texts += texts
         reason = choice.get("finish_reason")
@@ -96,12 +102,23 @@ class StreamedAnswer:
             self.first = now if self.first is None else self.first
             self.last = now
             self.chunks += 1
-        if not reason or self.finish_reason is not None:
+        if reason is None or reason in _UNFINISHED or self.finish_reason is not None:
             return
         if not isinstance(reason, str):
             raise OddAnswerError(f"stream: finish_reason is {_shown(reason)}")
         self.finish_reason = reason
         self.last = now
+
+    def _delta(self, choice: dict[str, Any]) -> dict[str, Any]:
+        """Returns what a choice brings: a delta, the text of a completion or a whole message.
+
+        A message after the answer began says all of it once more.
+        """
+        if choice.get("delta") is None and choice.get("text") is not None:
+            return {"content": choice["text"]}
+        if choice.get("delta") is None and self.first is None:
+            return _object("message", choice.get("message"))
+        return _object("delta", choice.get("delta"))
 
     @property
     def complete(self) -> bool:
@@ -110,9 +127,10 @@ class StreamedAnswer:
 
     def progress(self) -> str:
         """Says how far the answer came, for messages."""
+        said = f"; beside it the server sent: {self.aside}" if self.aside else ""
         if not self.begun:
-            return "no answer began"
-        return f"the answer broke off after {self.chunks} chunks"
+            return f"no answer began{said}"
+        return f"the answer broke off after {self.chunks} chunks{said}"
 
     def measurement(self, max_new_tokens: int) -> Measurement:
         """Returns the finished answer.
@@ -144,16 +162,18 @@ class StreamedAnswer:
 
 
 def _decoded(data: str, event: str) -> dict[str, Any]:
-    """Returns an event's chunk; an empty one for an event of another type that holds none."""
+    """Returns an event's chunk; an empty one for an event that holds none, such as a word."""
     try:
         chunk = json.loads(data)
     except (ValueError, RecursionError) as error:
         if event == "error":
             raise PromptFailedError(f"server: {data[:300]}") from error
-        if event != "message":
+        if event != "message" or not data.lstrip().startswith("{"):
             return {}
         raise OddAnswerError(f"stream: not JSON: {data[:200]}") from error
     if event not in ("message", "error") and not (isinstance(chunk, dict) and "choices" in chunk):
+        return {}
+    if chunk is None or isinstance(chunk, str):
         return {}
     if not isinstance(chunk, dict):
         raise OddAnswerError(f"stream: not a JSON object: {data[:200]}")
@@ -174,7 +194,7 @@ def _list(chunk: dict[str, Any], name: str) -> list[Any]:
 
 
 def _object(name: str, value: object) -> dict[str, Any]:
-    if value is None and name == "delta":
+    if value is None and name in ("delta", "message"):
         return {}
     if not isinstance(value, dict):
         raise OddAnswerError(f"stream: {name} is {_shown(value)}")

@@ -2,8 +2,8 @@
 
 Instructions come with an ``input`` or a ``context`` below, questions with a ``context``,
 ``passage`` or ``article`` below, lettered choices below that, and a system prompt above, also that
-of a conversation beside them; conversations give their first human turn, with the system's above; of turns that are records of their own (OpenAssistant)
-only the human's are prompts.
+of a conversation beside them. Conversations give their first human turn, with the system's above.
+Of turns that are records of their own (OpenAssistant) only the human's are prompts.
 """
 
 from __future__ import annotations

@@ -18,13 +18,8 @@ from data_tools.prompts.nested import entries_of, flattened
 from edgecloud_gym.checks import check_choice, check_integer
 from edgecloud_gym.dataset.rows import OnError
 from edgecloud_gym.dataset.tables import Record, read_table, table_suffix
-from edgecloud_gym.files import (
-    PACKED_SUFFIXES,
-    UnreadableFileError,
-    read_json,
-    read_jsonl,
-    unpacking,
-)
+from edgecloud_gym.files import UnreadableFileError, read_json, read_jsonl
+from edgecloud_gym.unpacking import PACKED_SUFFIXES, check_packing, unpacking
 
 BUILT_IN: Final = "builtin"
 DEFAULT_DATASET: Final = "tatsu-lab/alpaca"
@@ -214,6 +209,7 @@ def _all_records(paths: Sequence[Path]) -> Iterator[Record]:
     for path in paths:
         suffix = table_suffix(path)
         if suffix not in _READERS:
+            check_packing(path)
             raise UnreadableFileError(
                 f"prompt file {path}: must end in {', '.join(_READERS)}, packed or not (in a zip, "
                 "the file inside)"

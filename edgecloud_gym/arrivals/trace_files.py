@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecloud_gym.files import UnreadableFileError, decoded_json, duplicate, read_jsonl, unpacking
+from edgecloud_gym.files import UnreadableFileError, decoded_json, duplicate, read_jsonl
+from edgecloud_gym.unpacking import unpacking
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from edgecloud_gym.dataset.slowdown import slowdown_path
 from edgecloud_gym.dataset.tables import READERS, beside, require_format, table_name, table_suffix
-from edgecloud_gym.files import PACKED_SUFFIXES, UnreadableFileError, duplicate
+from edgecloud_gym.files import UnreadableFileError, duplicate
+from edgecloud_gym.unpacking import PACKED_SUFFIXES
 
 ASSETS: Final = Path(__file__).parents[1] / "assets"
 
@@ -88,12 +89,14 @@ def locate(name_or_path: str | os.PathLike[str]) -> Source:
 
 def _folder(folder: Path) -> Source:
     names = (f"requests{suffix}{packed}" for suffix in READERS for packed in ("", *PACKED_SUFFIXES))
-    requests = _existing(*(folder / name for name in (*names, "requests.zip")))
-    if requests is None:
+    found = [name for name in (*names, "requests.zip") if (folder / name).is_file()]
+    if len(found) > 1:
+        raise UnreadableFileError(f"dataset folder {folder} holds {' and '.join(found)}: keep one")
+    if not found:
         raise FileNotFoundError(f"dataset folder {folder} holds no requests{'/'.join(READERS)}")
     return Source(
         name=folder.name,
-        requests=requests,
+        requests=folder / found[0],
         embeddings=_existing(folder / "embeddings.npz"),
         slowdown=_existing(folder / "slowdown.json"),
     )

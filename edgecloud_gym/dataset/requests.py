@@ -245,7 +245,7 @@ def load_dataset(
     if isinstance(name_or_path, RequestDataset):
         if embeddings is None:
             return name_or_path
-        vectors = _embeddings_for(name_or_path.prompts, embeddings)
+        vectors = _embeddings_for(name_or_path.prompts, len(name_or_path), embeddings)
         return replace(name_or_path, embeddings=vectors)  # type: ignore[arg-type] # is checked
     if not isinstance(name_or_path, str | os.PathLike):
         raise TypeError(
@@ -270,7 +270,7 @@ def _load(
     given = source.embeddings if embeddings is None else embeddings
     arrays: dict[str, Any] = {
         "base_latency": columns.base_latency,
-        "embeddings": None if given is None else _embeddings_for(prompts, given),
+        "embeddings": None if given is None else _embeddings_for(prompts, len(prompts), given),
         "prompt_tokens": columns.prompt_tokens,
         "response_tokens": columns.response_tokens,
         "slowdown": None
@@ -306,8 +306,8 @@ def _encoded(text: str) -> bytes:
 
 
 def _embeddings_for(
-    prompts: Sequence[str] | None, given: str | os.PathLike[str] | ArrayLike
-) -> ArrayLike:
+    prompts: Sequence[str] | None, n: int, given: str | os.PathLike[str] | ArrayLike
+) -> ArrayLike | None:
     if not isinstance(given, str | os.PathLike):
         return given
     vectors, digest = read_embeddings(Path(given))
@@ -316,4 +316,7 @@ def _embeddings_for(
             f"{given} is stale: its embeddings ({len(vectors)} rows) were computed from other "
             f"prompts than the dataset's ({len(prompts)} rows); embed the dataset anew"
         )
-    return vectors
+    try:
+        return check_embeddings(vectors, n)
+    except ValueError as error:
+        raise UnreadableFileError(f"{given}: {error}") from error

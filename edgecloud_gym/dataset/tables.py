@@ -1,7 +1,7 @@
 """Tables of records: JSON lines, Parquet or CSV, read record by record.
 
-JSON lines and CSV may be packed (see `edgecloud_gym.files`). A record is named by its line or row,
-from 1; a column or key that comes twice is refused, since one of the two would win unseen.
+JSON lines and CSV may be packed (see `edgecloud_gym.unpacking`). A record is named by its line or
+row, from 1; a column or key that comes twice is refused, since one of the two would win unseen.
 """
 
 from __future__ import annotations
@@ -14,14 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edgecloud_gym.checks import has_half_character
-from edgecloud_gym.files import (
-    PACKED_SUFFIXES,
-    UnreadableFileError,
-    duplicate,
-    read_jsonl,
-    unpacked_name,
-    unpacking,
-)
+from edgecloud_gym.files import UnreadableFileError, duplicate, read_jsonl
+from edgecloud_gym.unpacking import PACKED_SUFFIXES, check_packing, unpacked_name, unpacking
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,6 +49,8 @@ def require_format(path: Path) -> None:
         UnreadableFileError: If not.
     """
     if table_suffix(path) not in READERS:
+        if path.is_file():
+            check_packing(path)
         raise UnreadableFileError(
             f"{path}: its name must end in {', '.join(READERS)}, packed or not (in a zip, that of "
             "the file inside)"

@@ -83,6 +83,35 @@ def test_counts_of_nothing_beside_text_are_not_believed(
     assert measured.error is None
 
 
+@pytest.mark.parametrize("word", ["ping", ": PROCESSING", '"ping"', "null", "{}"])
+def test_words_between_the_chunks_lose_nothing(word: str, pauses: list[float]) -> None:
+    said = [delta(content="Y"), word, delta(content="es"), delta(finish_reason="stop")]
+    with ChatServer([events(word, *said, word)]) as server, connect(server, pauses) as backend:
+        assert backend.measure("Is it?").response_text == "Yes"
+
+
+MESSAGE = {"role": "assistant", "content": "Yes"}
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        [{"message": MESSAGE, "finish_reason": "stop"}],
+        [{"text": "Y"}, {"text": "es", "finish_reason": "stop"}],
+        [{"delta": {"content": "Yes"}}, {"message": MESSAGE, "finish_reason": "stop"}],
+        [{"delta": MESSAGE, "finish_reason": "null"}, {"delta": {}, "finish_reason": "stop"}],
+    ],
+)
+def test_text_is_found_wherever_a_choice_has_it(
+    choices: list[dict[str, object]], pauses: list[float]
+) -> None:
+    said = [json.dumps({"choices": [choice]}) for choice in choices]
+    with ChatServer([events(*said, "[DONE]")]) as server, connect(server, pauses) as backend:
+        measured = backend.measure("Is it?")
+    assert (measured.response_text, measured.finish_reason) == ("Yes", "eos")
+    assert measured.time_to_first_token is not None
+
+
 def test_an_empty_answer_may_have_no_token(pauses: list[float]) -> None:
     with ChatServer([answer(usage=(9, 0))]) as server, connect(server, pauses) as backend:
         assert backend.measure("Say nothing.").output_token_count == 0
@@ -349,7 +378,10 @@ def test_pauses_of_our_own_do_not_grow_for_ever(pauses: list[float]) -> None:
         (lines('event: error\ndata: {"message": "cache full"}'), 1, r"server: .*cache full"),
         (events("[DONE]"), 1, r"stream: no answer began"),
         (status(422, "no stream_options"), 1, r"HTTP 422"),
-        (status(200, "{}"), 1, r"request: .*text/event-stream"),
+        (status(200, "{}"), 1, r"stream: it is .*, not text/event-stream: {}"),
+        (events(delta(content="a"), "Bad gateway"), 1, r"stream: .* chunks; .*: Bad gateway"),
+        (events('{"detail": "overloaded"}'), 1, r"stream: no answer began; .*: .*overloaded"),
+        (events(delta("null", content="a")), 1, r"stream: .* after 1 chunks"),
     ],
 )
 def test_failures_of_one_prompt_are_measurements_with_an_error(

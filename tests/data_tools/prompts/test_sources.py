@@ -111,7 +111,30 @@ def test_records_without_a_prompt_are_refused_naming_their_columns(tmp_path):
             {"question": "2+2?", "choices": {"text": ["3", "4"], "label": ["1", "2"]}},
             "2+2?\n\n1. 3\n2. 4",
         ),
+        ({"question": "2+2?", "options": {"A": "3", "B": "4"}}, "2+2?\n\nA. 3\nB. 4"),
+        (
+            {"question": "2+2?", "options": [{"key": "A", "value": "3"}]},
+            "2+2?\n\nA. 3",
+        ),
         ({"question": "2+2?", "options": {"temperature": 0}}, "2+2?"),
+        ({"question": "Who?", "article": "A text.", "options": ["x"]}, "Who?\n\nA text.\n\nA. x"),
+        ({"input": "Who?", "context": "A text.", "answers": ["x"]}, "Who?\n\nA text."),
+        ({"instruction": "Do.", "input": "N/A"}, "Do."),
+        ({"instruction": "Do.", "instances": [{"input": "this", "output": "x"}]}, "Do.\n\nthis"),
+        (
+            {"prompt": "Hi", "messages": [
+                {"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}
+            ]},
+            "Be brief.\n\nHi",
+        ),
+        (
+            {"system_prompt": "Be brief.", "conversations": [
+                {"from": "system", "value": "Be brief."}, {"from": "human", "value": "Hi"}
+            ]},
+            "Be brief.\n\nHi",
+        ),
+        ({"conversation": [{"input": "Hi", "output": "Hello!"}]}, "Hi"),
+        ({"prompt": {"text": "Hi", "role": "prompter", "replies": []}}, "Hi"),
         ({"prompt": "2+2?", "choices": [{"message": "4"}]}, "2+2?"),
         ({"input": "Hi", "target": "x"}, "Hi"),
         ({"instruction": "  Keep spaces. \n"}, "  Keep spaces. \n"),
@@ -142,6 +165,11 @@ def test_turns_of_others_are_no_prompts(tmp_path):
         ({"prompt": {"a": 1}}, "field 'prompt' must be text, got dict"),
         ({"prompt": True}, "field 'prompt' must be text, got bool"),
         ({"instruction": "Do.", "input": 5}, "field 'input' must be text, got int 5"),
+        (
+            {"question": "Who?", "choices": [1, 2]},
+            "'choices' must be a list of texts, or .*column=",
+        ),
+        ({"question": "Who?", "options": "a|b"}, "'options' must be a list of texts, or .*column="),
         ({"question": "Who?", "context": ["a"]}, "field 'context' must be text.* column="),
         ({"conversations": "Hi"}, "field 'conversations' must be a list of turns, got str"),
         ({"conversations": []}, "field 'conversations' has no human turn"),
@@ -234,6 +262,7 @@ def test_files_of_any_name_and_packing(tmp_path, name, content, monkeypatch):
         ("five.json", b"5", r"five\.json: must hold a list of records"),
         ("numbers.json", b"[5]", "record 1: a JSON object is needed, got int 5"),
         ("prompts.docx", b"x", r"prompts\.docx: must end in \.json"),
+        ("prompts.jsonl.zst", b"\x28\xb5\x2f\xfd x", r"prompts\.jsonl\.zst: is packed with zstd"),
     ],
 )
 def test_files_that_hold_no_prompts_are_named(tmp_path, name, content, message):

@@ -194,6 +194,11 @@ def test_durations_count_by_their_unit(source: object) -> None:
     assert_allclose(Trace(source).times, [0.5, 1.0, 4.0])  # type: ignore[arg-type]
 
 
+def test_days_are_dates() -> None:
+    days = [START.date(), START.date() + timedelta(days=2)]
+    assert_array_equal(Trace(days).times, [0.0, 172800.0])  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin"])
 @pytest.mark.parametrize("kind", [list, pd.Series, np.array])
 def test_dates_count_from_the_first(zone: str | None, kind: type) -> None:

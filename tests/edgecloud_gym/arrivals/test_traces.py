@@ -243,6 +243,10 @@ def test_the_real_azure_trace(shared_dir: Path) -> None:
         (BURSTGPT.replace("Model", "Timestamp"), "column 'Timestamp' occurs twice"),
         (AZURE + "2023-11-16 23:59:59,1,1\n", "row 5: 'TIMESTAMP' 2023-11-16T23:59:59.* before"),
         (AZURE.replace("2023-11-16", "16.11.2023"), r"Row #2.*16.11.2023"),
+        (
+            AZURE.splitlines()[0] + "\n1715299200000,1,1\n",
+            r"Row #2.*'1715299200000'.*give unit= if its times are numbers",
+        ),
     ],
 )
 def test_a_bad_file_is_named_with_its_fault(tmp_path: Path, text: str, message: str) -> None:

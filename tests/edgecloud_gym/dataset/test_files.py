@@ -428,6 +428,19 @@ def test_durations_in_parquet_count_by_their_unit(tmp_path: Path) -> None:
     assert_array_equal(load_dataset(tmp_path / "data.parquet").base_latency, [0.5, 2.0])
 
 
+def test_a_packing_that_is_not_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl.7z").write_bytes(b"7z\xbc\xaf rest")
+    with pytest.raises(UnreadableFileError, match=r"x\.jsonl\.7z: is packed with 7z"):
+        load_dataset(tmp_path / "x.jsonl.7z")
+
+
+def test_a_folder_of_two_files_of_requests_is_refused(tmp_path: Path) -> None:
+    jsonl(tmp_path, [*reference_rows()], "requests.jsonl")
+    (tmp_path / "requests.csv.gz").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"holds requests\.jsonl and requests\.csv\.gz: keep one"):
+        load_dataset(tmp_path)
+
+
 def test_a_folder_with_a_bundled_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (name, *_) = bundled_datasets()
@@ -476,7 +489,10 @@ def test_parquet_faults(tmp_path: Path) -> None:
 def test_embedding_file_faults(tmp_path: Path) -> None:
     path, npz = jsonl(tmp_path, [*reference_rows()]), tmp_path / "data.npz"
     np.savez(npz, embeddings=vectors(n=4))
-    with pytest.raises(ValueError, match="embeddings must have one row per request: 5, got 4"):
+    with pytest.raises(ValueError, match=r"data\.npz: embeddings must have one row .*: 5, got 4"):
+        load_dataset(path)
+    np.savez(npz, embeddings=np.full((5, 3), np.nan))
+    with pytest.raises(ValueError, match=r"data\.npz: embeddings must be finite; row 0"):
         load_dataset(path)
     np.savez(npz, embeddings=vectors(), prompts_digest=prompts_digest(["others"]))
     with pytest.raises(ValueError, match=r"data\.npz is stale"):
