@@ -18,6 +18,8 @@ TABLES = {
     "closed-forms": summaries.closed_forms,
     "command": reference.command,
     "count": summaries.count,
+    "engines": summaries.engines,
+    "engine-list": summaries.engine_list,
     "identities": summaries.identities,
     "intervals": summaries.intervals,
     "learned": summaries.learned,

@@ -14,7 +14,7 @@ MOMENT = 100.0  # s
 
 def main() -> None:
     """Plays first come, first served until `MOMENT` and saves what the environment shows."""
-    for env_id in edgecloud_gym.ENV_IDS:
+    for env_id in (*edgecloud_gym.ENV_IDS, edgecloud_gym.CLUSTER_ID):
         env = gymnasium.make(env_id, load=0.95, duration=200.0, render_mode="rgb_array")
         first_come_first_served = np.zeros(env.action_space.shape, np.int64)
         _, info = env.reset(seed=1)

@@ -196,6 +196,61 @@ def identities(name: str) -> str:
     return _table(["environment", compared, "largest difference"], lines)
 
 
+def engines(model: str) -> str:
+    """Returns how well an engine model holds on what it was not fitted on, in per cent."""
+    table = read("engines")
+    lines = [
+        [
+            row.fitted_on,
+            row.judged_on,
+            *(
+                "–" if pd.isna(value) else f"{value:+.1f}"
+                for value in (row.e2e_mean, row.e2e_p99, row.ttft_mean, row.ttft_p50, row.tpot_mean)
+            ),
+            "–" if pd.isna(row.e2e_mape) else f"{row.e2e_mape:.1f}",
+        ]
+        for row in table[table["model"] == model].itertuples()
+        if not row.fitted
+    ]
+    head = [
+        "fitted on",
+        "judged on",
+        "E2E mean",
+        "E2E p99",
+        "TTFT mean",
+        "TTFT p50",
+        "TPOT mean",
+        "MAPE",
+    ]
+    return _table(head, lines, "llrrrrrr")
+
+
+def engine_list(_: str = "") -> str:
+    """Returns the bundled engine models with their numbers."""
+    from edgecloud_gym.engines import bundled_engines, load_engine
+
+    lines = []
+    for name in bundled_engines():
+        model = load_engine(name)
+        curve = "curve" if model.step_times else f"{1e3 * model.step_floor:.2f}"
+        token = "–" if model.step_times else f"{1e6 * model.token_time:.1f}"
+        cache = "–" if model.kv_tokens is None else f"{model.kv_tokens:,}"
+        lines.append(
+            [f"`{name}`", model.hardware, curve, token, f"{1e6 * model.context_time:.3f}",
+             f"{model.sequences:,}", cache]
+        )  # fmt: skip
+    head = [
+        "name",
+        "hardware",
+        "floor (ms)",
+        "token (µs)",
+        "cached token (µs)",
+        "sequences",
+        "cache (tokens)",
+    ]
+    return _table(head, lines, "llrrrrr")
+
+
 def versions(step: str) -> str:
     """Returns with what a step was run."""
     found = json.loads((DATA / "versions.json").read_text())[step]

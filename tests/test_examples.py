@@ -20,6 +20,10 @@ EXAMPLES = {
         ["--duration", "30", "--seeds", "1"],
         ["5 requests/s for 30 s", "completed requests alone", "cn-ducb", "historical-lrt"],
     ),
+    "size_a_cluster.py": (
+        ["--duration", "5", "--most", "2"],
+        ["30 requests/s on engines rtxpro6000", "served well", "TTFT p99 s", "Picture in"],
+    ),
     "train_ppo.py": ([], ["mean JCT: PPO", "of 10 episodes"]),
     "watch_episode.py": (["--save", "frames", "--duration", "3"], []),
     "write_your_own_agent.py": ([], ["remember", "sjf-oracle"]),
