@@ -16,6 +16,7 @@ from agents.cli.options import (
     PROCESSORS,
     ArrivalRate,
     Baseline,
+    Columns,
     Dataset,
     DryRun,
     Duration,
@@ -30,6 +31,7 @@ from agents.cli.options import (
     ShardOption,
     TraceFile,
     Workers,
+    split_columns,
 )
 from agents.cli.playing import conclude, make_plan, play_all, read_how, say, take_folder
 from agents.cli.reading import (
@@ -88,6 +90,7 @@ def compare(
     rate_scale: RateScale = 1.0,
     settings: Settings = None,
     baseline: Baseline = BASELINE,
+    columns: Columns = None,
     output: Annotated[Path, path_option(help="Folder of the results.")] = Path("results/compare"),
     overwrite: Overwrite = False,
     workers: Workers = PROCESSORS,
@@ -129,4 +132,4 @@ def compare(
                 take_folder(runs, output, overwrite, how)
         say([*notes, *more, *plan.lines()])
         if not dry_run:
-            conclude(play_all(runs, output, how, plan), baseline, how)
+            conclude(play_all(runs, output, how, plan), baseline, how, split_columns(columns))

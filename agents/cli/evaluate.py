@@ -18,6 +18,7 @@ from agents.cli.options import (
     PROCESSORS,
     ArrivalRate,
     Baseline,
+    Columns,
     Dataset,
     DryRun,
     Duration,
@@ -32,6 +33,7 @@ from agents.cli.options import (
     ShardOption,
     TraceFile,
     Workers,
+    split_columns,
 )
 from agents.cli.playing import conclude, make_plan, play_all, read_how, say, take_folder
 from agents.cli.reading import (
@@ -86,6 +88,7 @@ def evaluate(
     rate_scale: RateScale = 1.0,
     settings: Settings = None,
     baseline: Baseline = BASELINE,
+    columns: Columns = None,
     algorithm: Annotated[
         str | None,
         typer.Option(help="Algorithm of Stable-Baselines3, where a file does not tell."),
@@ -156,7 +159,7 @@ def evaluate(
                 take_folder(runs, output, overwrite, how)
         say([*notes, *more, *plan.lines()])
         if not dry_run:
-            conclude(play_all(runs, output, how, plan), baseline, how)
+            conclude(play_all(runs, output, how, plan), baseline, how, split_columns(columns))
 
 
 def _specs(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from agents.cli.options import BASELINE, Baseline
+from agents.cli.options import BASELINE, Baseline, Columns, split_columns
 from agents.cli.playing import show_results
 from agents.cli.reading import check_baseline
 from agents.cli.scenarios import is_given
@@ -28,6 +28,7 @@ def merge(
         ),
     ],
     baseline: Baseline = BASELINE,
+    columns: Columns = None,
 ) -> None:
     """Write the results of an experiment that was played in shards.
 
@@ -44,4 +45,10 @@ def merge(
             results = merge_folder(folder)
             if is_given(context, "baseline"):
                 check_baseline(baseline, [str(a) for a in results.summary["agent"].unique()])
-        show_results(results, folder, baseline, failed=bool(results.record["failures"]))
+        show_results(
+            results,
+            folder,
+            baseline,
+            failed=bool(results.record["failures"]),
+            columns=split_columns(columns),
+        )

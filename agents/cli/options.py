@@ -58,6 +58,15 @@ Seeds = Annotated[
     int, typer.Option(min=1, max=MOST_SEEDS, help="Episodes per agent: seeds 0, 1, ...")
 ]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that play.")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--columns",
+        metavar="METRIC",
+        help="Metric of summary.csv to show in a table of its own, such as ttft_p99; repeat for "
+        "several, or separate them by commas.",
+    ),
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Clear the folder if it holds another experiment.")
 ]
@@ -82,3 +91,9 @@ RetryFailed = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Only tell what is to be played and what it will take.")
 ]
+
+
+def split_columns(columns: list[str] | None) -> list[str]:
+    """Returns the metrics that --columns names."""
+    names = [name.strip() for text in columns or [] for name in text.split(",")]
+    return [name for name in dict.fromkeys(names) if name]

@@ -27,6 +27,7 @@ from agents.experiments.runs import Run
 from agents.experiments.shard import Shard
 from agents.experiments.store import RunStore
 from agents.experiments.workers import Player, play_in_processes
+from agents.report.metric_tables import check_columns
 from agents.report.results import CSVS, FAILURES, RECORD, Results
 from agents.report.terminal import print_results
 from agents.report.words import counted
@@ -196,7 +197,9 @@ def say(notes: Sequence[str]) -> None:
         Console().print(Text(note, "dim"), soft_wrap=True)
 
 
-def conclude(result: ExperimentResult, baseline: str, how: How) -> None:
+def conclude(
+    result: ExperimentResult, baseline: str, how: How, columns: Sequence[str] = ()
+) -> None:
     """Shows the results, or says what they still wait for.
 
     Raises:
@@ -212,10 +215,12 @@ def conclude(result: ExperimentResult, baseline: str, how: How) -> None:
         if result.failures:
             raise typer.Exit(1)
         return
-    show_results(result, result.output, baseline, failed=bool(result.failures))
+    show_results(result, result.output, baseline, failed=bool(result.failures), columns=columns)
 
 
-def show_results(results: Results, output: Path, baseline: str, *, failed: bool) -> None:
+def show_results(
+    results: Results, output: Path, baseline: str, *, failed: bool, columns: Sequence[str] = ()
+) -> None:
     """Prints the tables, draws the pictures, and says where everything is.
 
     Raises:
@@ -223,7 +228,12 @@ def show_results(results: Results, output: Path, baseline: str, *, failed: bool)
     """
     from agents.report.plots import draw_all
 
-    print_results(Console(), results, baseline)
+    try:
+        check_columns(columns, results.summary)
+    except ValueError as error:
+        warn(error)  # the results are there all the same
+        columns = ()
+    print_results(Console(), results, baseline, columns)
     files = [name for name in (*CSVS, RECORD, FAILURES) if (output / name).exists()]
     files += [path.name for path in draw_all(results, output)]
     typer.echo(f"Results in {output}: {' '.join(files)}")

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from agents.cli.options import BASELINE, Baseline
+from agents.cli.options import BASELINE, Baseline, Columns, split_columns
 from agents.cli.reading import check_baseline
 from agents.cli.scenarios import is_given
 from agents.report.html import render
 from agents.report.markdown import render_markdown
+from agents.report.metric_tables import check_columns
 from agents.report.results import read_results
 from data_tools.cli.console import reading_input, reporting
 from data_tools.cli.options import path_option, read_path
@@ -34,6 +35,7 @@ def report(
         path_option(help="Page, .html or .md; by default report.html in the folder."),
     ] = None,
     baseline: Baseline = BASELINE,
+    columns: Columns = None,
 ) -> None:
     """Make one self-contained page of a results folder.
 
@@ -54,11 +56,13 @@ def report(
             results = read_results(folder)
             if is_given(context, "baseline"):
                 check_baseline(baseline, [str(a) for a in results.summary["agent"].unique()])
+            more = split_columns(columns)
+            check_columns(more, results.summary)
             check_writable(path)
         page = (
-            render(results, baseline)
+            render(results, baseline, more)
             if path.suffix == ".html"
-            else render_markdown(results, baseline)
+            else render_markdown(results, baseline, more)
         )
         with replacing(path) as temporary:
             temporary.write_text(page, encoding="utf-8")

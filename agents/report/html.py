@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -58,14 +58,15 @@ $body
 """)
 
 
-def render(results: ResultsFolder, baseline: str) -> str:
+def render(results: ResultsFolder, baseline: str, columns: Sequence[str] = ()) -> str:
     """Returns the HTML page of a results folder.
 
     Args:
         results: What it holds.
         baseline: The agent whom the tables compare with.
+        columns: Metrics to show besides.
     """
-    parts = [_tables(results, baseline)]
+    parts = [_tables(results, baseline, columns)]
     parts += [_picture(results.folder / name) for name in _pictures(results)]
     parts.append(_configuration(results.record))
     title = f"Schedulers compared: {escape(results.folder.resolve().name)}"
@@ -81,8 +82,8 @@ def render_tables(results: Results, baseline: str = "fcfs") -> str:
     return "\n".join(filter(None, parts))
 
 
-def _tables(results: Results, baseline: str) -> str:
-    sections = scenario_sections(results, baseline, wide=True)
+def _tables(results: Results, baseline: str, columns: Sequence[str]) -> str:
+    sections = scenario_sections(results, baseline, wide=True, columns=columns)
     parts = [_failures(results.record)]
     parts += map(_section, [*sweep_sections(results, baseline), *sections])
     parts.append(_legend(notes(results, baseline, tables_of(sections))))

@@ -18,6 +18,10 @@ _COLUMNS: Final[Mapping[str, str]] = {
     "unfinished": "unfinished: per seed. Unfinished requests count with their age: JCT, p95, p99 "
     "are lower bounds.",
     "goodput /s": "goodput: requests in time per second.",
+    "TTFT p50 s": "TTFT: time to first token, from arrival. TPOT: time per output token after the "
+    "first. Both means of each seed's percentiles.",
+    "tokens/s": "tokens/s: output tokens per second.",
+    "preempted": "preempted: times that a sequence lost its place in a full cache, per seed.",
     "IQM s": "IQM: interquartile mean of the seeds' mean JCTs.",
     "error s": "error: mean |predicted - true| time of the requests that were predicted; their "
     "share in parentheses where it is not all.",
@@ -38,13 +42,8 @@ def notes(results: Results, baseline: str, tables: Sequence[TextTable]) -> list[
         lines += _first(tables)
         lines += _differences(results, baseline, titles)
     if "in time" in titles:
-        limits = {objective(item) for item in results.record["scenarios"]}
-        named = " or ".join(
-            f"{limit:g} s" for limit in sorted(limit for limit in limits if limit is not None)
-        )
-        lines.append(
-            f"in time: share of the requests whose JCT is within the objective of {named}."
-        )
+        named = " or ".join(sorted({*filter(None, map(objectives, results.record["scenarios"]))}))
+        lines.append(f"in time: share of the requests with {named}.")
     lines += [meaning for title, meaning in _COLUMNS.items() if title in titles]
     counts = [int(count) for table in tables for count in table.columns.get("n", ())]
     if counts and min(counts) < FEWEST:
@@ -168,6 +167,13 @@ def _is_replay(scenario: Mapping[str, Any]) -> bool:
     recorded = arrivals.get("Trace") if isinstance(arrivals, Mapping) else None
     ordered = settings.get("prompt_order") == "sequential"
     return isinstance(recorded, Mapping) and not recorded.get("jitter") and ordered
+
+
+def objectives(scenario: Mapping[str, Any]) -> str:
+    """Returns all objectives of a scenario in words; empty if it has none."""
+    slo = (scenario.get("configuration") or {}).get("slo")
+    limits = slo if isinstance(slo, Mapping) else {} if slo is None else {"jct": slo}
+    return " and ".join(f"{name.upper()} ≤ {limit:g} s" for name, limit in limits.items())
 
 
 def objective(scenario: Mapping[str, Any]) -> float | None:

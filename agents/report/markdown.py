@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from agents.report.legends import notes
@@ -22,12 +23,13 @@ _SPECIAL: Final = re.compile(r"([\\`*_\[\]<>&|$~])")
 _LINE_START: Final = re.compile(r"^(\d*)([#+=.)-])")  # of a heading, list or rule
 
 
-def render_markdown(results: Results, baseline: str) -> str:
+def render_markdown(results: Results, baseline: str, columns: Sequence[str] = ()) -> str:
     """Returns a table per environment that was played at several loads, and per other scenario.
 
     Args:
         results: The experiment.
         baseline: The agent whom the tables compare with.
+        columns: Metrics to show besides.
     """
     parts = []
     failed = failures(results.record)
@@ -36,7 +38,8 @@ def render_markdown(results: Results, baseline: str) -> str:
     swept = {label for loads in sweeps(results.record).values() for label in loads}
     for section in sweep_sections(results, baseline):
         parts += _section(section)
-    alone = [s for s in scenario_sections(results, baseline, wide=True) if s.title not in swept]
+    everything = scenario_sections(results, baseline, wide=True, columns=columns)
+    alone = [section for section in everything if section.title not in swept]
     for section in alone:
         parts += _section(section)
     parts.append(_paragraph(" ".join(notes(results, baseline, tables_of(alone)))))

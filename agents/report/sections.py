@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.report.legends import learning_notes, sweep_notes
+from agents.report.metric_tables import chosen, tokens
 from agents.report.results import Results, sweeps
 from agents.report.tables import (
     JCT,
@@ -34,7 +35,8 @@ class Section:
     Attributes:
         title: Its heading.
         facts: What was played: seeds and requests; may be empty.
-        tables: The tables, by what kind they are: ``ranking``, ``tails``, ``sweep``, ``learning``.
+        tables: The tables, by what kind they are: ``ranking``, ``tails``, ``tokens``,
+            ``columns``, ``sweep``, ``learning``.
         notes: What readers must know of these tables.
     """
 
@@ -44,8 +46,10 @@ class Section:
     notes: Sequence[str] = ()
 
 
-def scenario_sections(results: Results, baseline: str, *, wide: bool) -> list[Section]:
-    """Returns a section per scenario: ranking and tails."""
+def scenario_sections(
+    results: Results, baseline: str, *, wide: bool, columns: Sequence[str] = ()
+) -> list[Section]:
+    """Returns a section per scenario: ranking, tails, tokens where they are known, and columns."""
     sections = []
     for label, rows in results.summary.groupby("env", sort=False):
         common = comparable(rows, results.record)
@@ -53,6 +57,8 @@ def scenario_sections(results: Results, baseline: str, *, wide: bool) -> list[Se
         if common.seeds:
             tables["ranking"] = ranking(common.rows, baseline, wide=wide)
             tables["tails"] = tails(common.rows, baseline)
+            more = {"tokens": tokens(common.rows), "columns": chosen(common.rows, columns)}
+            tables |= {name: table for name, table in more.items() if table is not None}
         sections.append(Section(str(label), facts(common), tables, _who_is_missing(common)))
     return sections
 

@@ -81,11 +81,11 @@ def ranking(rows: pd.DataFrame, baseline: str, *, wide: bool = False) -> TextTab
         "#": [str(number) for number in range(1, len(agents) + 1)],
         "agent": agents,
         "n": [str(len(by_seed))] * len(agents),
-        "JCT s": _intervals(by_seed, agents),
+        "JCT s": intervals(by_seed, agents),
     }
     if baseline in by_seed:
         columns[versus(baseline)] = [_difference(by_seed, agent, baseline) for agent in agents]
-    if _known(means, "slo_attainment"):
+    if known(means, "slo_attainment"):
         columns["in time"] = [_percent(value) for value in means["slo_attainment"]]
         if wide:
             columns["goodput /s"] = numbers(means["goodput"])
@@ -95,10 +95,10 @@ def ranking(rows: pd.DataFrame, baseline: str, *, wide: bool = False) -> TextTab
         columns["unfinished"] = [f"{value:,.0f}" for value in means["unfinished"]]
     if wide:
         columns["IQM s"] = numbers([interquartile_mean(by_seed[agent]) for agent in agents])
-        if _known(means, "prediction_error_mean"):
+        if known(means, "prediction_error_mean"):
             columns["error s"] = _errors(means)
     columns["beats"] = [_beaten(by_seed, agent, agents) for agent in agents]
-    best = _best(means[JCT])
+    best = best_of(means[JCT])
     return TextTable(columns, frozenset((agents.index(a), t) for a in best for t in columns))
 
 
@@ -120,11 +120,11 @@ def tails(rows: pd.DataFrame, baseline: str) -> TextTable:
     best = set()
     for name, metric in TAILS.items():
         by_seed = values_by_seed(rows, metric)
-        columns[f"{name} s"] = _intervals(by_seed, agents)
+        columns[f"{name} s"] = intervals(by_seed, agents)
         if baseline in by_seed:
             title = f"{name} {versus(baseline)}"
             columns[title] = [_difference(by_seed, agent, baseline) for agent in agents]
-        best |= {(agents.index(agent), f"{name} s") for agent in _best(means[metric])}
+        best |= {(agents.index(agent), f"{name} s") for agent in best_of(means[metric])}
     return TextTable(columns, frozenset(best))
 
 
@@ -156,7 +156,7 @@ def sweep(
         means = by_seed.mean()
         shown = dict(zip(means.index, numbers(means), strict=True))
         columns[title] = [_compared(shown, by_seed, agent, baseline) for agent in agents]
-        best |= {(agents.index(agent), title) for agent in _best(means)}
+        best |= {(agents.index(agent), title) for agent in best_of(means)}
     return TextTable(columns, frozenset(best))
 
 
@@ -235,7 +235,8 @@ def _number(value: float, decimals: int) -> str:
     return NOTHING if np.isnan(value) else f"{value:z.{decimals}f}"
 
 
-def _intervals(by_seed: pd.DataFrame, agents: Sequence[str]) -> list[str]:
+def intervals(by_seed: pd.DataFrame, agents: Sequence[str]) -> list[str]:
+    """Returns means over the seeds with their bootstrap intervals."""
     estimates = [bootstrap_mean(by_seed[agent]) for agent in agents]
     decimals = _decimals([estimate.mean for estimate in estimates])
     return [_estimate(estimate, decimals) for estimate in estimates]
@@ -289,7 +290,7 @@ def _beaten(by_seed: pd.DataFrame, agent: str, agents: Sequence[str]) -> str:
     return ",".join(str(a) if a == b else f"{a}–{b}" for a, b in ranges)
 
 
-def _best(means: pd.Series[Any]) -> list[str]:
+def best_of(means: pd.Series[Any]) -> list[str]:
     """Returns the agents of the lowest mean, several if equal, the oracle left out of account."""
     others = means.drop(index=ORACLE, errors="ignore").dropna()
     # Sums of the same times in another order differ in their last digits.
@@ -297,5 +298,6 @@ def _best(means: pd.Series[Any]) -> list[str]:
     return [str(agent) for agent in equal.index]
 
 
-def _known(means: pd.DataFrame, name: str) -> bool:
+def known(means: pd.DataFrame, name: str) -> bool:
+    """Tells whether any agent has a metric."""
     return name in means and bool(means[name].notna().any())

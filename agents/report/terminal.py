@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from rich import box
@@ -21,11 +22,13 @@ _NARROWEST: Final = 8  # columns that a label is folded to, at least
 _ASCII_HEAD: Final = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
 
-def print_results(console: Console, results: Results, baseline: str) -> None:
+def print_results(
+    console: Console, results: Results, baseline: str, columns: Sequence[str] = ()
+) -> None:
     """Prints the failures, a ranking and the tails of each scenario, and what to know of them."""
     for line in failures(results.record):
         console.print(_text(console, f"failed: {line}", "red"), soft_wrap=True)
-    sections = scenario_sections(results, baseline, wide=False)
+    sections = scenario_sections(results, baseline, wide=False, columns=columns)
     for section in sections:
         console.print()
         console.print(_text(console, section.title, "bold"), _text(console, f" {section.facts}"))

@@ -53,3 +53,31 @@ def test_nodes_are_for_clusters(compare: Compare, cluster: Path, tmp_path: Path)
     assert result.exit_code == 2
     assert "node 1: kind='slotz'" in words(result)
     assert not (tmp_path / "out").exists()
+
+
+def test_tokens_and_columns_in_tables(compare: Compare, cluster: Path, tmp_path: Path) -> None:
+    fixed = (
+        "--nodes",
+        cluster,
+        "--agents",
+        "fcfs,least-kv",
+        "--set",
+        "slo={'ttft': 1.0, 'jct': 9}",
+    )
+    result = compare(*fixed, "--columns", "cloud_seconds,preemptions")
+    assert result.exit_code == 0, result.output
+    for text in (
+        "TTFT p50 s",
+        "TPOT p99 ms",
+        "cloud_seconds",
+        "in time",
+        "TTFT ≤ 1 s and JCT ≤ 9 s",
+    ):
+        assert text in words(result)
+    page = tmp_path / "page.md"
+    reported = invoke("report", tmp_path / "out", "--output", page, "--columns", "cloud_seconds")
+    assert reported.exit_code == 0, reported.output
+    assert r"cloud\_seconds" in page.read_text(encoding="utf-8")
+    wrong = invoke("report", tmp_path / "out", "--columns", "cloud_second")
+    assert wrong.exit_code == 2
+    assert "did you mean 'cloud_seconds'" in words(wrong)

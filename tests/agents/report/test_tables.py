@@ -307,7 +307,7 @@ def test_an_objective_is_shown() -> None:
     results = Results(pd.DataFrame(rows), scenarios=[scenario])
     assert ranking(results.summary, "fcfs").columns["in time"] == ["90%"]
     assert "goodput /s" in ranking(results.summary, "fcfs", wide=True).columns
-    assert "within the objective of 5 s" in " ".join(shown(results, "a").split())
+    assert "share of the requests with JCT ≤ 5 s" in " ".join(shown(results, "a").split())
 
 
 def test_regret_without_a_baseline_that_has_any() -> None:
