@@ -20,6 +20,7 @@ TABLES = {
     "count": summaries.count,
     "engines": summaries.engines,
     "engine-list": summaries.engine_list,
+    "engine-peers": summaries.engine_peers,
     "identities": summaries.identities,
     "intervals": summaries.intervals,
     "learned": summaries.learned,

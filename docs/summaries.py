@@ -225,6 +225,34 @@ def engines(model: str) -> str:
     return _table(head, lines, "llrrrrrr")
 
 
+def engine_peers(_: str = "") -> str:
+    """Returns what other simulators say of themselves, in per cent."""
+    lines = [
+        [
+            f"[{row.simulator}]({row.source})",
+            row.server,
+            row.judged_on,
+            *(
+                "–" if pd.isna(v) else f"{v:+.1f}"
+                for v in (row.e2e_mean, row.ttft_mean, row.tpot_mean)
+            ),
+            *("–" if pd.isna(v) else f"{v:.1f}" for v in (row.e2e_mape, row.ttft_mape)),
+        ]
+        for row in read("engine_peers").itertuples()
+    ]
+    head = [
+        "simulator",
+        "server",
+        "how",
+        "E2E mean",
+        "TTFT mean",
+        "TPOT mean",
+        "E2E MAPE",
+        "TTFT MAPE",
+    ]
+    return _table(head, lines, "lllrrrrr")
+
+
 def engine_list(_: str = "") -> str:
     """Returns the bundled engine models with their numbers."""
     from edgecloud_gym.engines import bundled_engines, load_engine
