@@ -98,6 +98,8 @@ class SystemConfig:
         slo: Service-level objective on the JCT (s), or ``None``. In clusters also a mapping from
             ``"jct"``, ``"ttft"`` (time to first token) and ``"tpot"`` (time per output token) to
             objectives (s), all of which a request has to meet; ``slo_limits`` is that mapping.
+        signal_age: In clusters, how old the state of the nodes that the agent sees may be (s): it
+            is read anew at the first decision after that time. 0: it is exact.
         history_length: Telemetry samples in the observation, H; 0 for none.
         telemetry_interval: Time between telemetry samples (s).
     """
@@ -126,6 +128,7 @@ class SystemConfig:
     embedding_dim: int | None = 64
     reward: str | Mapping[str, float] = "jct"
     slo: float | Mapping[str, float] | None = None
+    signal_age: float = 0.0
     history_length: int = 0
     telemetry_interval: float = 1.0
     reward_weights: Mapping[str, float] = field(init=False, repr=False)
@@ -146,7 +149,8 @@ class SystemConfig:
         for name in ("arrival_rate", "load"):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), above=0.0)
-        check_number("network_rtt", self.network_rtt, least=0.0)
+        for name in ("network_rtt", "signal_age"):
+            check_number(name, getattr(self, name), least=0.0)
         for name in ("drain", "work_conserving"):
             check_bool(name, getattr(self, name))
         for name, least in (

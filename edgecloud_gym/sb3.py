@@ -41,7 +41,7 @@ def make_vec_env(
     """Makes an environment that Stable-Baselines3's algorithms take.
 
     Args:
-        env_id: One of `edgecloud_gym.ENV_IDS`.
+        env_id: One of `edgecloud_gym.ENV_IDS`, or `edgecloud_gym.CLUSTER_ID`.
         n_envs: Number of lanes.
         seed: Lane i is seeded with ``seed + i`` at the first reset.
         wrapper: ``"sequential"`` (`SequentialAssignment`, discrete actions with masks),

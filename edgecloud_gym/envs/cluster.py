@@ -99,6 +99,10 @@ class ClusterEnv(EdgeCloudEnv):
     ``observe="id"`` the key ``prompt_ids``, int32 (M,), replaces ``embeddings``: dataset rows, -1
     where there is no candidate. Empty rows are zero.
 
+    Real routers know their servers from a report that is some moments old. With ``signal_age`` (s)
+    the rows of ``nodes`` are read at a decision and shown until one comes so much later; the action
+    mask is always exact.
+
     Nothing reveals the inference time or the answer's length of a request that is not done.
 
     ## Rewards

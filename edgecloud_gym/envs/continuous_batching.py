@@ -79,6 +79,7 @@ class ContinuousBatchingEnv(EdgeCloudEnv):
     defaults: ClassVar[Mapping[str, Any]] = {
         "batching": CONTINUOUS,
         "nodes": NOT_APPLICABLE,
+        "signal_age": NOT_APPLICABLE,
         "edge_concurrency": 4,
         "edge_batch_capacity": NOT_APPLICABLE,
         "edge_slowdown": "measured",

@@ -115,6 +115,7 @@ class StaticBatchingEnv(EdgeCloudEnv):
     defaults: ClassVar[Mapping[str, Any]] = {
         "batching": STATIC,
         "nodes": NOT_APPLICABLE,
+        "signal_age": NOT_APPLICABLE,
         "edge_engine": NOT_APPLICABLE,
         "history_length": NOT_APPLICABLE,
     }

@@ -66,6 +66,7 @@ class TimeSeriesEnv(EdgeCloudEnv):
     defaults: ClassVar[Mapping[str, Any]] = {
         "batching": STATIC,
         "nodes": NOT_APPLICABLE,
+        "signal_age": NOT_APPLICABLE,
         "edge_engine": NOT_APPLICABLE,
         "arrivals": "diurnal",
         "history_length": 60,

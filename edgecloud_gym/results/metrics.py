@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgecloud_gym.config import CONTINUOUS
 from edgecloud_gym.nodes import CLOUD_NODE, NODE_NAMES
-from edgecloud_gym.simulator.state import WAITING
+from edgecloud_gym.simulator.parameters import WAITING
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from edgecloud_gym.nodes import EDGE_NODE
 from edgecloud_gym.results.services import services
+from edgecloud_gym.simulator.parameters import WAITING
 from edgecloud_gym.simulator.simulator import Simulator
-from edgecloud_gym.simulator.state import WAITING
 
 if TYPE_CHECKING:
     import pandas as pd

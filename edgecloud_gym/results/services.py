@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecloud_gym.nodes import Node, Slots, StaticBatches
+from edgecloud_gym.simulator.parameters import WAITING
 from edgecloud_gym.simulator.simulator import Simulator
-from edgecloud_gym.simulator.state import WAITING
 
 Floats = NDArray[np.float64]
 

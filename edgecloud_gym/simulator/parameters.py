@@ -13,6 +13,8 @@ from edgecloud_gym.nodes import Engine, Node, Sequences, Slots, StaticBatches
 from edgecloud_gym.simulator.observation import FLOAT_KEYS, ObservationLayout
 from edgecloud_gym.simulator.workload import Workload
 
+WAITING: Final = -1  # `slot` of a request that has not been dispatched
+
 # Kinds of nodes.
 STATIC_BATCHES: Final = 0
 SEQUENCES: Final = 1
@@ -35,6 +37,7 @@ PARAMETERS_DTYPE: Final = np.dtype(
         ("duration", "f8"),
         ("slo", "f8"),
         ("interval", "f8"),
+        ("signal_age", "f8"),
         ("time_scale", "f8"),  # s, where a squashed time is one half
         ("count_scale", "f8"),  # requests, where a squashed count per interval is one half
         ("score_mean", "f8"),
@@ -88,6 +91,7 @@ def make_parameters(
         "duration": config.duration,
         "slo": config.slo_limits.get("jct", np.inf),
         "interval": config.telemetry_interval,
+        "signal_age": config.signal_age,
         "time_scale": workload.mean_latency,
         "count_scale": max(1.0, workload.mean_rate * config.telemetry_interval),
         "score_std": 1.0,

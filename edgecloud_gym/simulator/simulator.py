@@ -22,12 +22,11 @@ from edgecloud_gym.simulator.compiled.views import Engines
 from edgecloud_gym.simulator.draws import draw_arrivals, draw_rows
 from edgecloud_gym.simulator.legality import legal_pairs
 from edgecloud_gym.simulator.observation import ObservationLayout
-from edgecloud_gym.simulator.parameters import make_nodes, make_parameters, make_table
+from edgecloud_gym.simulator.parameters import WAITING, make_nodes, make_parameters, make_table
 from edgecloud_gym.simulator.state import (
     BY_ARRIVAL,
     BY_CALLABLE,
     BY_TABLE,
-    WAITING,
     State,
 )
 from edgecloud_gym.simulator.workload import Workload
@@ -233,6 +232,7 @@ class Simulator:
             state.slots,
             state.members,
             state.history,
+            state.signals,
             state.steps,
             state.served,
             engines,

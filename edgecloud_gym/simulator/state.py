@@ -17,8 +17,8 @@ from edgecloud_gym.config import REWARD_TERMS, SystemConfig
 from edgecloud_gym.nodes import Engine, Node, Sequences
 from edgecloud_gym.simulator.compiled.engine.layout import ENGINE_REQUEST_DTYPE
 from edgecloud_gym.simulator.engine_arrays import EngineArrays
-from edgecloud_gym.simulator.observation import HISTORY
-from edgecloud_gym.simulator.parameters import member_count, slot_count
+from edgecloud_gym.simulator.observation import HISTORY, NODES
+from edgecloud_gym.simulator.parameters import WAITING, member_count, slot_count
 
 # How the waiting queue is ordered.
 BY_ARRIVAL: Final = 0
@@ -26,8 +26,6 @@ BY_TABLE: Final = 1  # one score per dataset row
 BY_CALLABLE: Final = 2  # scores come from outside the compiled code
 
 Scalar = TypeVar("Scalar", bound=np.generic)
-
-WAITING: Final = -1  # `slot` of a request that has not been dispatched
 
 LANE_DTYPE: Final = np.dtype(
     [
@@ -45,6 +43,7 @@ LANE_DTYPE: Final = np.dtype(
         ("done", "i8"),
         ("done_before", "i8"),  # done before the last step
         ("next_sample", "f8"),
+        ("signal_time", "f8"),  # when the nodes' rows were read
         ("samples", "i8"),
         ("sampled_arrived", "i8"),  # arrived, done at the last sample
         ("sampled_done", "i8"),
@@ -148,6 +147,7 @@ class State:
         slots: `SLOT_DTYPE`, shape (lanes, slots), of all nodes.
         members: int32 (lanes, members), request ids in batches.
         history: float32 (lanes, H, features), a ring of telemetry samples.
+        signals: float32 (lanes, nodes * features), the rows of a cluster's nodes as last read.
         steps: `STEP_DTYPE`, shape (lanes,), what the last step yielded.
         served: `ENGINE_REQUEST_DTYPE`, shape (lanes, width), what nodes that queue or count tokens
             know of requests; None where there are none.
@@ -163,6 +163,7 @@ class State:
     slots: NDArray[np.void]
     members: NDArray[np.int32]
     history: NDArray[np.float32]
+    signals: NDArray[np.float32]
     steps: NDArray[np.void]
     served: NDArray[np.void] | None
     engines: EngineArrays | None
@@ -183,6 +184,7 @@ class State:
             slots=np.zeros((lanes, sum(map(slot_count, nodes))), SLOT_DTYPE),
             members=np.zeros((lanes, sum(map(member_count, nodes))), np.int32),
             history=np.zeros((lanes, config.history_length, len(HISTORY)), np.float32),
+            signals=np.zeros((lanes, 0 if config.is_pair else len(nodes) * len(NODES)), np.float32),
             steps=np.zeros(lanes, STEP_DTYPE),
             served=np.zeros((lanes, 0), ENGINE_REQUEST_DTYPE) if queues else None,
             engines=EngineArrays.allocate(lanes, models) if models else None,
@@ -221,6 +223,7 @@ class State:
         record = self.lanes[lane]
         record["requests"] = n
         record["next_sample"] = interval
+        record["signal_time"] = -np.inf
         self.nodes[lane] = np.zeros((), NODE_STATE_DTYPE)
         self.nodes[lane]["next"] = np.inf
         requests = self.requests[lane, :n]

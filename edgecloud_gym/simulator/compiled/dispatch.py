@@ -9,8 +9,7 @@ from edgecloud_gym.simulator.compiled.inlining import inlined, merged
 from edgecloud_gym.simulator.compiled.queueing import oldest_waiting
 from edgecloud_gym.simulator.compiled.room import is_free, is_idle
 from edgecloud_gym.simulator.compiled.slots import close, join
-from edgecloud_gym.simulator.parameters import ENGINE
-from edgecloud_gym.simulator.state import WAITING
+from edgecloud_gym.simulator.parameters import ENGINE, WAITING
 
 
 @inlined

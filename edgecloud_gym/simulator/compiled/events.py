@@ -249,6 +249,7 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
         slots,
         members,
         history,
+        signals,
         steps,
         served,
         engines,
@@ -265,7 +266,7 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
                 continue
             v = View(
                 nodes, states[i], curves, table, requests[i], finished[i], window[i], slots[i],
-                members[i], history[i],
+                members[i], history[i], signals[i],
             )  # fmt: skip
             ours = None if served is None else served[i]
             hosts = None

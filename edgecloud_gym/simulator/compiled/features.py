@@ -203,7 +203,11 @@ def observe_lane(p, lane, v, engines, i, lanes, embeddings, step, out, ids, mask
         _write_cloud(p, lane, v, out, at)
         _write_system(p, lane, v, step, out, lanes * p.start_system + i * len(_SYSTEM))
     else:
-        write_nodes(p, lane, v, engines, out, lanes * p.start_nodes, i)
+        if lane.now - lane.signal_time >= p.signal_age:
+            write_nodes(p, lane, v, engines)
+            lane.signal_time = lane.now
+        at = lanes * p.start_nodes + i * len(v.signals)
+        _copy(v.signals, out[at : at + len(v.signals)])
         _write_cluster(p, lane, v, step, out, lanes * p.start_system + i * len(_CLUSTER))
     if len(v.history) > 0:
         at = lanes * p.start_history + i * len(v.history) * len(_HISTORY)

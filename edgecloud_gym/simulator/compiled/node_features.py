@@ -12,9 +12,10 @@ _NODE = NODES.positions
 
 
 @merged
-def write_nodes(p, lane, v, engines, out, start, i):
-    """Writes one row per node of lane ``i`` behind ``start``."""
-    at = start + i * len(v.nodes) * len(_NODE)
+def write_nodes(p, lane, v, engines):
+    """Reads the nodes: writes one row for each into `v.signals`."""
+    out = v.signals
+    at = 0
     for k in range(len(v.nodes)):
         spec = v.nodes[k]
         node = v.states[k]

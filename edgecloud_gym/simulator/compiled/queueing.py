@@ -13,7 +13,8 @@ Every function takes one lane's arrays; see `edgecloud_gym.simulator.state` for 
 from __future__ import annotations
 
 from edgecloud_gym.simulator.compiled.inlining import compiled
-from edgecloud_gym.simulator.state import BY_ARRIVAL, BY_CALLABLE, BY_TABLE, WAITING
+from edgecloud_gym.simulator.parameters import WAITING
+from edgecloud_gym.simulator.state import BY_ARRIVAL, BY_CALLABLE, BY_TABLE
 
 
 @compiled

@@ -24,6 +24,7 @@ class View(NamedTuple):
     slots: Any
     members: Any
     history: Any
+    signals: Any
 
 
 class Engines(NamedTuple):

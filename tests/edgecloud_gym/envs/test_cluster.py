@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
 from edgecloud_gym import CLUSTER_ID, load_dataset
 from edgecloud_gym.envs.base import EdgeCloudEnv
-from tests.edgecloud_gym.support import make
+from tests.edgecloud_gym.support import at_random, make
 
 Rule = Callable[[NDArray[np.float64], NDArray[np.int64]], int]
 
@@ -59,3 +60,23 @@ def test_all_to_the_fastest_node_is_clearly_worse_than_a_good_rule(seed: int) ->
     assert mean_jct(fastest, seed) > 5.0 * good
     for node in range(3):
         assert mean_jct(lambda *_, node=node: node, seed) > 5.0 * good
+
+
+@pytest.mark.parametrize("age", [0.0, 0.7, 1e9])
+def test_signals_are_as_old_as_they_may_be(age: float) -> None:
+    """What is shown is what an agent with exact signals saw when they were read."""
+    exact = make(CLUSTER_ID, duration=20.0)
+    stale = make(CLUSTER_ID, duration=20.0, signal_age=age)
+    policy = at_random(0, (1.0,) * 4)
+    (now, info), (shown, _) = exact.reset(seed=0), stale.reset(seed=0)
+    read, since, repeats, done = now["nodes"], info["time"], 0, False
+    while not done:
+        if info["time"] - since >= age:
+            read, since = now["nodes"], info["time"]
+        assert_array_equal(shown["nodes"], read)
+        assert_array_equal(shown["system"], now["system"])
+        repeats += not np.array_equal(read, now["nodes"])
+        action = policy(now, info)
+        now, _, done, _, info = exact.step(action)
+        shown = stale.step(action)[0]
+    assert (repeats > 10) == (age > 0.0)

@@ -117,3 +117,21 @@ def test_an_episode_without_requests_has_the_same_metrics() -> None:
     env.reset(seed=0)
     nothing = env.summary()
     assert nothing.keys() == episode()[0].keys()
+
+
+def test_first_tokens_from_measured_times() -> None:
+    """A slot's own time, a batch's longest; of a dataset that has them."""
+    data = tokens(4)
+    object.__setattr__(data, "time_to_first_token", np.array([0.1, 0.2, 0.3, 0.4]))
+    nodes: list[Node] = [
+        StaticBatches("s", capacity=2, slowdown=(1.0, 1.5), time_multiplier=2.0, network_rtt=0.01),
+        Slots("c", time_multiplier=0.5, network_rtt=0.05),
+    ]
+    env = cluster(nodes, data, np.zeros(4), work_conserving=False)
+    env.reset(seed=0)
+    action = np.zeros(32, np.int64)
+    action[:4] = [1, 2, 1, 2]
+    assert env.request_log().first_token_time.isna().all()
+    env.step(action)
+    expected = [2.0 * 0.3 * 1.5 + 0.01, 0.1 + 0.05, 0.9 + 0.01, 0.2 + 0.05]
+    assert_allclose(env.request_log().first_token_time, expected)

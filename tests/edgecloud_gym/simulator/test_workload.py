@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from edgecloud_gym import RequestDataset
+from edgecloud_gym import CLUSTER_ID, RequestDataset, load_engine
 from edgecloud_gym.arrivals import Trace
 from edgecloud_gym.config import SystemConfig
+from edgecloud_gym.nodes import Engine, Sequences, Slots, StaticBatches
 from edgecloud_gym.simulator.workload import Workload, expected_maximum
 from tests.edgecloud_gym.support import CONTINUOUS, STATIC, make, play, toy_dataset, wait
 
@@ -160,3 +161,33 @@ def test_a_trace_that_begins_after_the_episode_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r"first request arrives at .* not before duration="):
         make(arrivals=Trace(times), **settings)
+
+
+def test_a_cluster_is_the_sum_of_its_nodes() -> None:
+    model = load_engine("smollm2-135m-cpu")
+    nodes = [
+        Engine("e", model=model),
+        StaticBatches("s", capacity=2, slowdown=(1.0, 1.5), time_multiplier=2.0, network_rtt=0.1),
+        Sequences("p", sequences=2, slowdown=(1.0, 1.5), time_multiplier=3.0),
+        Slots("c", slots=3, time_multiplier=0.5, network_rtt=0.2),
+    ]
+    found = workload(batching="cluster", nodes=nodes)
+    prompts, answers = DATASET.prompt_tokens, DATASET.response_tokens
+    assert prompts is not None
+    assert answers is not None
+    expected = [
+        model.capacity(prompts.mean(), answers.mean()),
+        2 / (expected_maximum(LATENCY, 2) * 1.5 * 2.0 + 0.1),
+        2 / (LATENCY.mean() * 3.0 * 1.5),
+        3 / (LATENCY.mean() * 0.5 + 0.2),
+    ]
+    assert_allclose(found.capacities, expected)
+    assert_allclose(found.capacity, sum(expected))
+
+
+def test_an_overloaded_engine_finishes_at_its_capacity() -> None:
+    nodes = [Engine("e", model=load_engine("smollm2-135m-cpu"), backlog=10**6)]
+    env = make(CLUSTER_ID, nodes=nodes, load=2.0, duration=300.0, drain=False)
+    play(env, lambda observation, _: np.ones(len(observation["candidates"]), np.int64))
+    served = env.request_log().completion_time.notna().sum() / 300.0
+    assert served == pytest.approx(env.simulator.workload.capacity, rel=0.1)
