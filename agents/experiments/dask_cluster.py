@@ -108,7 +108,11 @@ class DaskExecutor(Executor):
 
     def submit(self, function: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
         """Has a worker call a function."""
-        self._ask()
+        with self._reached():
+            self._ask()
+            return self._send(function, *arguments, **named)
+
+    def _send(self, function: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
         chosen = [address for address, fit in self._fit.items() if fit]
         # By address only where it must be: a worker that starts again has another one.
         only = None if all(self._fit.values()) else chosen
@@ -122,26 +126,45 @@ class DaskExecutor(Executor):
             shipped = self._shipped.get(name)
             if shipped is None or shipped.status != "finished":
                 workers = [address for address, fit in self._fit.items() if fit]
-                self._shipped[name] = self._client.scatter(
-                    content, workers=workers, broadcast=True, hash=False
-                )
+                with self._reached():
+                    self._shipped[name] = self._client.scatter(
+                        content, workers=workers, broadcast=True, hash=False
+                    )
         return {name: self._shipped[name] for name in cargo}
 
     def watch(self) -> None:
         """Looks at who is there.
 
         Raises:
-            ExecutorError: If nobody is who can play.
+            ExecutorError: If nobody is who can play, or the scheduler is gone.
         """
-        self._ask()
+        with self._reached():
+            self._ask()
         if not any(self._fit.values()):
             raise ExecutorError(
                 "the cluster has no worker that can play; what has finished is kept"
             )
 
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Says in one way that the scheduler is gone, which Dask says in several."""
+        from distributed.client import ClosedClientError
+
+        try:
+            yield
+        except ExecutorError:
+            raise
+        except (OSError, RuntimeError, TimeoutError, ClosedClientError) as error:
+            raise ExecutorError(
+                f"the scheduler cannot be reached any more ({error}); finished runs are kept, and "
+                "the same call goes on from there"
+            ) from error
+
     def _ask(self) -> None:
         """Asks workers that have come for their code, and forgets those that have gone."""
-        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        workers = self._client.scheduler_info(n_workers=-1).get("workers")
+        if workers is None:  # the client has given up
+            raise ConnectionError("connection closed")
         self._fit = {address: fit for address, fit in self._fit.items() if address in workers}
         new = [address for address in workers if address not in self._fit]
         if not new:
