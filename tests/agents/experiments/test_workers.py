@@ -1,5 +1,6 @@
 """A run that fails, in whatever way, takes no other with it."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -164,3 +165,12 @@ def test_a_script_without_its_guard_is_told_so(tmp_path: Path, repository: Path)
     )
     assert done.returncode == 1
     assert "if __name__ == '__main__'" in done.stderr
+
+
+def played_elsewhere(folder: Path) -> int:
+    return len(run_experiment(STATIC, "fcfs", 2, SETTINGS, folder, workers=2).summary)
+
+
+def test_a_worker_that_may_not_start_processes_plays_by_itself(tmp_path: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(played_elsewhere, (tmp_path,)) == 2
