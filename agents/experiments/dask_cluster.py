@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
@@ -69,6 +70,7 @@ def _client(scheduler: str, workers: int) -> Iterator[Any]:
             ) as cluster,
             Client(cluster) as client,
         ):
+            client.register_worker_callbacks(setup=_ignore_interrupts)
             yield client
         return
     try:
@@ -80,6 +82,11 @@ def _client(scheduler: str, workers: int) -> Iterator[Any]:
         ) from error
     with client:
         yield client
+
+
+def _ignore_interrupts() -> None:
+    """Leaves Ctrl-C, which reaches every process of a terminal, to the one that began."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class DaskExecutor(Executor):

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from agents import run_experiment
-from agents.experiments.dask_cluster import DaskExecutor, dask_player
+from agents.experiments.dask_cluster import DaskExecutor, dask_executor, dask_player
 from agents.experiments.definition import as_record
 from agents.experiments.executors import ExecutorError
 from agents.experiments.experiment import prepare
@@ -163,6 +163,12 @@ def test_a_scheduler_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> 
         dask_player("nowhere", 1, print),
     ):
         pass
+
+
+def test_local_workers_leave_interrupts_to_the_client() -> None:
+    with dask_executor("local", 1, print) as executor:
+        handler = executor.submit(signal.getsignal, signal.SIGINT).result()
+    assert handler == signal.SIG_IGN
 
 
 def test_a_scheduler_that_is_gone() -> None:
