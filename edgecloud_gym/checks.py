@@ -54,6 +54,10 @@ def check_bool(name: str, value: object) -> bool:
     return bool(value)
 
 
+# Truth values and NumPy's durations are integers to Python.
+_NO_NUMBERS: Final = (bool, np.bool_, np.timedelta64)
+
+
 def check_integer(
     name: str, value: object, *, least: int | None = None, most: int | None = None
 ) -> int:
@@ -64,7 +68,7 @@ def check_integer(
         ValueError: If it lies outside [``least``, ``most``].
     """
     allowed = f"must be an integer{_range(least, most)}"
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+    if isinstance(value, _NO_NUMBERS) or not isinstance(value, Integral):
         raise TypeError(f"{name}={value!r}: {allowed}")
     number = int(value)
     if (least is not None and number < least) or (most is not None and number > most):
@@ -89,7 +93,7 @@ def check_number(
     """
     bound = f" > {above:g}" if above is not None else ""
     allowed = f"must be a finite number{bound}{_range(least, most)}"
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+    if isinstance(value, _NO_NUMBERS) or not isinstance(value, Real):
         raise TypeError(f"{name}={value!r}: {allowed}")
     try:
         number = float(value)

@@ -12,6 +12,8 @@ from edgecloud_gym.checks import real_numbers, refuse_masked
 
 UNITS: Final = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _SECOND: Final = np.timedelta64(1, "s")
+_DURATIONS: Final = (timedelta, np.timedelta64)
+_TIMES: Final = (date, np.datetime64, *_DURATIONS)
 
 
 def in_seconds(
@@ -39,6 +41,10 @@ def in_seconds(
         array = np.asarray(times)
         if array.dtype == object and carry_unit(array):
             array = _plain(list(array.flat), entry).reshape(array.shape)
+        if array.dtype.kind in "mM" and np.datetime_data(array.dtype)[0] in "YM":
+            if array.dtype.kind == "m":
+                raise ValueError("months and years are of no fixed length")
+            array = array.astype("datetime64[D]")
         if array.dtype.kind == "M" and moments:
             array = array - array.flat[:1]
         if array.dtype.kind == "M":
@@ -55,8 +61,9 @@ def in_seconds(
 def carry_unit(times: ArrayLike) -> bool:
     """Whether times are durations or dates, whose unit is theirs, and not plain numbers."""
     array = np.asarray(times)
-    objects = array.dtype == object and array.size > 0
-    return array.dtype.kind in "mM" or (objects and isinstance(array.flat[0], date | timedelta))
+    if array.dtype == object:
+        return any(isinstance(time, _TIMES) for time in array.flat)
+    return array.dtype.kind in "mM"
 
 
 def _plain(times: list[Any], entry: str) -> NDArray[Any]:
@@ -64,11 +71,14 @@ def _plain(times: list[Any], entry: str) -> NDArray[Any]:
     import pandas as pd
 
     for index, time in enumerate(times):
-        if not (time is None or time is pd.NaT or isinstance(time, date | timedelta)):
+        if not (time is None or time is pd.NaT or isinstance(time, _TIMES)):
             raise TypeError(f"{entry} {index} is {type(time).__name__} {time!r:.60}, no time")
-    if isinstance(times[0], timedelta):
+        if isinstance(time, np.timedelta64) and np.datetime_data(time.dtype)[0] == "generic":
+            raise ValueError(f"{entry} {index} is a duration without a unit")
+    known = [time for time in times if not (time is None or time is pd.NaT)]
+    if known and isinstance(known[0], _DURATIONS):
         return np.asarray(pd.to_timedelta(times))
-    zoned = {getattr(time, "tzinfo", None) is not None for time in times if time is not pd.NaT}
+    zoned = {getattr(time, "tzinfo", None) is not None for time in known}
     if len(zoned) > 1:
         raise ValueError("some dates have a time zone, others none")
     return np.asarray(pd.to_datetime(times, utc=zoned == {True}).tz_localize(None))

@@ -155,7 +155,6 @@ def play_all(runs: Sequence[Run], output: Path, how: How, plan: Plan) -> Experim
         TextColumn("{task.fields[count]}"),
         TimeRemainingColumn(),
     )
-    latest = ExperimentProgress(0, len(plan.runs))
     costs = plan.estimate.costs
     console = Console(stderr=True)
     quiet = not console.is_terminal
@@ -165,8 +164,6 @@ def play_all(runs: Sequence[Run], output: Path, how: How, plan: Plan) -> Experim
         task = bar.add_task("starting", total=sum(c.seconds for c in costs.values()), count="")
 
         def show(progress: ExperimentProgress) -> None:
-            nonlocal latest
-            latest = progress
             if progress.note is not None:
                 warn(progress.note)
             run = progress.run
@@ -183,8 +180,10 @@ def play_all(runs: Sequence[Run], output: Path, how: How, plan: Plan) -> Experim
             fail(error, error)
         except KeyboardInterrupt:
             pass
+    store = RunStore(output)  # a worker may have finished a run that it could not report any more
+    kept = sum(store.is_done(run.digest) for run in plan.runs)
     typer.echo(
-        f"Interrupted. {latest.done} of {counted(latest.total, 'run')} are kept in {output}; "
+        f"Interrupted. {kept} of {counted(len(plan.runs), 'run')} are kept in {output}; "
         "the same command goes on from there.",
         err=True,
     )

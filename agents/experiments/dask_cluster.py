@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
@@ -69,6 +70,7 @@ def _client(scheduler: str, workers: int) -> Iterator[Any]:
             ) as cluster,
             Client(cluster) as client,
         ):
+            client.register_worker_callbacks(setup=_ignore_interrupts)
             yield client
         return
     try:
@@ -80,6 +82,11 @@ def _client(scheduler: str, workers: int) -> Iterator[Any]:
         ) from error
     with client:
         yield client
+
+
+def _ignore_interrupts() -> None:
+    """Leaves Ctrl-C, which reaches every process of a terminal, to the one that began."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class DaskExecutor(Executor):
@@ -108,7 +115,11 @@ class DaskExecutor(Executor):
 
     def submit(self, function: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
         """Has a worker call a function."""
-        self._ask()
+        with self._reached():
+            self._ask()
+            return self._send(function, *arguments, **named)
+
+    def _send(self, function: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
         chosen = [address for address, fit in self._fit.items() if fit]
         # By address only where it must be: a worker that starts again has another one.
         only = None if all(self._fit.values()) else chosen
@@ -122,26 +133,45 @@ class DaskExecutor(Executor):
             shipped = self._shipped.get(name)
             if shipped is None or shipped.status != "finished":
                 workers = [address for address, fit in self._fit.items() if fit]
-                self._shipped[name] = self._client.scatter(
-                    content, workers=workers, broadcast=True, hash=False
-                )
+                with self._reached():
+                    self._shipped[name] = self._client.scatter(
+                        content, workers=workers, broadcast=True, hash=False
+                    )
         return {name: self._shipped[name] for name in cargo}
 
     def watch(self) -> None:
         """Looks at who is there.
 
         Raises:
-            ExecutorError: If nobody is who can play.
+            ExecutorError: If nobody is who can play, or the scheduler is gone.
         """
-        self._ask()
+        with self._reached():
+            self._ask()
         if not any(self._fit.values()):
             raise ExecutorError(
                 "the cluster has no worker that can play; what has finished is kept"
             )
 
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Says in one way that the scheduler is gone, which Dask says in several."""
+        from distributed.client import ClosedClientError
+
+        try:
+            yield
+        except ExecutorError:
+            raise
+        except (OSError, RuntimeError, TimeoutError, ClosedClientError) as error:
+            raise ExecutorError(
+                f"the scheduler cannot be reached any more ({error}); finished runs are kept, and "
+                "the same call goes on from there"
+            ) from error
+
     def _ask(self) -> None:
         """Asks workers that have come for their code, and forgets those that have gone."""
-        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        workers = self._client.scheduler_info(n_workers=-1).get("workers")
+        if workers is None:  # the client has given up
+            raise ConnectionError("connection closed")
         self._fit = {address: fit for address, fit in self._fit.items() if address in workers}
         new = [address for address in workers if address not in self._fit]
         if not new:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
+
+
+class UnwritableError(OSError):
+    """A folder of results cannot be written, on a full disk for example: no fault of a run's."""
 
 
 class RunError(NamedTuple):
@@ -13,10 +19,12 @@ class RunError(NamedTuple):
     Attributes:
         message: The kind of exception and its message.
         traceback: Where it was raised; empty if a process ended without a word.
+        unwritable: Whether the run went well, but its results could not be written.
     """
 
     message: str
     traceback: str = ""
+    unwritable: bool = False
 
 
 def error_of(play: Callable[[], None]) -> RunError | None:
@@ -25,9 +33,30 @@ def error_of(play: Callable[[], None]) -> RunError | None:
         play()
     except KeyboardInterrupt:
         raise
+    except UnwritableError as error:
+        return RunError(str(error), unwritable=True)
     except BaseException as error:  # noqa: BLE001 - an agent's code may raise anything, SystemExit
         return as_text(error)
     return None
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Says where the block could not write, which the system's own errors often leave out.
+
+    Raises:
+        UnwritableError: In the place of any other `OSError`.
+    """
+    try:
+        yield
+    except UnwritableError:
+        raise
+    except OSError as error:
+        why = error.strerror or error
+        raise UnwritableError(
+            f"{place}: cannot be written ({why}); what has finished is kept, and the same call "
+            "goes on from there"
+        ) from error
 
 
 def as_text(error: BaseException) -> RunError:

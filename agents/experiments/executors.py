@@ -98,7 +98,9 @@ class _Flight:
             return as_text(error)
         try:
             future = self._executor.submit(play_parcel, parcel, self._freight(cargo))
-        except RuntimeError as error:
+        except ExecutorError:
+            raise
+        except Exception as error:
             raise ExecutorError(f"executor={self._executor!r}: takes no runs: {error}") from error
         self.under_way[future] = run, attempt
         return None

@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple
 import cloudpickle  # type: ignore[import-untyped, unused-ignore]
 
 from agents.experiments.code import code_behind, digest, source_digest
-from agents.experiments.errors import RunError, error_of
+from agents.experiments.errors import RunError, error_of, writing
 from agents.experiments.fingerprint import files_in
 from agents.experiments.runs import Run, versions
 from agents.experiments.scenario import Scenario
@@ -171,8 +171,9 @@ def _play(parcel: Parcel, cargo: Mapping[str, bytes], place: Path, folder: Path)
     here = {}
     for number, (path, name) in enumerate(parcel.files.items()):
         here[path] = str(place / str(number) / Path(path).name)
-        Path(here[path]).parent.mkdir()
-        Path(here[path]).write_bytes(cargo[name])
+        with writing(place):
+            Path(here[path]).parent.mkdir()
+            Path(here[path]).write_bytes(cargo[name])
     settings = _renamed(dict(run.scenario.settings), here)
     scenario = attached(replace(run.scenario, settings=settings), parcel.dataset, cargo)
     spec = replace(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from agents.experiments.definition import as_record
+from agents.experiments.errors import UnwritableError, writing
 from agents.experiments.folder import is_claimed_by
 from agents.experiments.result import ExperimentResult, Failure
 from agents.experiments.runs import Run
@@ -63,6 +64,9 @@ def play(
         shard: Which part of the runs to play; all by default. The results are written by whoever
             finds all of them finished.
         retry_failed: Whether to play runs again that failed in an earlier call.
+
+    Raises:
+        UnwritableError: If results cannot be written; the runs concerned count as not played.
     """
     store = RunStore(output)
     mine = runs if shard is None else shard.of(runs)
@@ -75,6 +79,8 @@ def play(
             before = len(left.runs)
             with closing(player(left.take(), store)) as played:
                 for run, error in played:
+                    if error is not None and error.unwritable:
+                        raise UnwritableError(error.message)
                     if error is not None:
                         store.keep_failure(run, error)
                     store.release(run)
@@ -100,7 +106,8 @@ def conclude(runs: Sequence[Run], store: RunStore) -> ExperimentResult:
         result = ExperimentResult(store.output, tuple(finished), tuple(failures), missing)
         # Another process may have added to the experiment: what it writes has everything.
         if not missing and is_claimed_by(store.output, as_record(runs)):
-            result.write()
+            with writing(store.output):
+                result.write()
             store.tidy()
     return result
 

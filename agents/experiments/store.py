@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from agents.experiments.errors import RunError
+from agents.experiments.errors import RunError, writing
 from agents.experiments.fingerprint import file_digest
 from edgecloud_gym.files import replacing
 
@@ -96,7 +96,8 @@ class RunStore:
     def keep_failure(self, run: Run, error: RunError) -> None:
         """Keeps what went wrong in a run."""
         text = json.dumps(error._asdict())  # ASCII: half characters of file names are spelt out
-        with replacing(self._failure_file(run.digest)) as temporary:
+        path = self._failure_file(run.digest)
+        with writing(path.parent), replacing(path) as temporary:
             temporary.write_text(text)
 
     def forget_failures(self, runs: Iterable[Run]) -> None:
@@ -166,7 +167,16 @@ def run_folder(folder: Path) -> Iterator[Path]:
     """Yields a folder for the files of a run, which appears as ``folder`` if the block succeeds.
 
     If another process has been quicker, what it wrote stays.
+
+    Raises:
+        UnwritableError: If it cannot be written.
     """
+    with writing(folder.parent), _aside(folder) as temporary:
+        yield temporary
+
+
+@contextmanager
+def _aside(folder: Path) -> Iterator[Path]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     # A name of its own for each writer, on whatever machine.
     temporary = folder.with_name(f".{folder.name}.{uuid4().hex[:12]}")

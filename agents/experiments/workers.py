@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable, Generator, Iterator
 from itertools import chain, islice
 from typing import TypeAlias
@@ -26,7 +27,8 @@ def play_in_processes(workers: int, runs: Iterator[Run], store: RunStore) -> Pla
     """Plays runs in processes of this machine; see `Player`.
 
     Args:
-        workers: Processes; with one, or a single run, this process plays.
+        workers: Processes; with one, or a single run, this process plays. So it does where it is
+            a worker that may not start processes, such as one of `multiprocessing.Pool` or Dask.
         runs: What to play.
         store: Where it is kept.
 
@@ -37,7 +39,7 @@ def play_in_processes(workers: int, runs: Iterator[Run], store: RunStore) -> Pla
         refuse_while_starting()
     first = list(islice(runs, workers))
     everything = chain(first, runs)
-    if len(first) <= 1:
+    if len(first) <= 1 or multiprocessing.current_process().daemon:
         yield from play_here(everything, store)
         return
     jobs = ((run, store.folder(run.digest)) for run in everything)

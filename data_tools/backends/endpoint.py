@@ -293,7 +293,7 @@ def _check_stream(response: httpx2.Response) -> None:
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip()
     if kind.lower() != "text/event-stream":
         response.read()
-        raise OddAnswerError(
+        raise PromptFailedError(
             f"stream: it is {kind or 'of no stated type'}, not text/event-stream: "
             f"{response.text.strip()[:300]}"
         )

@@ -24,6 +24,7 @@ from data_tools.calibration.formats import (
     named_columns,
     stated,
 )
+from edgecloud_gym.dataset.checks import MOST_TOKENS
 from edgecloud_gym.dataset.tables import read_table, table_name, table_suffix
 from edgecloud_gym.files import UnreadableFileError, read_json, read_jsonl
 
@@ -201,8 +202,10 @@ def _row(path: Path, place: str, record: Record, form: Format) -> Row:
 def _check_row(row: Row) -> None:
     for name in ("prompt", "output"):
         value = getattr(row, name)
-        if value < 0 or value != math.floor(value):
-            raise ValueError(f"{name} tokens {value:g}: must be a whole number from 0")
+        if not 0 <= value <= MOST_TOKENS or value != math.floor(value):
+            raise ValueError(
+                f"{name} tokens {value:g}: must be a whole number from 0 to {MOST_TOKENS}"
+            )
     if row.output >= 1 and row.finish < row.first:
         raise ValueError("the last token came before the first")
     if row.prompt < 1:
@@ -222,8 +225,10 @@ def _settings(path: Path, place: str, record: Record) -> dict[str, int]:
 
 def _whole(record: Record, key: str) -> int:
     value = stated(key, record[key])
-    if value < 1 or value != math.floor(value):
-        raise ValueError(f"{key}={record[key]!r:.60}: must be a whole number from 1")
+    if not 1 <= value <= MOST_TOKENS or value != math.floor(value):
+        raise ValueError(
+            f"{key}={record[key]!r:.60}: must be a whole number from 1 to {MOST_TOKENS}"
+        )
     return int(value)
 
 

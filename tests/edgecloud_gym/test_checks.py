@@ -18,7 +18,9 @@ def test_integers_of_any_kind_become_int(value: Any, plain: int) -> None:
     assert type(checked) is int
 
 
-@pytest.mark.parametrize("value", [True, np.True_, 1.0, "1", None, np.float64(2.0)])
+@pytest.mark.parametrize(
+    "value", [True, np.True_, 1.0, "1", None, np.float64(2.0), np.timedelta64(2, "ns")]
+)
 def test_no_other_type_is_an_integer(value: object) -> None:
     with pytest.raises(TypeError, match=r"seeds=.*: must be an integer >= 1"):
         checks.check_integer("seeds", value, least=1)
@@ -31,7 +33,9 @@ def test_numbers_of_any_kind_become_float(value: Any) -> None:
     assert type(checked) is float
 
 
-@pytest.mark.parametrize("value", [True, "1", None, 1j])
+@pytest.mark.parametrize(
+    "value", [True, "1", None, 1j, np.timedelta64(1, "s"), np.timedelta64(2, "ns")]
+)
 def test_no_other_type_is_a_number(value: object) -> None:
     with pytest.raises(TypeError, match=r"load=.*: must be a finite number > 0"):
         checks.check_number("load", value, above=0)

@@ -98,3 +98,16 @@ def test_failures_are_repeated_on_request(
     repeated = compare(*STATIC, "--retry-failed")
     assert repeated.exit_code == 0, repeated.output
     assert not (tmp_path / "out" / "failures.txt").exists()
+
+
+def test_an_interruption_counts_what_is_kept(
+    compare: Compare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt  # before the workers could report what they have finished
+
+    assert compare(*STATIC).exit_code == 0
+    monkeypatch.setattr("agents.cli.playing.play", interrupted)
+    result = compare(*STATIC)
+    assert result.exit_code == 130
+    assert "Interrupted. 4 of 4 runs are kept" in words(result)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from agents import run_experiment
-from agents.experiments.dask_cluster import dask_player
+from agents.experiments.dask_cluster import DaskExecutor, dask_executor, dask_player
 from agents.experiments.definition import as_record
 from agents.experiments.executors import ExecutorError
 from agents.experiments.experiment import prepare
@@ -163,6 +163,38 @@ def test_a_scheduler_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> 
         dask_player("nowhere", 1, print),
     ):
         pass
+
+
+def test_local_workers_leave_interrupts_to_the_client() -> None:
+    with dask_executor("local", 1, print) as executor:
+        handler = executor.submit(signal.getsignal, signal.SIGINT).result()
+    assert handler == signal.SIG_IGN
+
+
+def test_a_scheduler_that_is_gone() -> None:
+    with distributed.LocalCluster(
+        n_workers=1, processes=False, dashboard_address="127.0.0.1:0"
+    ) as running:
+        client = distributed.Client(running)
+        executor = DaskExecutor(client, print)
+        client.close()  # what a client does by itself when it waited for its scheduler in vain
+    with pytest.raises(ExecutorError, match="cannot be reached any more"):
+        executor.submit(os.getpid)
+    with pytest.raises(ExecutorError, match="cannot be reached any more"):
+        executor.ship({"dataset": b"content"})
+    with pytest.raises(ExecutorError, match="cannot be reached any more"):
+        executor.watch()
+
+
+def test_an_executor_whose_client_is_closed(tmp_path: Path) -> None:
+    with distributed.LocalCluster(
+        n_workers=1, processes=False, dashboard_address="127.0.0.1:0"
+    ) as running:
+        client = distributed.Client(running)
+        executor = client.get_executor(pure=False)
+        client.close()
+    with pytest.raises(ExecutorError, match="takes no runs"):
+        run_experiment(STATIC, "fcfs", 1, SETTINGS, tmp_path, executor=executor)
 
 
 def test_a_cluster_without_workers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -539,3 +539,11 @@ def test_a_key_that_cannot_be_sent_is_not_shown(key: str, pauses: list[float]) -
 def test_a_name_that_is_no_text_is_refused() -> None:
     with pytest.raises(ValueError, match=r"model='.udcff': must be text"):
         EndpointBackend("http://127.0.0.1:1", "\udcff", max_new_tokens=1)
+
+
+def test_a_server_that_streams_nothing_stops_the_run_at_once(pauses: list[float]) -> None:
+    stopped = pytest.raises(
+        EndpointStoppedError, match=r"first, simple request: .* not text/event-"
+    )
+    with ChatServer([status(200, "<html>")]) as server, connect(server, pauses) as backend, stopped:
+        backend.warm_up()

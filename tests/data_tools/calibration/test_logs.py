@@ -116,6 +116,9 @@ def test_the_front_end_is_told_apart_from_the_engine(tmp_path: Path) -> None:
     [
         ({"first_token_ts": None}, "line 4 .*first_token_ts is missing"),
         ({"output_toks": 2.5}, "line 4 .*output tokens 2.5: must be a whole number"),
+        ({"output_toks": 10**12}, r"line 4 .*output tokens 1e\+12: must be .* to 2147483647"),
+        ({"input_toks": 10**30}, r"line 4 .*prompt tokens 1e\+30: must be .* to 2147483647"),
+        ({"max_num_seqs": 10**12}, "line 4: max_num_seqs=1000000000000: must be .* to 2147483647"),
         ({"input_toks": 0}, "line 4 .*prompt tokens 0"),
         ({"last_token_ts": "soon"}, "line 4 .*last_token_ts='soon': must be a number"),
         ({"last_token_ts": "1_0"}, "line 4 .*last_token_ts='1_0': must be a number"),
@@ -211,8 +214,10 @@ def test_a_zip_is_of_the_format_of_the_file_inside(tmp_path: Path) -> None:
     assert len(read_log(tmp_path / "log.zip", columns)) == len(ROWS)
 
 
-@pytest.mark.parametrize("seconds", ["1_0", "٣", "soon", "inf"])
+@pytest.mark.parametrize("seconds", ["1_0", "٣", "soon", "inf", "-1", "0"])
 def test_a_sweep_holds_numbers(seconds: str, tmp_path: Path) -> None:
     path = table(tmp_path / "sweep.csv", [{"tokens": 1, "seconds": seconds}])
-    with pytest.raises(UnreadableFileError, match=rf"sweep\.csv: .*seconds='{seconds}': must be"):
+    with pytest.raises(
+        UnreadableFileError, match=rf"sweep\.csv, line 2: seconds.*{seconds}'?: must be"
+    ):
         read_sweep(path)

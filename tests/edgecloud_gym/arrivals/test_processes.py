@@ -187,6 +187,7 @@ START = datetime(2024, 5, 10, 23, 59, 59, 500_000)
         [timedelta(seconds=second) for second in (0.5, 1.0, 4.0)],
         np.array([500, 1000, 4000], dtype="timedelta64[ms]"),
         np.array([500_000, 1_000_000, 4_000_000], dtype="timedelta64[us]"),
+        np.array([np.timedelta64(ms, "ms") for ms in (500, 1000, 4000)], dtype=object),
     ],
     ids=lambda source: type(source).__name__,
 )
@@ -197,6 +198,8 @@ def test_durations_count_by_their_unit(source: object) -> None:
 def test_days_are_dates() -> None:
     days = [START.date(), START.date() + timedelta(days=2)]
     assert_array_equal(Trace(days).times, [0.0, 172800.0])  # type: ignore[arg-type]
+    months = np.array(["2024-01", "2024-02"], dtype="datetime64[M]")
+    assert_array_equal(Trace(months).times, [0.0, 31 * 86400.0])
 
 
 @pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin"])
@@ -222,8 +225,16 @@ def test_plain_numbers_may_have_a_unit() -> None:
         ({"source": [pd.Timestamp(START), pd.NaT]}, "entry 1 is nan"),
         ({"source": [START, START - timedelta(seconds=4)]}, "comes before"),
         ({"source": [START, timedelta(seconds=4)]}, "numbers"),
+        ({"source": [pd.NaT, timedelta(seconds=4)]}, "entry 0 is nan"),
+        ({"source": [None, pd.Timestamp(START)]}, "entry 0 is nan"),
+        (
+            {"source": np.array([1.0, np.timedelta64(2500, "ms")], dtype=object)},
+            "entry 0 is float 1.0, no time",
+        ),
+        ({"source": np.array([np.timedelta64(2)], dtype=object)}, "entry 0 is a duration without"),
         ({"source": [0.0, 2.0, 1.0]}, "entry 2"),
         ({"source": []}, "non-empty"),
+        ({"source": np.array([1, 2], dtype="timedelta64[M]")}, "months and years are of no fixed"),
         ({"source": [0.0, 1.0], "jitter": -1.0}, "jitter"),
         ({"source": [0.0, 1.0], "jitter": math.nan}, "jitter"),
         (
