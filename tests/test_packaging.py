@@ -19,7 +19,7 @@ import pytest
 FLOORS = {
     "edgecloud_gym": (
         "command | sb3 | wrappers | envs | render | results | simulator | config node_files | nodes"
-        " | arrivals dataset engines | files times | checks processors"
+        " | arrivals dataset engines | files times | unpacking | checks processors"
     ),
     "agents": (
         "cli | experiments | report | registry | schedulers policies | prediction"

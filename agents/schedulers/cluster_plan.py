@@ -28,10 +28,13 @@ class ClusterPlan(PartialAction):
         self.speed = np.array(simulator.workload.capacities)
         self.is_cloud = np.array([isinstance(node, Slots) for node in config.nodes])
         self._total = simulator.total_room
+        self._first_room = self.room[0].copy()
+        self._seen_room = self._first_room
+        self._cache = np.zeros(len(self.speed))
         shown = observation.get("nodes")
-        self._cache = (
-            np.zeros(len(self.speed)) if shown is None else shown[:, NODES.positions.cache]
-        )
+        if shown is not None:  # of a cluster, perhaps as it was `signal_age` ago
+            self._seen_room = np.rint(shown[:, NODES.positions.room] * self._total).astype(np.int64)
+            self._cache = shown[:, NODES.positions.cache]
 
     @property
     def action(self) -> NDArray[np.int64]:
@@ -53,9 +56,11 @@ class ClusterPlan(PartialAction):
     def occupied(self) -> NDArray[np.int64]:
         """How many places of each node are taken, in service and in its backlog (nodes,).
 
-        A batch that runs takes all places of its own.
+        As the router sees them (``signal_age``), with what this action sends besides. A batch that
+        runs takes all places of its own.
         """
-        return np.asarray(self._total - self.room[0])
+        sent = self._first_room - self.room[0]
+        return np.asarray(self._total - self._seen_room + sent)
 
     @property
     def load(self) -> NDArray[np.float64]:

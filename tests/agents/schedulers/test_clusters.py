@@ -70,9 +70,11 @@ def test_the_same_seed_gives_the_same_bits(name: str) -> None:
     assert logs[0].equals(logs[1])
 
 
-def sent_to(name: str, count: int, nodes: Any = NODES, gap: float = 1e-3) -> list[str]:
+def sent_to(
+    name: str, count: int, nodes: Any = NODES, gap: float = 1e-3, **settings: Any
+) -> list[str]:
     """Where an agent sends so many requests that come one right after the other."""
-    env = make(nodes, arrivals=Trace(gap * np.arange(1, count + 1)))
+    env = make(nodes, arrivals=Trace(gap * np.arange(1, count + 1)), **settings)
     agent = make_agent(name)
     for _ in play_steps(env, agent, 0, 0):
         log = env.unwrapped.request_log()
@@ -101,6 +103,12 @@ def test_the_shortest_queue_is_short_for_its_speed() -> None:
     assert sent[0] == "fast"
     speeds = make(slots).unwrapped.simulator.workload.capacities
     assert sent.count("slow") / sent.count("fast") == pytest.approx(speeds[0] / speeds[1], abs=0.1)
+
+
+def test_a_router_that_sees_old_states_follows_the_herd() -> None:
+    slots = [Slots("a", slots=20), Slots("b", slots=20)]
+    assert sent_to("join-shortest-queue", 8, slots) == ["a", "b"] * 4
+    assert sent_to("join-shortest-queue", 8, slots, signal_age=10.0) == ["a"] * 8
 
 
 def test_edge_first_takes_the_cloud_last() -> None:
