@@ -61,3 +61,8 @@ def _build_briefly(model: Any, build: Any, *given: Any, **options: Any) -> None:
 
 def _learn_briefly(model: Any, learn: Any, steps: int, *given: Any, **options: Any) -> Any:
     return learn(model, min(steps, 128), *given, **options)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Names bytes by their argument: archives hold times, and each worker makes its own."""
+    return argname if isinstance(val, bytes) else None
