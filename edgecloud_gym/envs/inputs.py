@@ -47,7 +47,7 @@ def settings_in_words(settings: Mapping[str, Any]) -> str:
 
 
 def checked_mask(name: str, mask: object, lanes: int) -> NDArray[np.bool_]:
-    """Returns a boolean array (lanes,).
+    """Returns a boolean array (lanes,), contiguous.
 
     Raises:
         TypeError: If it is anything else.
@@ -57,7 +57,7 @@ def checked_mask(name: str, mask: object, lanes: int) -> NDArray[np.bool_]:
         raise TypeError(f"{name}={mask!r}: must be a boolean array")
     if mask.shape != (lanes,):
         raise ValueError(f"{name}={mask!r}: must have shape ({lanes},)")
-    return mask
+    return np.ascontiguousarray(mask)
 
 
 def seed_list(seed: int | Sequence[int | None] | None, lanes: int) -> list[int | None]:

@@ -11,6 +11,7 @@ from tests.benchmarks.support import Contestant, best_rates, dataset, print_tabl
 LANES = 1024
 STEPS = 100
 GOALS = {"id": 2.0, "embedding": 0.5}  # million decisions/s
+CLUSTER_GOAL = 1.0
 
 
 def stepper(env: gym.vector.VectorEnv[Any, Any, Any], actions: Any) -> Contestant:
@@ -40,6 +41,8 @@ def report(rounds: int) -> None:
     rows = []
     for name, rate in best_rates(contestants(), rounds).items():
         goal = GOALS.get(name.rpartition(", ")[2])
+        if name.startswith(CLUSTER_ID) and goal is not None:
+            goal = min(goal, CLUSTER_GOAL)
         rows.append((name, f"{rate / 1e6:.2f}", f">= {goal}" if goal else ""))
     print_table(
         f"Vector environment ({LANES} lanes, default settings, {rounds} interleaved rounds)",

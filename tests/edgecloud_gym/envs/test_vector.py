@@ -260,3 +260,23 @@ def test_records_of_a_lane() -> None:
     assert env.request_log(1).equals(single.request_log())
     assert env.telemetry(1).equals(single.telemetry())
     assert_array_equal(env.action_masks()[1], single.action_masks())
+
+
+def test_masks_and_actions_may_be_strided_or_read_only() -> None:
+    """Compiled code takes arrays for contiguous: what users hand over is made so."""
+    plain, other = make_vec(lanes=4), make_vec(lanes=4)
+    for env in (plain, other):
+        env.reset(seed=0)
+    mask = np.array([True, False, False, True])
+    strided = np.repeat(mask, 3)[::3]
+    actions = np.random.default_rng(0).integers(0, 3, (4, 5))
+    wide = np.repeat(actions.astype(np.int16), 2, axis=1)[:, ::2]
+    wide.setflags(write=False)
+    assert not strided.flags.c_contiguous
+    assert_same(plain.step_active(actions, mask), other.step_active(wide, strided))
+    seeds = list(range(7, 11))
+    assert_same(
+        plain.reset(seed=seeds, options={"reset_mask": mask}),
+        other.reset(seed=seeds, options={"reset_mask": strided}),
+    )
+    assert_same(plain.step(np.asfortranarray(actions)), other.step(actions))
