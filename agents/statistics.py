@@ -229,9 +229,12 @@ def regret_over_time(
     import pandas as pd
 
     each = regret(requests, oracle)
-    runs = each.groupby(["env", "agent", "seed"], sort=False)["request_id"]
+    runs = each.groupby(["env", "agent", "seed"], sort=False, observed=True)["request_id"]
     each["window"] = each["request_id"] * windows // (runs.transform("max") + 1)
     keys = ["env", "agent", "window"]
-    by_run = each.groupby([*keys, "seed"], sort=False)["regret"].mean()
-    rows = [(*key, *bootstrap_mean(means)) for key, means in by_run.groupby(keys, sort=False)]
+    by_run = each.groupby([*keys, "seed"], sort=False, observed=True)["regret"].mean()
+    rows = [
+        (*key, *bootstrap_mean(means))
+        for key, means in by_run.groupby(keys, sort=False, observed=True)
+    ]
     return pd.DataFrame(rows, columns=[*keys, "regret", "low", "high"])

@@ -26,7 +26,7 @@ import summaries
 import validation_runs
 
 from agents import Scenario, run_experiment
-from agents.experiments.experiment import ExperimentProgress
+from agents.experiments.play import ExperimentProgress
 from agents.report.results import read_results
 from agents.statistics import ORACLE, compare_agents, regret_over_time
 from edgecloud_gym import ENV_IDS

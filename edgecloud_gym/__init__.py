@@ -5,6 +5,7 @@ Importing this package registers ``EdgeCloud-Static-v0``, ``EdgeCloud-TimeSeries
 `gymnasium.make_vec`, by name only: nothing heavy is imported.
 """
 
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from gymnasium.envs.registration import register, registry
@@ -12,7 +13,20 @@ from gymnasium.envs.registration import register, registry
 from edgecloud_gym.dataset import RequestDataset, load_dataset
 from edgecloud_gym.engines import EngineModel, load_engine
 
-__all__ = ["CLUSTER_ID", "ENV_IDS", "EngineModel", "RequestDataset", "load_dataset", "load_engine"]
+__all__ = [
+    "CLUSTER_ID",
+    "ENV_IDS",
+    "EngineModel",
+    "RequestDataset",
+    "__version__",
+    "load_dataset",
+    "load_engine",
+]
+
+try:
+    __version__ = version("edgecloud-gym")
+except PackageNotFoundError:  # a checkout that is not installed
+    __version__ = "unknown"
 
 _CLASSES: Final = {
     "EdgeCloud-Static-v0": "StaticBatching",

@@ -16,12 +16,17 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
+
+# As JSON writes numbers; a leading plus or point and a trailing point, which tables have, too.
+_NUMERAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_HALF_CHARACTER: Final = re.compile("[\ud800-\udfff]")
 
 
 def check_choice(name: str, value: object, allowed: Sequence[str]) -> str:
@@ -49,6 +54,10 @@ def check_bool(name: str, value: object) -> bool:
     return bool(value)
 
 
+# Truth values and NumPy's durations are integers to Python.
+_NO_NUMBERS: Final = (bool, np.bool_, np.timedelta64)
+
+
 def check_integer(
     name: str, value: object, *, least: int | None = None, most: int | None = None
 ) -> int:
@@ -59,7 +68,7 @@ def check_integer(
         ValueError: If it lies outside [``least``, ``most``].
     """
     allowed = f"must be an integer{_range(least, most)}"
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+    if isinstance(value, _NO_NUMBERS) or not isinstance(value, Integral):
         raise TypeError(f"{name}={value!r}: {allowed}")
     number = int(value)
     if (least is not None and number < least) or (most is not None and number > most):
@@ -84,9 +93,12 @@ def check_number(
     """
     bound = f" > {above:g}" if above is not None else ""
     allowed = f"must be a finite number{bound}{_range(least, most)}"
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+    if isinstance(value, _NO_NUMBERS) or not isinstance(value, Real):
         raise TypeError(f"{name}={value!r}: {allowed}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        raise ValueError(f"{name} is out of range: {allowed}") from None
     low = (above is not None and number <= above) or (least is not None and number < least)
     high = most is not None and number > most
     if not math.isfinite(number) or low or high:
@@ -103,14 +115,96 @@ def float_array(name: str, value: object, allowed: str) -> NDArray[np.float64]:
         allowed: What it must be, for the message: "must be ...".
 
     Raises:
-        TypeError: If it cannot be read as numbers.
+        TypeError: If it is no array of real numbers, or an entry is masked. An array of truth
+            values alone holds zeros and ones.
     """
+    if isinstance(value, np.ndarray) and value.dtype == np.bool_:
+        value = value.astype(np.uint8)
     try:
-        array = np.array(value, dtype=np.float64)
+        array = real_numbers(value)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}={value!r}: {allowed}") from error
+        raise TypeError(f"{name}={value!r}: {allowed} ({error})") from error
     array.setflags(write=False)
     return array
+
+
+def real_numbers(
+    value: object, dtype: DTypeLike = np.float64, *, entry: str = "entry"
+) -> NDArray[Any]:
+    """Returns a copy of an array-like of real numbers, as which nothing else passes.
+
+    Args:
+        value: The array-like, of any shape.
+        dtype: Floating type of the copy.
+        entry: What messages call an entry, which they number along the first axis.
+
+    Raises:
+        TypeError: If an entry is text, a truth value, complex, a time or no number at all.
+        ValueError: If an entry is masked or out of range, or rows differ in length.
+    """
+    refuse_masked(value, entry=entry)
+    array = np.asarray(value)
+    if array.dtype.kind in "mM":
+        raise TypeError("these are durations or dates")
+    if array.dtype.kind not in "fiu" or isinstance(value, list | tuple):
+        _refuse_others(np.array(value, dtype=object), entry)
+    try:
+        return np.array(array, dtype=dtype)
+    except OverflowError as error:
+        raise ValueError("a number is out of range") from error
+
+
+def refuse_masked(value: object, *, entry: str = "entry") -> None:
+    """Checks that no entry of an array-like is masked: there is nothing where one is.
+
+    Raises:
+        ValueError: If one is, with its index.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        faults = np.argwhere(np.ma.getmaskarray(value))[:1, :1].ravel().tolist()
+    elif isinstance(value, list | tuple):
+        faults = [index for index, row in enumerate(value) if np.ma.is_masked(row)][:1]
+    else:
+        return
+    if faults:
+        raise ValueError(f"{entry} {faults[0]} is masked: it holds nothing")
+
+
+def _refuse_others(array: NDArray[Any], entry: str) -> None:
+    for index, item in np.ndenumerate(array):
+        if isinstance(item, (str, bytes, bool, np.bool_)) or np.iscomplexobj(item):
+            place = f"{entry} {', '.join(map(str, index))}".rstrip()
+            raise TypeError(f"{place} is {type(item).__name__} {item!r:.60}, no real number")
+
+
+def parse_number(text: str) -> float:
+    """Returns the number that a text states, in ASCII digits with sign, point and exponent.
+
+    `float` takes more for one: ``1_000``, digits of other scripts, ``nan``.
+
+    Raises:
+        ValueError: If it states none.
+
+    >>> parse_number(" -1.5e3 ")
+    -1500.0
+    """
+    if not _NUMERAL.fullmatch(text.strip()):
+        raise ValueError(f"{text!r:.60} is no number")
+    return float(text)
+
+
+def has_half_character(text: str) -> bool:
+    """Whether a text holds half of a surrogate pair, which no file or model takes as text."""
+    return _HALF_CHARACTER.search(text) is not None
+
+
+def whole_characters(text: str) -> str:
+    r"""Returns a text with its surrogate pairs joined, and U+FFFD for what is half of one.
+
+    >>> whole_characters("\ud83d\ude00 \ud83d") == "\U0001f600 \ufffd"
+    True
+    """
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def did_you_mean(value: Any, known: Iterable[str]) -> str:

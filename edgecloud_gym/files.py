@@ -1,34 +1,36 @@
 """Files: written whole or not at all, and read so that every fault is named.
 
-Reading unpacks gzip, bzip2, xz and a zip of one file, told by their content, not by their name.
+What is packed is unpacked as it is read (see `edgecloud_gym.unpacking`).
 """
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import json
-import lzma
 import os
 import shutil
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any, Final
+from typing import Any, Final
 
-PACKED_SUFFIXES: Final = (".gz", ".bz2", ".xz", ".zip")
-_NOT_READ: Final = {b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc\xaf": "7z", b"\x04\x22\x4d\x18": "lz4"}
+from edgecloud_gym.checks import has_half_character
+from edgecloud_gym.unpacking import UnreadableFileError, unpacking
+
+__all__ = [
+    "UnreadableFileError",
+    "check_writable",
+    "decoded_json",
+    "duplicate",
+    "read_json",
+    "read_jsonl",
+    "read_text",
+    "replacing",
+    "replacing_folder",
+    "write_json",
+]
+
 _BOM: Final = b"\xef\xbb\xbf"
-
-
-class UnreadableFileError(ValueError):
-    """A file does not hold what it should; the message names it, and the line where there is one.
-
-    It is the user's to mend, wherever it is raised. A plain ``ValueError`` need not be.
-    """
 
 
 @contextmanager
@@ -103,59 +105,9 @@ def write_json(path: Path, value: object) -> None:
     """Writes indented JSON; readers see either the old file or the whole new one."""
     with replacing(path) as temporary:
         text = json.dumps(value, indent=2, ensure_ascii=False)
+        if has_half_character(text):  # as names of files may, which UTF-8 cannot write
+            text = json.dumps(value, indent=2)
         temporary.write_text(text + "\n", encoding="utf-8")
-
-
-@contextmanager
-def unpacking(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
-    """Opens a file to read, unpacked if it is packed.
-
-    Raises:
-        UnreadableFileError: If it is packed in a way that is not read, damaged or cut short; also
-            while it is read in the block.
-        OSError: If it cannot be opened.
-    """
-    try:
-        with path.open("rb") as raw, _unpacked(path, raw) as content:
-            yield content
-    except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile) as error:
-        raise UnreadableFileError(f"{path}: damaged or cut short: {error}") from error
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise UnreadableFileError(f"{path}: damaged or cut short: {error}") from error  # of bz2
-
-
-def _unpacked(path: Path, raw: IO[bytes]) -> IO[bytes] | gzip.GzipFile:
-    head = raw.read(6)
-    raw.seek(0)
-    if head.startswith(b"\x1f\x8b"):
-        return gzip.open(raw)
-    if head.startswith(b"BZh"):
-        return bz2.open(raw)
-    if head.startswith(b"\xfd7zXZ\x00"):
-        return lzma.open(raw)
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return _only_member(path, zipfile.ZipFile(raw))
-    for magic, kind in _NOT_READ.items():
-        if head.startswith(magic):
-            raise UnreadableFileError(
-                f"{path}: is packed with {kind}, which is not read: unpack it"
-            )
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise UnreadableFileError(f"{path}: is UTF-16 text; UTF-8 is needed")
-    return raw
-
-
-def _only_member(path: Path, archive: zipfile.ZipFile) -> IO[bytes]:
-    members = [member for member in archive.infolist() if not member.is_dir()]
-    if len(members) != 1:
-        raise UnreadableFileError(
-            f"{path}: a zip of one file is read; this one holds {len(members)}"
-        )
-    if members[0].flag_bits & 1:
-        raise UnreadableFileError(f"{path}: is encrypted")
-    return archive.open(members[0])
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any] | ValueError]]:
@@ -227,6 +179,8 @@ def decoded_json(text: bytes | str) -> Any:
             which one would win unseen.
     """
     try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8-sig")
         return json.loads(text, object_pairs_hook=_without_repetition)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error

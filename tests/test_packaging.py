@@ -18,8 +18,8 @@ import pytest
 # The parts of each package, on floors: a part imports those of lower floors alone.
 FLOORS = {
     "edgecloud_gym": (
-        "sb3 | wrappers | envs | render | results | simulator | config | nodes"
-        " | arrivals dataset engines | checks files processors times"
+        "command | sb3 | wrappers | envs | render | results | simulator | config | nodes"
+        " | arrivals dataset engines | files times | checks processors"
     ),
     "agents": (
         "cli | experiments | report | registry | schedulers policies | prediction"

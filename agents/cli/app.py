@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final
 
-from agents.cli.names import foreign
+from edgecloud_gym import __version__
+from edgecloud_gym.command import foreign
 
 if TYPE_CHECKING:
     import typer
@@ -20,6 +20,7 @@ def make_app() -> typer.Typer:
 
     from agents.cli.compare import compare
     from agents.cli.evaluate import evaluate
+    from agents.cli.merge import merge
     from agents.cli.report import report
     from agents.cli.settings import settings
     from agents.cli.train import train
@@ -36,11 +37,11 @@ def make_app() -> typer.Typer:
 
     def _show_version(wanted: bool) -> None:
         if wanted:
-            typer.echo(f"edgecloud {_version()}")
+            typer.echo(_version())
             raise typer.Exit
 
     option = typer.Option(
-        False, "--version", callback=_show_version, is_eager=True, help="Show the version."
+        False, "--version", callback=_show_version, is_eager=True, help="Show the versions."
     )
 
     @app.callback()
@@ -48,17 +49,18 @@ def make_app() -> typer.Typer:
         """Schedule LLM requests between an edge and a cloud."""
         del show_version
 
-    for command in (compare, train, evaluate, report, settings):
+    for command in (compare, train, evaluate, merge, report, settings):
         app.command(cls=Command)(command)
     _mount_data_commands(app)
     return app
 
 
 def _version() -> str:
-    try:
-        return version("edgecloud-gym")
-    except PackageNotFoundError:
-        return "(not installed as a package)"
+    """Returns our version and, below it, those of what results depend on."""
+    from agents.experiments.runs import versions
+
+    others = [f"{name} {n}" for name, n in versions().items() if name != "edgecloud-gym"]
+    return f"edgecloud {__version__}\n{', '.join(others)}"
 
 
 def _mount_data_commands(app: typer.Typer) -> None:

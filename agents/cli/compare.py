@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -16,16 +17,20 @@ from agents.cli.options import (
     ArrivalRate,
     Baseline,
     Dataset,
+    DryRun,
     Duration,
     Loads,
     Overwrite,
     RateScale,
+    RetryFailed,
+    Scheduler,
     Seeds,
     Settings,
+    ShardOption,
     TraceFile,
     Workers,
 )
-from agents.cli.playing import play_all, say, show_results, take_folder
+from agents.cli.playing import conclude, make_plan, play_all, read_how, say, take_folder
 from agents.cli.reading import (
     check_baseline,
     check_embeddings,
@@ -41,9 +46,11 @@ from agents.cli.scenarios import (
     make_scenarios,
     replay_trace,
 )
+from agents.experiments.executors import ExecutorError
 from agents.experiments.experiment import prepare
 from agents.registry import AGENT_NAMES
 from data_tools.cli.console import reading_input, reporting
+from data_tools.cli.options import path_option
 from edgecloud_gym import ENV_IDS
 from edgecloud_gym.dataset import load_dataset
 
@@ -52,9 +59,9 @@ LEARNERS: Final = "c2ucb,cn-ducb"
 
 _AGENTS_HELP: Final = (
     f"Agents, separated by commas: {', '.join(AGENT_NAMES)}. Settings follow after colons: "
-    "cn-greedy:epsilon=0.2, 'sb3:path=\"a,b.zip\"'."
+    "cn-greedy:epsilon=0.2, 'sb3:path=\"a,b.zip\"'. By default "
+    f"{f'{HEURISTICS},{LEARNERS}'.replace(',', ', ')}."
 )
-_AGENTS_DEFAULT: Final = f"{HEURISTICS},{LEARNERS}".replace(",", ", ")
 
 
 def compare(
@@ -65,7 +72,7 @@ def compare(
     ] = None,
     agents: Annotated[
         str | None,
-        typer.Option(help=_AGENTS_HELP, show_default=_AGENTS_DEFAULT),
+        typer.Option(help=_AGENTS_HELP),
     ] = None,
     seeds: Seeds = 5,
     load: Loads = None,
@@ -76,9 +83,13 @@ def compare(
     rate_scale: RateScale = 1.0,
     settings: Settings = None,
     baseline: Baseline = BASELINE,
-    output: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/compare"),
+    output: Annotated[Path, path_option(help="Folder of the results.")] = Path("results/compare"),
     overwrite: Overwrite = False,
     workers: Workers = PROCESSORS,
+    scheduler: Scheduler = None,
+    shard: ShardOption = None,
+    retry_failed: RetryFailed = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Compare agents on the same request streams.
 
@@ -89,10 +100,10 @@ def compare(
 
     edgecloud compare --env continuous --load 0.8 --load 0.95 --seeds 20
 
-    edgecloud compare --agents fcfs,cn-greedy:epsilon=0.2 --set drain=false --output results/epsilon
+    edgecloud compare --agents fcfs,cn-ts --set drain=false --output undrained
     """
-    with reporting(extra="agents"):
-        with reading_input(gym.error.Error):
+    with reporting(extra="agents"), ExitStack() as stack:
+        with reading_input(gym.error.Error, ExecutorError):
             given = read_settings(settings, setting_kinds())
             options = {"arrival_rate": arrival_rate, "duration": duration, "dataset": dataset}
             join_settings(context, {"load": load or None}, given)
@@ -107,6 +118,10 @@ def compare(
                 check_baseline(baseline, [spec.label for spec in specs])
             data, more = replay_trace(context, trace, rate_scale, common, data, load)
             runs = prepare(make_scenarios(env_ids, load, common, data), specs, seeds)
-            take_folder(runs, output, overwrite)
-        say(notes + more)
-        show_results(play_all(runs, output, workers), baseline)
+            how = stack.enter_context(read_how(context, workers, scheduler, shard, retry_failed))
+            plan = make_plan(runs, output, how)
+            if not dry_run:
+                take_folder(runs, output, overwrite, how)
+        say([*notes, *more, *plan.lines()])
+        if not dry_run:
+            conclude(play_all(runs, output, how, plan), baseline, how)

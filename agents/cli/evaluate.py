@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,16 +19,20 @@ from agents.cli.options import (
     ArrivalRate,
     Baseline,
     Dataset,
+    DryRun,
     Duration,
     Loads,
     Overwrite,
     RateScale,
+    RetryFailed,
+    Scheduler,
     Seeds,
     Settings,
+    ShardOption,
     TraceFile,
     Workers,
 )
-from agents.cli.playing import play_all, say, show_results, take_folder
+from agents.cli.playing import conclude, make_plan, play_all, read_how, say, take_folder
 from agents.cli.reading import (
     check_baseline,
     check_embeddings,
@@ -43,11 +48,13 @@ from agents.cli.scenarios import (
     make_scenarios,
     replay_trace,
 )
+from agents.experiments.executors import ExecutorError
 from agents.experiments.experiment import prepare
 from agents.experiments.fingerprint import identify
 from agents.experiments.model_file import ModelFile, read_model_file
 from agents.experiments.spec import AgentSpec
 from data_tools.cli.console import reading_input, reporting
+from data_tools.cli.options import path_option, read_path
 from edgecloud_gym.dataset import RequestDataset, load_dataset
 
 
@@ -56,7 +63,8 @@ def evaluate(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...",
+            metavar="FILE",
+            parser=read_path,
             help="Models that `edgecloud train`, `agents.save_model` or Stable-Baselines3 saved. "
             "SB3's hold pickled objects: take only those you trust.",
             show_default=False,
@@ -89,14 +97,18 @@ def evaluate(
     ] = False,
     vec_normalize: Annotated[
         Path | None,
-        typer.Option(
+        path_option(
             help="Statistics of VecNormalize that belong to the model of Stable-Baselines3, where "
             "the file has none."
         ),
     ] = None,
-    output: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/evaluate"),
+    output: Annotated[Path, path_option(help="Folder of the results.")] = Path("results/evaluate"),
     overwrite: Overwrite = False,
     workers: Workers = PROCESSORS,
+    scheduler: Scheduler = None,
+    shard: ShardOption = None,
+    retry_failed: RetryFailed = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Compare trained models, as they are, with other agents on the same request streams.
 
@@ -108,10 +120,10 @@ def evaluate(
 
     edgecloud evaluate ppo.zip c2ucb.npz --env continuous --load 0.95 --seeds 20
 
-    edgecloud evaluate model.zip --env static --vec-normalize model.pkl --split all
+    edgecloud evaluate m.zip --env static --vec-normalize m.pkl --split all
     """
-    with reporting(extra="agents"):
-        with reading_input(gym.error.Error):
+    with reporting(extra="agents"), ExitStack() as stack:
+        with reading_input(gym.error.Error, ExecutorError):
             given = read_settings(settings, setting_kinds())
             options = {
                 "arrival_rate": arrival_rate,
@@ -136,9 +148,13 @@ def evaluate(
             notes += [_silent(model) for model in models if _is_silent(model)]
             data, more = replay_trace(context, trace, rate_scale, common, data, load)
             runs = prepare(make_scenarios([env_id], load, common, data), specs, seeds)
-            take_folder(runs, output, overwrite)
-        say(notes + more)
-        show_results(play_all(runs, output, workers), baseline)
+            how = stack.enter_context(read_how(context, workers, scheduler, shard, retry_failed))
+            plan = make_plan(runs, output, how)
+            if not dry_run:
+                take_folder(runs, output, overwrite, how)
+        say([*notes, *more, *plan.lines()])
+        if not dry_run:
+            conclude(play_all(runs, output, how, plan), baseline, how)
 
 
 def _specs(

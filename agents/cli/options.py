@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from data_tools.cli.options import path_option
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.processors import available_processors
 
@@ -14,10 +15,13 @@ PROCESSORS: Final = available_processors()
 DATASET: Final = str(SystemConfig.dataset)
 DURATION: Final = 300.0
 BASELINE: Final = "fcfs"
+MOST_SEEDS: Final = 100_000  # each of which is a run per agent, with files of its own
 
 Loads = Annotated[
     list[float] | None,
-    typer.Option("--load", help="Arrival rate as a fraction of capacity; repeat for a sweep."),
+    typer.Option(
+        "--load", help="Arrival rate as a fraction of capacity; repeat for a sweep. 0.9 by default."
+    ),
 ]
 ArrivalRate = Annotated[
     float | None, typer.Option(help="Arrival rate (requests/s), instead of a load.")
@@ -26,7 +30,7 @@ Duration = Annotated[float, typer.Option(help="How long requests arrive (s).")]
 Dataset = Annotated[str, typer.Option(help="Bundled name, or path to JSONL or Parquet.")]
 TraceFile = Annotated[
     Path | None,
-    typer.Option(
+    path_option(
         "--trace",
         help="Workload trace whose arrivals and answer lengths are replayed.",
         show_default=False,
@@ -38,12 +42,35 @@ Settings = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Any other environment setting; `edgecloud settings` lists them.",
+        help="Any other environment setting, see `edgecloud settings`; repeat for several.",
     ),
 ]
 Baseline = Annotated[str, typer.Option(help="Baseline agent of the comparisons.")]
-Seeds = Annotated[int, typer.Option(min=1, help="Episodes per agent: seeds 0, 1, ...")]
-Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
+Seeds = Annotated[
+    int, typer.Option(min=1, max=MOST_SEEDS, help="Episodes per agent: seeds 0, 1, ...")
+]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that play.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Clear the folder if it holds another experiment.")
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Dask scheduler whose workers play, tcp://host:port, or local to start one here.",
+    ),
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Play the I-th of N parts only, into a folder that all parts share.",
+    ),
+]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Play runs again that failed in an earlier call.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only tell what is to be played and what it will take.")
 ]

@@ -130,12 +130,15 @@ def read_agents(text: str) -> list[AgentSpec]:
     Raises:
         OSError: If an agent's file cannot be read.
         TypeError: If an agent has no such setting, or lacks one that it needs.
-        ValueError: If there is none, one is unknown or given twice, or a setting is out of range.
+        ValueError: If there is none, a name is missing between commas, one is unknown or given
+            twice, or a setting is out of range.
     """
-    items = [item.strip() for item in split_outside(text, ",")]
-    specs = [_agent(item) for item in items if item]
-    if not specs:
+    if not text.strip():
         raise ValueError("--agents: name at least one")
+    items = [item.strip() for item in split_outside(text, ",")]
+    if "" in items:
+        raise ValueError(f"--agents {text!r}: a name is missing before or after a comma")
+    specs = [_agent(item) for item in items]
     twice = duplicate([spec.label for spec in specs])
     if twice is not None:
         raise ValueError(f"--agents: each agent may occur once: {twice!r} is given twice")

@@ -14,17 +14,24 @@ from agents.report.html import render
 from agents.report.markdown import render_markdown
 from agents.report.results import read_results
 from data_tools.cli.console import reading_input, reporting
+from data_tools.cli.options import path_option, read_path
 from edgecloud_gym.files import check_writable, replacing
 
 
 def report(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="Results of `edgecloud compare` or `evaluate`.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            parser=read_path,
+            metavar="FOLDER",
+            help="Results of `edgecloud compare` or `evaluate`.",
+            show_default=False,
+        ),
+    ],
     output: Annotated[
         Path | None,
-        typer.Option(
-            help="Page, .html or .md.", show_default="report.html in the folder of the results"
-        ),
+        path_option(help="Page, .html or .md; by default report.html in the folder."),
     ] = None,
     baseline: Baseline = BASELINE,
 ) -> None:

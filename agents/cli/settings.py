@@ -19,11 +19,13 @@ from edgecloud_gym.config import SystemConfig
 
 
 def settings(
-    env: Annotated[str, typer.Argument(help="Environment, by id or in short.")] = ENV_IDS[0],
+    env: Annotated[
+        str, typer.Argument(metavar="ENV", help="Environment, by id or in short.")
+    ] = ENV_IDS[0],
 ) -> None:
     """List the settings of an environment: name, default and meaning.
 
-    Any of them can be given as KEY=VALUE after --set.
+    Any of them can be given as KEY=VALUE after --set. Commands have a --duration of their own.
 
     For example:
 
@@ -35,7 +37,10 @@ def settings(
         with reading_input():
             env_id = find_env(env)
         typer.echo(f"{env_id}\n")
-        table = Table("setting", "default", "meaning", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("setting", no_wrap=True)
+        for title in ("default", "meaning"):
+            table.add_column(title, overflow="fold")  # nothing is cut on a narrow terminal
         meanings = _meanings()
         defaults = env_defaults(env_id)
         for name in settable_in(env_id):

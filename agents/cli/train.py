@@ -24,12 +24,15 @@ from rich.text import Text
 
 from agents.cli.options import (
     DATASET,
+    PROCESSORS,
     ArrivalRate,
     Dataset,
     Duration,
     RateScale,
+    Scheduler,
     Settings,
     TraceFile,
+    Workers,
 )
 from agents.cli.playing import say
 from agents.cli.reading import (
@@ -47,14 +50,15 @@ from agents.cli.scenarios import (
     make_scenarios,
     replay_trace,
 )
-from agents.experiments.fingerprint import identify
-from agents.experiments.learners import PPO, BanditLearner, Learner, PPOLearner
+from agents.cli.train_seeds import numbered, train_all
+from agents.experiments.learners import PPO, Learner
 from agents.experiments.model_file import read_model_file
-from agents.experiments.scenario import Scenario
-from agents.registry import BANDITS, agent_class
+from agents.experiments.training import Training, advancing, whole
+from agents.registry import BANDITS
+from agents.report.words import counted
 from data_tools.cli.console import INTERRUPTED, reading_input, reporting, warn
+from data_tools.cli.options import path_option
 from edgecloud_gym.checks import did_you_mean
-from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import load_dataset
 from edgecloud_gym.files import check_writable
 
@@ -74,18 +78,28 @@ def train(
     context: typer.Context,
     agent: Annotated[
         str,
-        typer.Argument(
-            help=_AGENT_HELP,
-            show_default=False,
-        ),
+        typer.Argument(metavar="AGENT", help=_AGENT_HELP, show_default=False),
     ],
     env: Annotated[str, typer.Option(help="Environment, by id or in short.", show_default=False)],
-    output: Annotated[Path, typer.Option(help="File of the model.", show_default=False)],
-    steps: Annotated[int, typer.Option(min=1, help="Environment steps that ppo learns from.")] = (
-        200_000
-    ),
+    output: Annotated[
+        Path,
+        path_option(help="File of the model: .zip of ppo, .npz of others.", show_default=False),
+    ],
+    steps: Annotated[
+        int, typer.Option(min=1, help="Environment steps that ppo learns from, in whole rollouts.")
+    ] = (200_000),
     episodes: Annotated[int, typer.Option(min=1, help="Episodes that a bandit learns from.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Trainings of their own, with seeds SEED, SEED + 1, ...; the files are numbered: "
+            "ppo-0.zip, ppo-1.zip, ...",
+        ),
+    ] = None,
+    workers: Workers = PROCESSORS,
+    scheduler: Scheduler = None,
     load: Annotated[float, typer.Option(help="Arrival rate as a fraction of capacity.")] = LOAD,
     arrival_rate: ArrivalRate = None,
     duration: Duration = DURATION,
@@ -104,11 +118,12 @@ def train(
 
     edgecloud train ppo --env continuous --output ppo.zip
 
-    edgecloud train cn-ducb:hidden=[64,64] --env static --output cn-ducb.npz --episodes 20
+    edgecloud train 'cn-ducb:hidden=[64,64]' --env static --output cn-ducb.npz
     """
     with reporting(extra="agents"):
         with reading_input(gym.error.Error):
             name, options = _read_agent(agent)
+            _check_suffix(name, output)
             wrong, right = ("episodes", "steps") if name == PPO else ("steps", "episodes")
             if is_given(context, wrong):
                 warn(f"--{wrong} has no effect: how long {name} learns is told by --{right}")
@@ -131,19 +146,46 @@ def train(
             env_id = find_env(env)
             notes = dataset_notes([env_id], common, data)
             prompts = {"dataset": data, "split": common["split"]}
+            amount = steps if name == PPO else episodes
             data, more = replay_trace(context, trace, rate_scale, common, data)
             (scenario,) = make_scenarios([env_id], None, common, data)
             scenario.check()
-            training = _training(name, options, scenario, seed, prompts)
-            resume = _resumable(output, training)
-            check_writable(output)
-            learner = _learner(name, options, scenario, seed, resume)
+            chosen_seeds = [seed] if seeds is None else [*range(seed, seed + seeds)]
+            trainings = {
+                output if seeds is None else numbered(output, own): Training(
+                    name, options, scenario, own, prompts, amount
+                )
+                for own in chosen_seeds
+            }
+            for path, training in trainings.items():
+                training.resumable(path)
+                check_writable(path)
+            if seeds is None:
+                for option, given_how in (("workers", None), ("scheduler", scheduler)):
+                    if given_how is not None or is_given(context, option):
+                        warn(f"--{option} has no effect: one training is not divided")
+                learner = trainings[output].learner(output)
         say(notes + more)
-        total = steps if name == PPO else episodes
-        if learner.done >= total:
-            typer.echo(f"{output} has learnt from {learner.done:,} {learner.unit} already.")
-            return
-        _learn(learner, name, total, output, training)
+        if seeds is None:
+            _train_one(learner, trainings[output], output)
+        else:
+            train_all(trainings, workers, scheduler)
+
+
+def _train_one(learner: Learner, training: Training, output: Path) -> None:
+    """Trains in this process, in front of someone."""
+    if learner.done >= training.amount:
+        already = counted(learner.done, learner.unit)
+        typer.echo(f"{output} has learnt from {already} already.")
+        return
+    total = whole(learner, training.amount)
+    if total > training.amount:
+        note = (
+            f"{training.name} learns {learner.stride:,} {learner.unit}s at a time: "
+            f"from {total:,}, not {training.amount:,}."
+        )
+        say([note])
+    _learn(learner, training.name, total, output, training.record())
 
 
 def _read_agent(text: str) -> tuple[str, dict[str, Any]]:
@@ -156,71 +198,11 @@ def _read_agent(text: str) -> tuple[str, dict[str, Any]]:
     return name, read_settings(items, None if name == PPO else agent_kinds(name))
 
 
-def _learner(
-    name: str,
-    options: Mapping[str, Any],
-    scenario: Scenario,
-    seed: int,
-    resume: tuple[Path, int] | None,
-) -> Learner:
-    if name == PPO:
-        return PPOLearner(options, scenario, seed, resume)
-    return BanditLearner(name, options, scenario, seed, resume)
-
-
-def _training(
-    name: str,
-    options: Mapping[str, Any],
-    scenario: Scenario,
-    seed: int,
-    prompts: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Returns what defines a training, as JSON values, all but how long it is.
-
-    Args:
-        name: Of the agent.
-        options: Its settings.
-        scenario: Where it learns.
-        seed: Seeds everything.
-        prompts: The dataset and split that the prompts are of, which a replayed trace orders anew.
-    """
-    own = None if name == PPO else agent_class(name).work_conserving
-    filled = SystemConfig.work_conserving if own is None else own
-    settings = {"work_conserving": filled, **scenario.settings, **prompts}
-    return {
-        "agent": name,
-        "options": identify(options),
-        "env": scenario.env_id,
-        "settings": identify(settings),
-        "seed": seed,
-    }
-
-
-def _resumable(output: Path, training: Mapping[str, Any]) -> tuple[Path, int] | None:
-    """Returns what the file holds of this training, if it is there.
-
-    Raises:
-        ValueError: If the file is there and holds something else.
-    """
-    if not output.exists():
-        return None
-    kept = read_model_file(output).training or {}
-    found = _flat(kept)
-    wanted = _flat(training)
-    found.setdefault("work_conserving", wanted["work_conserving"])  # of before it was kept
-    for name in sorted(wanted.keys() | found.keys()):
-        if found.get(name) != wanted.get(name):
-            raise ValueError(
-                f"--output {output}: is there already, and was trained with {name} "
-                f"{found.get(name)!r}, not {wanted.get(name)!r}; name another file or remove it"
-            )
-    return output, int(kept["done"])
-
-
-def _flat(training: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a training with the environment's settings beside the rest."""
-    flat = {**training, **training.get("settings", {})}
-    return {name: value for name, value in flat.items() if name not in _BESIDE}
+def _check_suffix(name: str, output: Path) -> None:
+    """Raises ``ValueError`` if the name of a model's file says that another agent's is in it."""
+    right, wrong = (".zip", ".npz") if name == PPO else (".npz", ".zip")
+    if output.suffix.casefold() == wrong:
+        raise ValueError(f"--output {output}: a file of {name} ends in {right}, not {wrong}")
 
 
 def _learn(
@@ -235,26 +217,27 @@ def _learn(
             learner.save(output, training)
             latest = returned
     except KeyboardInterrupt:
-        _tell_interrupted(output, learner.unit, total)
+        _tell_interrupted(output, learner, total)
         raise typer.Exit(INTERRUPTED) from None
     seconds = time.perf_counter() - started
     episode = "no episode has ended" if math.isnan(latest) else f"return per episode {latest:,.2f}"
-    typer.echo(
-        f"{name} learnt from {learner.done - first:,} {learner.unit} in {seconds:,.0f} s; "
-        f"{episode}."
-    )
+    learnt = counted(learner.done, learner.unit)
+    if first:
+        learnt += f" in all, {learner.done - first:,} of them now,"
+    typer.echo(f"{name} has learnt from {learnt} in {seconds:,.0f} s; {episode}.")
     if learner.empty:
-        warn(f"in {learner.empty:,} episodes no request arrived: nothing was learnt from them")
+        empty = counted(learner.empty, "episode")
+        warn(f"in {empty} no request arrived: nothing was learnt from that")
     typer.echo(f"Saved to {output}")
 
 
-def _tell_interrupted(output: Path, unit: str, total: int) -> None:
+def _tell_interrupted(output: Path, learner: Learner, total: int) -> None:
     """Says what is kept: what the file holds, not what was under way."""
     message = "Nothing was learnt yet, and nothing is kept."
     if output.exists():
         done = (read_model_file(output).training or {})["done"]
         message = (
-            f"What was learnt from {done:,} of {total:,} {unit} is kept in {output}; "
+            f"What was learnt from {done:,} of {counted(total, learner.unit)} is kept in {output}; "
             "the same command goes on from there."
         )
     typer.echo(f"Interrupted. {message}", err=True)
@@ -274,9 +257,8 @@ def _advancing(learner: Learner, name: str, total: int) -> Iterator[float]:
         *columns, console=console, transient=True, expand=True, disable=not console.is_terminal
     )
     with bars as bar:
-        task = bar.add_task(name, total=total, completed=learner.done, unit=learner.unit)
-        while learner.done < total:
-            latest = learner.advance()
+        task = bar.add_task(name, total=total, completed=learner.done, unit=f"{learner.unit}s")
+        for latest in advancing(learner, total):
             yield latest
             shown = name if math.isnan(latest) else f"{name}: return {latest:,.2f}"
             bar.update(task, completed=learner.done, description=shown)

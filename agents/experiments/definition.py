@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from agents.base import Agent
-from agents.experiments.fingerprint import identify
+from agents.experiments.code import code_behind
+from agents.experiments.fingerprint import identify, without_code
 from agents.experiments.runs import Run
 from agents.experiments.scenario import Scenario
 from agents.experiments.spec import AgentSpec
@@ -91,18 +92,13 @@ def as_record(runs: Sequence[Run]) -> dict[str, Any]:
             for label, s in specs.items()
         ],
         "seeds": sorted({run.seed for run in runs}),
+        "runs": [[r.scenario.label, r.spec.label, r.seed, r.digest] for r in runs],
+        "watched": sorted(code_behind(*(s.agent for s in specs.values())).files),
     }
 
 
 def _settings(settings: Mapping[str, Any]) -> Any:
-    return _without_code(identify(settings))
-
-
-def _without_code(value: Any) -> Any:
-    """Leaves the code of functions and classes out: mended code plays the same experiment."""
-    if isinstance(value, dict):
-        return {name: _without_code(item) for name, item in value.items() if name != "code"}
-    return [_without_code(item) for item in value] if isinstance(value, list) else value
+    return without_code(identify(settings))
 
 
 def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -28,9 +29,15 @@ def run_episode(
         TypeError: If the agent's action does not hold integers; the agent is named.
         ValueError: If the action has a wrong shape or value; the agent is named.
     """
+    return sum(play_steps(env, agent, seed, agent_seed, explore), 0.0)
+
+
+def play_steps(
+    env: gym.Env[Any, Any], agent: Agent, seed: int, agent_seed: int, explore: bool = True
+) -> Iterator[float]:
+    """Runs an agent step by step; yields the rewards. See `run_episode`."""
     agent.reset(env, agent_seed)
     observation, info = env.reset(seed=seed)
-    total = 0.0
     done = False
     while not done:
         action = agent.act(observation, info, explore)
@@ -38,8 +45,7 @@ def run_episode(
             observation, reward, terminated, truncated, info = env.step(action)
         except (TypeError, ValueError) as error:
             raise type(error)(f"agent {agent.name!r}: {error}") from error
-        total += float(reward)
         done = terminated or truncated
         if agent.observe(env.unwrapped.completions()) and not done:  # type: ignore[attr-defined]
             observation, info = env.unwrapped.reprioritize()  # type: ignore[attr-defined]
-    return total
+        yield float(reward)

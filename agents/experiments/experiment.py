@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from agents.experiments.definition import AgentLike, ScenarioLike, as_record, define_runs
+from agents.experiments.executors import play_on
 from agents.experiments.folder import claim
-from agents.experiments.result import ExperimentError, ExperimentResult, Failure
-from agents.experiments.runs import Run, discard_unfinished, is_intact
+from agents.experiments.play import ExperimentProgress, play
+from agents.experiments.result import ExperimentError, ExperimentResult
+from agents.experiments.runs import Run
 from agents.experiments.scenario import cached_dataset
-from agents.experiments.workers import play_all
+from agents.experiments.shard import Shard
+from agents.experiments.workers import Player, play_in_processes
 from edgecloud_gym.checks import check_integer
-
-_LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ExperimentProgress:
-    """What a progress callback is told at the start, after each run, and of what is remarkable.
-
-    Attributes:
-        done: Runs finished, those of an earlier call included.
-        total: Runs in all.
-        run: The latest one; ``None`` at the start.
-        error: What went wrong in it, if anything did.
-        note: Something that the user should know.
-    """
-
-    done: int
-    total: int
-    run: Run | None = None
-    error: str | None = None
-    note: str | None = None
 
 
 def run_experiment(
@@ -51,6 +32,9 @@ def run_experiment(
     progress: Callable[[ExperimentProgress], None] | None = None,
     plots: bool = False,
     overwrite: bool = False,
+    executor: Executor | None = None,
+    shard: Shard | str | None = None,
+    retry_failed: bool = False,
 ) -> ExperimentResult:
     """Plays every agent on the same request streams and writes the results.
 
@@ -63,9 +47,10 @@ def run_experiment(
     code counts as well: this package, the agent's class with its bases, the modules that they
     import, what is behind any setting, and the versions of installed packages. Modules that are
     imported under a computed name and files that an agent opens by itself are not seen. The
-    results do not depend on the number of workers.
+    results do not depend on the number of workers, nor on which machine plays what.
 
-    A folder belongs to one experiment, which may grow by scenarios, agents and seeds.
+    A folder belongs to one experiment, which may grow by scenarios, agents and seeds. Several
+    processes may play it at once, with or without ``shard``: none plays what another one is at.
 
     Args:
         env_id: An environment id or `Scenario`, or several.
@@ -79,12 +64,19 @@ def run_experiment(
         progress: Called in this process at the start and after every run.
         plots: Whether to draw the pictures into the folder as well.
         overwrite: Whether to clear the folder if it holds another experiment.
+        executor: Who plays, instead of processes of this machine: anything that has the interface
+            of `concurrent.futures.Executor`. Its workers need the same versions of the packages,
+            and no disk in common: settings, classes, files and datasets travel to them.
+        shard: Plays a part of the runs only, such as "2/4", the second of four, into a folder
+            that all parts share. Whichever finds all runs finished writes the results.
+        retry_failed: Whether to play runs again that failed in an earlier call.
 
     Returns:
         The results, which are in the folder as well: ``summary.csv``, ``timeseries.csv``,
         ``requests.csv`` and ``run.json``, all of them or none.
 
     Raises:
+        ExecutorError: If the executor takes no runs, or loses them; what has finished is kept.
         ExperimentError: If runs failed, after the results of the others have been written.
         OSError: If nothing can be written to the folder; noticed before anything is played.
         TypeError: If an argument or a setting is of a wrong type.
@@ -92,17 +84,22 @@ def run_experiment(
             request can ever arrive, or the folder holds another experiment.
     """
     runs = prepare(env_id, agents, seeds, env_kwargs)
-    workers = check_integer("workers", workers, least=1)
+    player = _player(workers, executor)
+    part = Shard.parse(shard) if isinstance(shard, str) else shard
     if output_dir is None:
-        if plots:
-            raise ValueError("plots=True: the pictures need an output_dir")
-        with TemporaryDirectory() as name:
-            result = _in_memory(play(runs, Path(name), workers, progress))
+        for name, given in (("plots", plots), ("shard", part)):
+            if given:
+                raise ValueError(f"{name}={given}: needs an output_dir")
+        with TemporaryDirectory() as folder:
+            claim(Path(folder), as_record(runs))
+            result = _in_memory(play(runs, Path(folder), player, progress))
     else:
+        if not str(output_dir).strip():
+            raise ValueError(f"output_dir={output_dir!r}: '.' is the current folder")
         output = Path(output_dir)
-        claim(output, as_record(runs), overwrite=overwrite)
-        result = play(runs, output, workers, progress)
-        if plots:
+        claim(output, as_record(runs), overwrite=overwrite, together=part is not None)
+        result = play(runs, output, player, progress, shard=part, retry_failed=retry_failed)
+        if plots and not result.missing:
             result.draw()
     if result.failures:
         raise ExperimentError(result)
@@ -130,40 +127,21 @@ def prepare(
     return runs
 
 
-def play(
-    runs: Sequence[Run],
-    output: Path,
-    workers: int,
-    progress: Callable[[ExperimentProgress], None] | None = None,
-) -> ExperimentResult:
-    """Plays the runs that are not in a folder yet, and writes the results of all of them."""
-    tell = progress or _log
-    discard_unfinished(output)
-    missing = [run for run in runs if not is_intact(run.folder(output))]
-    done = len(runs) - len(missing)
-    tell(ExperimentProgress(done, len(runs)))
-    for run in missing:
-        if run.folder(output).exists():
-            shutil.rmtree(run.folder(output))
-            note = f"{run.title}: its files were damaged; it is played again"
-            tell(ExperimentProgress(done, len(runs), note=note))
-    failures = {}
-    for run, error in play_all(missing, output, workers):
-        done += 1
-        if error is not None:
-            failures[run.digest] = Failure(run, error.message, error.traceback)
-        message = None if error is None else error.message
-        tell(ExperimentProgress(done, len(runs), run, message))
-    finished = tuple(run for run in runs if run.digest not in failures)
-    ordered = tuple(failures[run.digest] for run in runs if run.digest in failures)
-    result = ExperimentResult(output, finished, ordered)
-    result.write()
-    return result
+def _player(workers: int, executor: Executor | None) -> Player:
+    """Returns who plays.
 
-
-def _log(progress: ExperimentProgress) -> None:
-    if progress.note is not None:
-        _LOG.warning(progress.note)
+    Raises:
+        TypeError: If the executor is none.
+        ValueError: If both are given.
+    """
+    count = check_integer("workers", workers, least=1)
+    if executor is None:
+        return partial(play_in_processes, count)
+    if not callable(getattr(executor, "submit", None)):
+        raise TypeError(f"executor={executor!r}: must be a concurrent.futures.Executor")
+    if count > 1:
+        raise ValueError(f"workers={count}: the executor has its own; give one of the two")
+    return partial(play_on, executor)
 
 
 def _in_memory(result: ExperimentResult) -> ExperimentResult:

@@ -40,6 +40,13 @@ def identify(value: Any) -> Any:
     return _identified_object(value)
 
 
+def without_code(value: Any) -> Any:
+    """Leaves the code of functions and classes out of an identity: what a setting is called."""
+    if isinstance(value, dict):
+        return {name: without_code(item) for name, item in value.items() if name != "code"}
+    return [without_code(item) for item in value] if isinstance(value, list) else value
+
+
 _OTHER = object()
 
 

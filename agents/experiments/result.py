@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import platform
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from agents.experiments.code import code_behind, digest
 from agents.experiments.definition import as_record
-from agents.experiments.folder import write_results
-from agents.experiments.runs import Run, read_played, read_summary, versions
-from agents.report.results import REQUESTS, SUMMARY, TIMESERIES
+from agents.experiments.record import RunKey, record_of, write
+from agents.experiments.runs import Run
+from agents.experiments.store import REQUESTS_FILE, TIMESERIES_FILE, read_summary
+from agents.report.results import JCT_COLUMNS, compact
+from agents.report.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _PARTS: Final = ("scenario", "spec")
-_NOT_WATCHED: Final = (
-    "installed packages but for their versions, modules named at run time, files opened"
-)
 
 
 @dataclass(frozen=True)
@@ -52,18 +47,21 @@ class ExperimentResult:
         output: The folder that they were written to; ``None`` if they are only in memory.
         runs: The runs that finished, in the order scenario, agent, seed.
         failures: The runs that did not.
+        missing: How many are still to be played, by other shards of the experiment.
     """
 
     output: Path | None
     runs: tuple[Run, ...]
     failures: tuple[Failure, ...] = ()
+    missing: int = 0
 
     def __repr__(self) -> str:
         labels = [dict.fromkeys(getattr(r, n).label for r in self.runs) for n in _PARTS]
         where = "in memory" if self.output is None else f"in {str(self.output)!r}"
         failed = f", {len(self.failures)} failed" if self.failures else ""
+        failed += f", {self.missing} still to be played" if self.missing else ""
         return (
-            f"<ExperimentResult {where}: {len(self.runs)} runs{failed}; "
+            f"<ExperimentResult {where}: {counted(len(self.runs), 'run')}{failed}; "
             f"{', '.join(labels[0])}; {', '.join(labels[1])}>"
         )
 
@@ -75,7 +73,9 @@ class ExperimentResult:
     @cached_property
     def record(self) -> dict[str, Any]:
         """What was played, as in ``run.json``."""
-        return _record(self)
+        everything = [*self.runs, *(failure.run for failure in self.failures)]
+        failures = [str(failure) for failure in self.failures]
+        return record_of(self._folder(), as_record(everything), self._keys(), failures)
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -88,34 +88,47 @@ class ExperimentResult:
     @cached_property
     def timeseries(self) -> pd.DataFrame:
         """One row per run and telemetry sample."""
-        return _joined(self._parts("timeseries"))
+        return _joined(self._parts(TIMESERIES_FILE))
 
     @cached_property
     def requests(self) -> pd.DataFrame:
         """One row per run and request."""
-        return _joined(self._parts("requests"))
+        return _joined(self._parts(REQUESTS_FILE))
 
-    def _folders(self) -> list[Path]:
+    def jcts(self, env: str) -> pd.DataFrame:
+        """Returns a scenario's ``env``, ``agent``, ``seed``, ``request_id`` and ``jct``."""
+        import pandas as pd
+
+        if self.output is None:
+            return compact([self.requests[self.requests["env"] == env]])
+        files = [
+            r.folder(self.output) / REQUESTS_FILE for r in self.runs if r.scenario.label == env
+        ]
+        return compact(pd.read_parquet(file, columns=JCT_COLUMNS) for file in files)
+
+    def _folder(self) -> Path:
         if self.output is None:
             raise RuntimeError("the results were not written anywhere")
-        return [run.folder(self.output) for run in self.runs]
+        return self.output
+
+    def _folders(self) -> list[Path]:
+        return [run.folder(self._folder()) for run in self.runs]
+
+    def _keys(self) -> list[RunKey]:
+        return [RunKey(r.scenario.label, r.spec.label, r.seed, r.digest) for r in self.runs]
 
     def _parts(self, name: str) -> Iterator[pd.DataFrame]:
         import pandas as pd
 
-        return (pd.read_parquet(path / f"{name}.parquet") for path in self._folders())
+        return (pd.read_parquet(path / name) for path in self._folders())
 
     def write(self) -> None:
         """Writes ``summary.csv``, ``timeseries.csv``, ``requests.csv`` and ``run.json``."""
         if self.output is None:
             raise ValueError("output_dir=None: the results are only in memory")
-        tables: dict[str, Callable[[], Iterable[pd.DataFrame]]] = {
-            SUMMARY: lambda: [self.summary] if self.runs else [],
-            TIMESERIES: lambda: self._parts("timeseries"),
-            REQUESTS: lambda: self._parts("requests"),
-        }
-        failures = "\n".join(f"{failure}\n{failure.traceback}" for failure in self.failures)
-        write_results(self.output, self.record, tables, failures)
+        definition = as_record([*self.runs, *(failure.run for failure in self.failures)])
+        failures = [(str(failure), failure.traceback) for failure in self.failures]
+        write(self.output, definition, self._keys(), failures)
 
     def draw(self) -> list[Path]:
         """Draws ``comparison.png``, and ``load_sweep.png`` where loads differ, into the folder.
@@ -141,7 +154,8 @@ class ExperimentError(RuntimeError):
         self.result = result
         failed = "\n".join(f"  {failure}" for failure in result.failures)
         count = len(result.failures)
-        super().__init__(f"{count} of {count + len(result.runs)} runs failed:\n{failed}")
+        total = counted(count + len(result.runs), "run")
+        super().__init__(f"{count} of {total} failed:\n{failed}")
 
 
 def _joined(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -150,49 +164,3 @@ def _joined(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     tables = list(parts)
     columns = ["env", "agent", "seed"]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
-
-
-def _record(result: ExperimentResult) -> dict[str, Any]:
-    """Returns everything about an experiment that its tables do not say."""
-    everything = [*result.runs, *(failure.run for failure in result.failures)]
-    definition = as_record(everything)
-    played = _played(result)
-    for item in definition["scenarios"]:
-        mine = [p for (label, _), p in played.items() if label == item["label"]]
-        if mine:
-            item.update({name: mine[0][name] for name in ("configuration", "workload")})
-            item["configuration"].pop("work_conserving")  # up to the agents, below
-    for item in definition["agents"]:
-        mine = [p for (_, label), p in played.items() if label == item["label"]]
-        item["all_settings"] = mine[0]["agent"] if mine else None
-        item["work_conserving"] = {
-            label: p["work_conserving"]
-            for (label, agent), p in played.items()
-            if agent == item["label"]
-        }
-    specs = {run.spec.label: run.spec for run in everything}
-    return {
-        **definition,
-        "failures": [str(failure) for failure in result.failures],
-        "runs": digest(" ".join(run.digest for run in result.runs).encode()),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": list(sys.argv),
-        "versions": dict(versions()),
-        "machine": platform.platform(),
-        "code": {
-            "watched": sorted(code_behind(*(s.agent for s in specs.values())).files),
-            "not watched": _NOT_WATCHED,
-        },
-    }
-
-
-def _played(result: ExperimentResult) -> dict[tuple[str, str], dict[str, Any]]:
-    """Returns with which settings each agent was played in each scenario."""
-    first: dict[tuple[str, str], Run] = {}
-    for run in result.runs:
-        first.setdefault((run.scenario.label, run.spec.label), run)
-    assert result.output is not None or not first
-    played = {key: read_played(run.folder(result.output)) for key, run in first.items()}  # type: ignore[arg-type]
-    for facts in played.values():
-        facts["work_conserving"] = facts["configuration"]["work_conserving"]
-    return played

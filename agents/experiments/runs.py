@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,10 +18,17 @@ import numpy as np
 from agents.base import Agent
 from agents.experiments.code import digest, source_digest
 from agents.experiments.episode import run_episode
-from agents.experiments.fingerprint import file_digest, identify
+from agents.experiments.fingerprint import identify, without_code
 from agents.experiments.scenario import Scenario, configuration
 from agents.experiments.spec import AgentSpec
-from edgecloud_gym.files import replacing_folder
+from agents.experiments.store import (
+    PLAYED_FILE,
+    REQUESTS_FILE,
+    RUNS,
+    SUMMARY_FILE,
+    TIMESERIES_FILE,
+    run_folder,
+)
 from edgecloud_gym.results.metrics import prediction_errors
 
 if TYPE_CHECKING:
@@ -41,9 +46,7 @@ _PACKAGES: Final = (
     "torch",
 )
 _NOT_COMPUTING: Final = ("edgecloud-gym", "pandas", "pyarrow")  # the first by its source instead
-_SUMMARY: Final = "summary.json"
-_PLAYED: Final = "played.json"
-_DIGESTS: Final = "digests.json"
+_ROWS: Final = 65_536  # per group of rows of a request log
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Run:
 
     def folder(self, output: Path) -> Path:
         """Returns where the results of the run are kept."""
-        return output / "runs" / self.digest
+        return output / RUNS / self.digest
 
     def play(self, folder: Path) -> None:
         """Plays the run and keeps its results: a folder that is complete or absent.
@@ -111,56 +114,14 @@ class Run:
             },
             "agent": _all_settings(agent, self.spec.settings),
         }
-        with replacing_folder(folder) as temporary:
-            requests.astype({"node": "string"}).to_parquet(temporary / "requests.parquet")
-            _labelled(base.telemetry(), names).to_parquet(temporary / "timeseries.parquet")
-            (temporary / _SUMMARY).write_text(json.dumps(summary))
-            (temporary / _PLAYED).write_text(json.dumps(played))
-            digests = {path.name: file_digest(path) for path in sorted(temporary.iterdir())}
-            (temporary / _DIGESTS).write_text(json.dumps(digests))
+        with run_folder(folder) as temporary:
+            # In groups of rows, so that merging runs never holds a long one as a whole.
+            log = requests.astype({"node": "string"})
+            log.to_parquet(temporary / REQUESTS_FILE, row_group_size=_ROWS)
+            _labelled(base.telemetry(), names).to_parquet(temporary / TIMESERIES_FILE)
+            (temporary / SUMMARY_FILE).write_text(json.dumps(summary))
+            (temporary / PLAYED_FILE).write_text(json.dumps(played))
         env.close()
-
-
-def is_intact(folder: Path) -> bool:
-    """Tells whether a run's folder holds what was written there, byte by byte."""
-    try:
-        digests = json.loads((folder / _DIGESTS).read_bytes())
-        return {*digests} > {_SUMMARY, _PLAYED} and all(
-            file_digest(folder / name) == expected for name, expected in digests.items()
-        )
-    except (OSError, ValueError, TypeError, AttributeError):
-        return False
-
-
-def read_summary(folder: Path) -> dict[str, Any]:
-    """Returns the summary of a finished run."""
-    summary: dict[str, Any] = json.loads((folder / _SUMMARY).read_bytes())
-    return summary
-
-
-def read_played(folder: Path) -> dict[str, Any]:
-    """Returns with which settings a finished run was played, defaults included."""
-    played: dict[str, Any] = json.loads((folder / _PLAYED).read_bytes())
-    return played
-
-
-def discard_unfinished(output: Path) -> None:
-    """Removes what was left by processes that were cut off while they wrote."""
-    for folder in [*(output / "runs").glob(".*.*"), *output.glob(".results.*")]:
-        if folder.is_dir() and not _is_writing(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_writing(folder: Path) -> bool:
-    """Tells whether the process whose number a temporary folder bears is another that lives."""
-    number = folder.suffix.removeprefix(".")
-    if os.name != "posix" or not number.isdecimal() or int(number) == os.getpid():
-        return False
-    try:
-        os.kill(int(number), 0)
-    except (OSError, OverflowError):
-        return False
-    return True
 
 
 def agent_seed(seed: int) -> int:
@@ -214,9 +175,9 @@ def _wrong_predictions(requests: Any, times: Any, arrived: int) -> str:
 def _all_settings(agent: Agent, given: Mapping[str, Any]) -> Any:
     """Returns an agent's settings, defaults included; those given where it does not tell."""
     try:
-        return identify(agent.settings())
+        return without_code(identify(agent.settings()))
     except (AttributeError, TypeError):
-        return identify(given)
+        return without_code(identify(given))
 
 
 def _labelled(table: pd.DataFrame, names: Mapping[str, Any]) -> pd.DataFrame:

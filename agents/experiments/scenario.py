@@ -11,7 +11,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from agents.experiments.fingerprint import file_digest, files_in, identify
+from agents.experiments.fingerprint import file_digest, files_in, identify, without_code
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import RequestDataset, load_dataset
 
@@ -87,7 +87,8 @@ def configuration(env: gym.Env[Any, Any]) -> dict[str, Any]:
     base: Any = env.unwrapped
     names = [item.name for item in dataclasses.fields(base.config) if item.init]
     values = {name: getattr(base.config, name) for name in names if name != "priority"}
-    return {name: identify(v) for name, v in {**values, "dataset": base.dataset}.items()}
+    identities = {name: identify(v) for name, v in {**values, "dataset": base.dataset}.items()}
+    return {name: without_code(identity) for name, identity in identities.items()}
 
 
 @lru_cache(maxsize=4)

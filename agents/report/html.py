@@ -10,15 +10,15 @@ from pathlib import Path
 from string import Template
 from typing import Any, Final
 
+from agents.report.legends import notes, played_notes, setting_notes
 from agents.report.results import PLOT, SWEEP_PLOT, Results, ResultsFolder, sweeps
 from agents.report.sections import (
     Section,
     failures,
     learning_sections,
-    notes,
-    played_notes,
     scenario_sections,
     sweep_sections,
+    tables_of,
 )
 from agents.report.tables import TextTable
 
@@ -36,7 +36,7 @@ _PAGE: Final = Template("""\
   p, ul { max-width: 48rem; }
   h1, h2 { line-height: 1.2; }
   h2 { margin-top: 2.5rem; }
-  .scroll { overflow-x: auto; }
+  .scroll { overflow-x: auto; margin-bottom: 1rem; }
   table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
   th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: left; }
   .numbers { white-space: nowrap; }
@@ -76,18 +76,16 @@ def render_tables(results: Results, baseline: str = "fcfs") -> str:
     """Returns the rankings alone, as part of a page: what a notebook shows of an experiment."""
     sections = scenario_sections(results, baseline, wide=False)
     parts = [_failures(results.record), *map(_section, sections)]
-    if len(results.summary):
-        parts.append(_legend(notes(results, baseline, wide=False)))
+    if sections:
+        parts.append(_legend(notes(results, baseline, tables_of(sections))))
     return "\n".join(filter(None, parts))
 
 
 def _tables(results: Results, baseline: str) -> str:
-    sections = [
-        *sweep_sections(results, baseline),
-        *scenario_sections(results, baseline, wide=True),
-    ]
-    parts = [_failures(results.record), *map(_section, sections)]
-    parts.append(_legend(notes(results, baseline, wide=True)))
+    sections = scenario_sections(results, baseline, wide=True)
+    parts = [_failures(results.record)]
+    parts += map(_section, [*sweep_sections(results, baseline), *sections])
+    parts.append(_legend(notes(results, baseline, tables_of(sections))))
     parts += map(_section, learning_sections(results, baseline))
     return "\n".join(filter(None, parts))
 
@@ -156,6 +154,7 @@ def _configuration(record: Mapping[str, Any]) -> str:
     )
     facts = [
         f"Seeds {', '.join(map(str, record['seeds']))}.",
+        *setting_notes(record),
         *played_notes(record),
         f"{record.get('date', '')}: {' '.join(map(str, record.get('command', [])))}",
         f"{', '.join(f'{name} {number}' for name, number in record['versions'].items())}; "

@@ -8,7 +8,7 @@ pages are made from these and go when they change.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,8 @@ PICTURES: Final = (PLOT, SWEEP_PLOT)
 PAGES: Final = ("report.html", "report.md")
 DERIVED: Final = (FAILURES, *PICTURES, *PAGES)
 
+JCT_COLUMNS: Final = ["env", "agent", "seed", "request_id", "jct"]
+_BLOCK: Final = 1 << 24  # bytes of a CSV read at a time
 TEXT_COLUMNS: Final = ("env", "agent", "node")
 _UNFINISHED: Final = "{}: it is not a finished results folder: there is no {}"
 _RECORD_KEYS: Final[Mapping[str, type]] = {
@@ -69,6 +71,12 @@ class Results(Protocol):
     def requests(self) -> pd.DataFrame:
         """One row per run and request."""
 
+    def jcts(self, env: str) -> pd.DataFrame:
+        """Returns a scenario's ``env``, ``agent``, ``seed``, ``request_id`` and ``jct``.
+
+        One row per request. Nothing else is read, so that long experiments fit in memory.
+        """
+
 
 @dataclass(frozen=True)
 class ResultsFolder:
@@ -96,6 +104,45 @@ class ResultsFolder:
     def requests(self) -> pd.DataFrame:
         """One row per run and request."""
         return read_table(self.folder / REQUESTS)
+
+    def jcts(self, env: str) -> pd.DataFrame:
+        """Returns a scenario's ``env``, ``agent``, ``seed``, ``request_id`` and ``jct``."""
+        return compact(_rows_of(self.folder / REQUESTS, env))
+
+
+def compact(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Joins parts of a request log, in a sixth of the memory that it takes as a whole."""
+    import pandas as pd
+
+    kinds = {"env": "category", "agent": "category", "request_id": "int32"}
+    small = [part[JCT_COLUMNS].astype(kinds) for part in parts]
+    if not small:
+        return pd.DataFrame(columns=JCT_COLUMNS)
+    for name in ("env", "agent"):  # parts of the same categories are joined as such
+        known = sorted({value for part in small for value in part[name].cat.categories})
+        for part in small:
+            part[name] = part[name].cat.set_categories(known)
+    return pd.concat(small, ignore_index=True)
+
+
+def _rows_of(path: Path, env: str) -> Iterator[pd.DataFrame]:
+    """Yields a scenario's rows of the request log, piece by piece."""
+    import pyarrow as pa
+    from pyarrow import compute, csv
+
+    options = csv.ConvertOptions(
+        column_types={"env": pa.string(), "agent": pa.string(), "jct": pa.float64()},
+        include_columns=JCT_COLUMNS,
+        null_values=["", "nan", "NaN"],
+        strings_can_be_null=False,
+    )
+    parsing = csv.ParseOptions(newlines_in_values=True)
+    reading = csv.ReadOptions(block_size=_BLOCK)
+    with csv.open_csv(path, reading, parsing, options) as batches:
+        for batch in batches:
+            mine = batch.filter(compute.equal(batch["env"], env))
+            if mine.num_rows:
+                yield mine.to_pandas()
 
 
 def read_results(folder: Path) -> ResultsFolder:

@@ -52,7 +52,7 @@ _COLOURS: Final = (
     "#44aa99",
 )
 _LINES: Final = ("-", "--", ":", "-.")
-_MARKERS: Final = ("X", "p", "*", "8", "<", ">", "1", "+", "H", "2", "3")
+_MARKERS: Final = ("X", "p", "*", "8", "<", ">", "H")  # thin ones are lost on a line
 
 
 def styles(labels: Iterable[str]) -> dict[str, Style]:

@@ -31,6 +31,7 @@ JCT: Final = "jct_mean_censored"  # equal to the plain mean where every request 
 TAILS: Final = {"p95": "jct_p95_censored", "p99": "jct_p99_censored"}
 NOTHING: Final = "–"
 _LONG: Final = 12  # characters of a baseline's label that still go into a title
+_EQUAL: Final = 1e-9  # relative difference of means that are taken for the same
 _FIGURES: Final = 3  # significant digits of the smallest number of a column
 
 
@@ -289,9 +290,11 @@ def _beaten(by_seed: pd.DataFrame, agent: str, agents: Sequence[str]) -> str:
 
 
 def _best(means: pd.Series[Any]) -> list[str]:
-    """Returns the agent of the lowest mean, the oracle left out of account; none if alone."""
+    """Returns the agents of the lowest mean, several if equal, the oracle left out of account."""
     others = means.drop(index=ORACLE, errors="ignore").dropna()
-    return [str(others.idxmin())] if len(others) else []
+    # Sums of the same times in another order differ in their last digits.
+    equal = others[np.isclose(others, others.min(), rtol=_EQUAL, atol=0.0)]
+    return [str(agent) for agent in equal.index]
 
 
 def _known(means: pd.DataFrame, name: str) -> bool:

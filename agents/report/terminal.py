@@ -8,7 +8,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from agents.report.sections import failures, notes, scenario_sections
+from agents.report.legends import notes
+from agents.report.sections import failures, scenario_sections, tables_of
 from agents.report.tables import TextTable
 
 if TYPE_CHECKING:
@@ -24,15 +25,16 @@ def print_results(console: Console, results: Results, baseline: str) -> None:
     """Prints the failures, a ranking and the tails of each scenario, and what to know of them."""
     for line in failures(results.record):
         console.print(_text(console, f"failed: {line}", "red"), soft_wrap=True)
-    for section in scenario_sections(results, baseline, wide=False):
+    sections = scenario_sections(results, baseline, wide=False)
+    for section in sections:
         console.print()
         console.print(_text(console, section.title, "bold"), _text(console, f" {section.facts}"))
         for table in section.tables.values():
             print_table(console, table)
         for note in section.notes:
             console.print(_text(console, note))
-    if len(results.summary):
-        console.print(_text(console, " ".join(notes(results, baseline, wide=False)), "dim"))
+    lines = notes(results, baseline, tables_of(sections)) if sections else []
+    console.print(_text(console, " ".join(lines), "dim"))
 
 
 def print_table(console: Console, table: TextTable) -> None:

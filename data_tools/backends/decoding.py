@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from transformers import StoppingCriteria, StoppingCriteriaList
 
-from data_tools.backends.models import LoadedModel
+from data_tools.backends.models import LoadedModel, naming_the_model
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,9 @@ def greedy_decode(loaded: LoadedModel, prompt_ids: torch.Tensor, max_new_tokens:
         loaded: The model; its generation settings apply, sampling aside.
         prompt_ids: (1, length) int64 token ids on the model's device.
         max_new_tokens: Cap on the answer's length, >= 1.
+
+    Raises:
+        ModelUnavailableError: If the model cannot generate, or not with the settings it comes with.
     """
     clock = _Clock(loaded.device, waits=1)
     settings = {"eos_token_id": sorted(loaded.stop_tokens) or None}
@@ -149,10 +152,17 @@ def _generate(
     clock: _Clock,
     settings: Mapping[str, Any],
 ) -> torch.Tensor:
-    """Returns what is generated for each row of the prompts, (n, new tokens)."""
+    """Returns what is generated for each row of the prompts, (n, new tokens).
+
+    Raises:
+        ModelUnavailableError: If the model cannot generate, or not with the settings it comes with.
+    """
     hook = loaded.model.register_forward_pre_hook(clock.start)
     try:
-        with torch.inference_mode():
+        with (
+            naming_the_model(loaded.source, "cannot generate (with its generation settings)"),
+            torch.inference_mode(),
+        ):
             sequences: torch.Tensor = loaded.model.generate(
                 prompts,
                 attention_mask=torch.ones_like(prompts),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,8 +19,19 @@ from data_tools.backends.base import (
     Measurement,
     ServerConfiguration,
 )
-from data_tools.backends.stream import PromptFailedError, ServerFailedError, StreamedAnswer
-from edgecloud_gym.checks import check_choice, check_integer, check_number
+from data_tools.backends.stream import (
+    OddAnswerError,
+    PromptFailedError,
+    ServerFailedError,
+    StreamedAnswer,
+)
+from edgecloud_gym.checks import (
+    check_choice,
+    check_integer,
+    check_number,
+    has_half_character,
+    parse_number,
+)
 
 __all__ = ["EndpointBackend", "EndpointStoppedError", "chat_url"]
 
@@ -31,7 +43,8 @@ RETRIED_STATUSES: Final = BUSY_STATUSES | {408, 425}
 REFUSED_STATUSES: Final = frozenset({401, 403, 404, 405})
 
 CONNECT_TIMEOUT: Final = 10.0  # s
-LONGEST_PAUSE: Final = 30.0  # s, between two attempts
+LONGEST_PAUSE: Final = 30.0  # s, between two attempts, of our own accord
+LONGEST_WAIT: Final = 600.0  # s, that a server may ask for
 
 
 class EndpointStoppedError(ConnectionError):
@@ -47,7 +60,8 @@ class EndpointBackend:
     An attempt that could not reach the server, broke off before the answer began, or met a busy
     or failing server is repeated with growing pauses. An answer that breaks off half-way is not
     asked for again: what killed the server once would do so again. Two prompts in a row that the
-    server dies or falls silent with end the run: the second is not to blame, and gets no row.
+    server dies or falls silent with end the run: the second is not to blame, and gets no row. A
+    pause that the server asks for (`Retry-After`) is kept up to 600 s; a longer one ends the run.
 
     Args:
         url: Base URL such as `http://127.0.0.1:8000/v1`; without a path, `/v1` is meant.
@@ -84,6 +98,10 @@ class EndpointBackend:
         self._limit_field = check_choice("limit_field", limit_field, get_args(LimitField))
         self._retries = check_integer("retries", retries, least=0)
         check_number("timeout", timeout, above=0)
+        if has_half_character(model):
+            raise ValueError(f"model={model!r}: must be text")
+        if api_key is not None and not re.fullmatch("[!-~]+", api_key):
+            raise ValueError("api_key: must be printable ASCII characters without spaces")
         self.name = name or model
         self._url = chat_url(url)
         self._model = model
@@ -128,6 +146,8 @@ class EndpointBackend:
         for _ in range(WARM_UP_RUNS):
             try:
                 self._ask(WARM_UP_PROMPT, WARM_UP_TOKENS)
+            except OddAnswerError:
+                continue  # it answers; how it answers a prompt is in that prompt's row
             except PromptFailedError as error:
                 reason = self._without_key(str(error))
                 raise EndpointStoppedError(
@@ -168,13 +188,24 @@ class EndpointBackend:
                 # all the same, so that a resumed run does not kill the server again.
                 blame = error.blame or blame
             if attempt < self._retries:
-                pause = latest.retry_after or self._backoff * 2**attempt
-                self._sleep(min(pause, LONGEST_PAUSE))
+                self._sleep(self._pause(attempt, latest))
         if blame is not None:
             raise blame
         raise EndpointStoppedError(
             f"{self._url}: {self._without_key(str(latest))}; attempts: {self._retries + 1}"
         ) from latest
+
+    def _pause(self, attempt: int, latest: _PassingError) -> float:
+        """Returns how long to wait after an attempt, s."""
+        asked = latest.retry_after
+        if asked is None or asked == 0:
+            return float(min(self._backoff * 2**attempt, LONGEST_PAUSE))
+        if asked > LONGEST_WAIT:
+            raise EndpointStoppedError(
+                f"{self._url}: {self._without_key(str(latest))}; it asks for a pause of "
+                f"{asked:,.0f} s, and {LONGEST_WAIT:g} s is the longest that is waited: go on later"
+            ) from latest
+        return asked
 
     def _attempt(self, prompt: str, max_tokens: int) -> Measurement:
         body = {
@@ -201,6 +232,7 @@ class EndpointBackend:
     def _check_status(self, response: httpx2.Response) -> None:
         status = response.status_code
         if status == httpx2.codes.OK:
+            _check_stream(response)
             return
         response.read()
         reason = f"HTTP {status}: {response.text.strip()[:300]}"
@@ -256,16 +288,27 @@ def _failure(error: httpx2.RequestError | UnicodeError, answer: StreamedAnswer) 
     return PromptFailedError(f"request: {error}")  # neither sent nor understood
 
 
+def _check_stream(response: httpx2.Response) -> None:
+    """Raises with what the server says, if that is no stream of events."""
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip()
+    if kind.lower() != "text/event-stream":
+        response.read()
+        raise PromptFailedError(
+            f"stream: it is {kind or 'of no stated type'}, not text/event-stream: "
+            f"{response.text.strip()[:300]}"
+        )
+
+
 def _retry_after(response: httpx2.Response) -> float | None:
     """Returns for how long the server asks not to be asked, s: a number or a date."""
     stated = response.headers.get("Retry-After", "")
     try:
-        return max(0.0, float(stated))
+        return max(0.0, parse_number(stated))
     except ValueError:
         pass
     try:
         moment = parsedate_to_datetime(stated)
-    except ValueError:  # absent, or neither
+    except (ValueError, OverflowError):  # absent, neither, or of no year
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

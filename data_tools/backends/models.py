@@ -204,15 +204,19 @@ def _load(
 
 
 @contextmanager
-def naming_the_model(source: str) -> Iterator[None]:
+def naming_the_model(source: str, fault: str = "cannot be loaded") -> Iterator[None]:
     """Turns what transformers raises about a model's files, which are the user's, into one error.
+
+    Args:
+        source: The model's name.
+        fault: What it cannot do.
 
     Raises:
         ModelUnavailableError: With the model's name and the first line of the explanation.
     """
     from safetensors import SafetensorError
 
-    kinds = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError)
+    kinds = (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError)
     try:
         yield
     except Exception as error:
@@ -220,7 +224,7 @@ def naming_the_model(source: str) -> Iterator[None]:
         if not (bare or isinstance(error, (*kinds, SafetensorError))) or is_out_of_memory(error):
             raise
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelUnavailableError(f"model {source!r} cannot be loaded: {reason[0]}") from error
+        raise ModelUnavailableError(f"model {source!r} {fault}: {reason[0]}") from error
 
 
 @torch.inference_mode()

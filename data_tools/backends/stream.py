@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from data_tools.backends.base import Measurement
+from edgecloud_gym.checks import whole_characters
 
 
 class PromptFailedError(Exception):
@@ -18,12 +19,17 @@ class ServerFailedError(PromptFailedError):
     """The server died or fell silent with this prompt; it may not be there for the next one."""
 
 
+class OddAnswerError(PromptFailedError):
+    """What the server sends is an answer, but one of a shape that is not understood."""
+
+
 # What a chunk may bring of an answer besides ``content``: servers differ in what they call it.
 _ANSWERING: Final = ("content", "refusal")
-_OTHER_OUTPUT: Final = ("tool_calls", "function_call")
+_OTHER_OUTPUT: Final = ("tool_calls", "function_call", "audio")
 _THOUGHTS: Final = ("reasoning", "thinking")  # and what begins so: reasoning_content, ...
 
 _FINISHED: Final = {"stop": "eos"}
+_UNFINISHED: Final = ("", "null")  # reasons that are none: some servers write the word
 
 
 @dataclass
@@ -44,6 +50,7 @@ class StreamedAnswer:
         done: Whether the server has said that the stream is over.
         finish_reason: As the server says it; None until then.
         usage: The server's token counts; empty if it states none.
+        aside: The last event that brought nothing of an answer, for messages.
     """
 
     started: float = field(default_factory=time.perf_counter)
@@ -55,11 +62,13 @@ class StreamedAnswer:
     done: bool = False
     finish_reason: str | None = None
     usage: dict[str, int] = field(default_factory=dict)
+    aside: str = ""
 
     def read(self, data: str, event: str = "message") -> None:
         """Takes in the data of one server-sent event.
 
-        Events that keep the connection alive or tell the state of the queue bring nothing.
+        Events that keep the connection alive or tell the state of the queue bring nothing; they
+        may be words, such as ``ping``.
 
         Args:
             data: Its data.
@@ -77,13 +86,15 @@ class StreamedAnswer:
                 self.last = now
             return
         chunk = _decoded(data, event)
+        if "choices" not in chunk and "usage" not in chunk:
+            self.aside = data.strip()[:200]
         self.usage = _usage(chunk.get("usage")) or self.usage
         for choice in _list(chunk, "choices"):
             self._read_choice(_object("choice", choice), now)
 
     def _read_choice(self, choice: dict[str, Any], now: float) -> None:
         self.begun = True
-        delta = _object("delta", choice.get("delta"))
+        delta = self._delta(choice)
         texts = [_text(delta.get(name)) for name in _ANSWERING]
         self.texts += texts
         reason = choice.get("finish_reason")
@@ -91,12 +102,23 @@ class StreamedAnswer:
             self.first = now if self.first is None else self.first
             self.last = now
             self.chunks += 1
-        if not reason or self.finish_reason is not None:
+        if reason is None or reason in _UNFINISHED or self.finish_reason is not None:
             return
         if not isinstance(reason, str):
-            raise PromptFailedError(f"stream: finish_reason is {_shown(reason)}")
+            raise OddAnswerError(f"stream: finish_reason is {_shown(reason)}")
         self.finish_reason = reason
         self.last = now
+
+    def _delta(self, choice: dict[str, Any]) -> dict[str, Any]:
+        """Returns what a choice brings: a delta, the text of a completion or a whole message.
+
+        A message after the answer began says all of it once more.
+        """
+        if choice.get("delta") is None and choice.get("text") is not None:
+            return {"content": choice["text"]}
+        if choice.get("delta") is None and self.first is None:
+            return _object("message", choice.get("message"))
+        return _object("delta", choice.get("delta"))
 
     @property
     def complete(self) -> bool:
@@ -105,16 +127,19 @@ class StreamedAnswer:
 
     def progress(self) -> str:
         """Says how far the answer came, for messages."""
+        said = f"; beside it the server sent: {self.aside}" if self.aside else ""
         if not self.begun:
-            return "no answer began"
-        return f"the answer broke off after {self.chunks} chunks"
+            return f"no answer began{said}"
+        return f"the answer broke off after {self.chunks} chunks{said}"
 
     def measurement(self, max_new_tokens: int) -> Measurement:
         """Returns the finished answer.
 
-        Token counts are the server's own where it states them. Else the output is counted in
-        chunks, one token each on servers that send every token by itself, and the input's count
-        is None.
+        Token counts are the server's own where it states them: no 0 for a prompt, or for an answer
+        of which something came. Else the output is counted in chunks, one token each on servers
+        that send every token by itself, and the input's count is None.
+
+        Half characters that chunks brought one by one are joined, others become U+FFFD.
 
         Args:
             max_new_tokens: The cap: tells how the answer ended where the server does not.
@@ -123,13 +148,13 @@ class StreamedAnswer:
             PromptFailedError: If the stream ended before the answer did.
         """
         if self.last is None or not self.complete:
-            raise PromptFailedError(f"stream: {self.progress()}")
-        output_tokens = self.usage.get("completion_tokens", self.chunks)
+            raise OddAnswerError(f"stream: {self.progress()}")
+        output_tokens = self.usage.get("completion_tokens") or self.chunks
         reason = self.finish_reason or ("length" if output_tokens >= max_new_tokens else "stop")
         return Measurement(
-            response_text="".join(self.texts),
+            response_text=whole_characters("".join(self.texts)),
             inference_time=self.last - self.started,
-            input_token_count=self.usage.get("prompt_tokens"),
+            input_token_count=self.usage.get("prompt_tokens") or None,
             output_token_count=output_tokens,
             time_to_first_token=None if self.first is None else self.first - self.started,
             finish_reason=_FINISHED.get(reason, reason),
@@ -137,19 +162,21 @@ class StreamedAnswer:
 
 
 def _decoded(data: str, event: str) -> dict[str, Any]:
-    """Returns an event's chunk; an empty one for an event of another type that holds none."""
+    """Returns an event's chunk; an empty one for an event that holds none, such as a word."""
     try:
         chunk = json.loads(data)
     except (ValueError, RecursionError) as error:
         if event == "error":
             raise PromptFailedError(f"server: {data[:300]}") from error
-        if event != "message":
+        if event != "message" or not data.lstrip().startswith("{"):
             return {}
-        raise PromptFailedError(f"stream: not JSON: {data[:200]}") from error
+        raise OddAnswerError(f"stream: not JSON: {data[:200]}") from error
     if event not in ("message", "error") and not (isinstance(chunk, dict) and "choices" in chunk):
         return {}
+    if chunk is None or isinstance(chunk, str):
+        return {}
     if not isinstance(chunk, dict):
-        raise PromptFailedError(f"stream: not a JSON object: {data[:200]}")
+        raise OddAnswerError(f"stream: not a JSON object: {data[:200]}")
     reported = chunk.get("error") or (event == "error" or chunk.get("object") == "error")
     if reported:
         said = chunk if reported is True else reported
@@ -162,15 +189,15 @@ def _list(chunk: dict[str, Any], name: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise PromptFailedError(f"stream: {name} is {_shown(value)}")
+        raise OddAnswerError(f"stream: {name} is {_shown(value)}")
     return value
 
 
 def _object(name: str, value: object) -> dict[str, Any]:
-    if value is None and name == "delta":
+    if value is None and name in ("delta", "message"):
         return {}
     if not isinstance(value, dict):
-        raise PromptFailedError(f"stream: {name} is {_shown(value)}")
+        raise OddAnswerError(f"stream: {name} is {_shown(value)}")
     return value
 
 
@@ -188,10 +215,10 @@ def _text_of_part(part: object) -> str:
     if isinstance(part, str):
         return part
     if not isinstance(part, dict):
-        raise PromptFailedError(f"stream: content is {_shown(part)}")
+        raise OddAnswerError(f"stream: content is {_shown(part)}")
     text = part.get("text") if part.get("type", "text") in ("text", "output_text") else None
     if text is not None and not isinstance(text, str):
-        raise PromptFailedError(f"stream: text of the content is {_shown(text)}")
+        raise OddAnswerError(f"stream: text of the content is {_shown(text)}")
     return text or ""
 
 
@@ -218,7 +245,7 @@ def _usage(usage: object) -> dict[str, int]:
 def _count(name: str, value: object) -> int:
     whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
     if isinstance(value, bool) or not whole or not 0 <= value < 2**31:  # type: ignore[operator]
-        raise PromptFailedError(f"stream: {name} is {_shown(value)}")
+        raise OddAnswerError(f"stream: {name} is {_shown(value)}")
     return int(value)  # type: ignore[call-overload,no-any-return]
 
 

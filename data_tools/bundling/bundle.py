@@ -16,6 +16,7 @@ from data_tools.backends.base import Measurement
 from data_tools.bundling.card import Card
 from data_tools.bundling.run_figures import RunFigures, explained_variance, run_figures
 from data_tools.profiling.run_file import RunMetadata, metadata_path
+from edgecloud_gym.checks import whole_characters
 from edgecloud_gym.dataset.rows import ERROR, OnError, read_requests
 from edgecloud_gym.dataset.slowdown import SlowdownFile, slowdown_path
 from edgecloud_gym.files import check_writable
@@ -85,7 +86,7 @@ def build_dataset(
             license=license,
             notes=notes,
         )
-        (folder / CARD).write_text(card.text(), encoding="utf-8")
+        (folder / CARD).write_text(whole_characters(card.text()), encoding="utf-8")
         (output / SLOWDOWN).unlink(missing_ok=True)  # of an earlier run, perhaps
         for file in folder.iterdir():
             file.replace(output / file.name)
@@ -116,7 +117,7 @@ def _known_fields(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _of_type(name: str, value: object) -> str | float | None:
     if name in _TEXTS:
-        return value if isinstance(value, str) else None
+        return whole_characters(value) if isinstance(value, str) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if -LARGEST < value < LARGEST else None

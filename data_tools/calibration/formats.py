@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from edgecloud_gym.checks import parse_number
+
 NAN: Final = math.nan
 MS: Final = 1e-3
 US: Final = 1e-6
@@ -74,13 +76,24 @@ def optional(record: Record, key: str, unit: float = 1.0) -> float:
     value = get(record, key)
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return NAN
+    return stated(key, value) * unit
+
+
+def stated(key: str, value: object) -> float:
+    """Returns the finite number that a value is, or states as text.
+
+    Raises:
+        ValueError: If it is none, with the key.
+    """
     try:
-        found = float(value)
+        found = parse_number(value) if isinstance(value, str) else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{key}={value!r}: must be a number") from error
+        raise ValueError(f"{key}={value!r:.60}: must be a number") from error
+    except OverflowError:
+        found = math.inf
     if isinstance(value, bool) or not math.isfinite(found):
-        raise ValueError(f"{key}={value!r}: must be a finite number")
-    return found * unit
+        raise ValueError(f"{key}={value!r:.60}: must be a finite number")
+    return found
 
 
 def _left_out(reason: str) -> Row:
@@ -114,7 +127,7 @@ def _vllm_bench(record: Record) -> Row:
     return Row(
         sent,
         first,
-        first + math.fsum(float(gap) for gap in gaps),
+        first + math.fsum(stated("itls", gap) for gap in gaps),
         number(record, "input_lens"),
         number(record, "output_lens"),
     )
@@ -271,7 +284,11 @@ def named_columns(columns: Mapping[str, str]) -> Format:
 
 
 def expanded(record: Record) -> Iterator[Record]:
-    """Yields the requests of an object that holds many, or the object itself."""
+    """Yields the requests of an object that holds many, or the object itself.
+
+    Raises:
+        ValueError: If what should be a list of objects is none.
+    """
     if "input_lens" in record and isinstance(record.get("ttfts"), list):
         keys = ("input_lens", "output_lens", "ttfts", "itls", "start_times", "errors")
         lists = {key: record[key] for key in keys if isinstance(record.get(key), list)}
@@ -281,19 +298,32 @@ def expanded(record: Record) -> Iterator[Record]:
         for values in zip(*lists.values(), strict=True):
             yield dict(zip(lists, values, strict=True))
     elif isinstance(record.get("benchmarks"), list):
-        for benchmark in record["benchmarks"]:
-            yield from _guidellm_requests(benchmark.get("requests"))
+        for benchmark in _objects(record, "benchmarks"):
+            yield from _guidellm_requests(benchmark)
     elif isinstance(record.get("requests"), (list, Mapping)):
-        yield from _guidellm_requests(record["requests"])
+        yield from _guidellm_requests(record)
     else:
         yield record
 
 
-def _guidellm_requests(requests: Any) -> Iterator[Record]:
-    if isinstance(requests, list):
-        yield from requests
-    elif isinstance(requests, Mapping):
-        yield from requests.get("successful") or ()
-        for kind in ("errored", "incomplete", "cancelled"):
-            for record in requests.get(kind) or ():
-                yield {**record, "info": {**(record.get("info") or {}), "status": kind}}
+def _guidellm_requests(benchmark: Record) -> Iterator[Record]:
+    requests = benchmark.get("requests")
+    if not isinstance(requests, Mapping):
+        yield from _objects(benchmark, "requests")
+        return
+    yield from _objects(requests, "successful")
+    for kind in ("errored", "incomplete", "cancelled"):
+        for record in _objects(requests, kind):
+            info = record.get("info")
+            known = info if isinstance(info, Mapping) else {}
+            yield {**record, "info": {**known, "status": kind}}
+
+
+def _objects(record: Record, key: str) -> list[Record]:
+    """Returns the objects listed under a key; none if there is nothing."""
+    value = record.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
+        raise ValueError(f"{key} must be a list of objects, got {value!r:.60}")
+    return value

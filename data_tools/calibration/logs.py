@@ -22,7 +22,9 @@ from data_tools.calibration.formats import (
     expanded,
     get,
     named_columns,
+    stated,
 )
+from edgecloud_gym.dataset.checks import MOST_TOKENS
 from edgecloud_gym.dataset.tables import read_table, table_name, table_suffix
 from edgecloud_gym.files import UnreadableFileError, read_json, read_jsonl
 
@@ -117,7 +119,7 @@ def read_log(path: str | Path, columns: Mapping[str, str] | None = None) -> Log:
     for place, record in _records(path):
         if form is None:
             form = _recognised(path, record, known)
-        settings |= _settings(record)
+        settings |= _settings(path, place, record)
         row = _row(path, place, record, form)
         reason = row.left_out or (EMPTY if row.output < 1 else "")
         if reason:
@@ -161,7 +163,7 @@ def _parts(path: Path, place: str, record: Any, *, whole: bool) -> Iterator[tupl
     try:
         for index, part in enumerate(expanded(record), start=1):
             yield (f"request {index}" if whole else place), part
-    except (ValueError, AttributeError) as error:
+    except ValueError as error:
         raise UnreadableFileError(f"{path}, {place}: {error}") from error
 
 
@@ -200,19 +202,34 @@ def _row(path: Path, place: str, record: Record, form: Format) -> Row:
 def _check_row(row: Row) -> None:
     for name in ("prompt", "output"):
         value = getattr(row, name)
-        if value < 0 or value != math.floor(value):
-            raise ValueError(f"{name} tokens {value:g}: must be a whole number from 0")
+        if not 0 <= value <= MOST_TOKENS or value != math.floor(value):
+            raise ValueError(
+                f"{name} tokens {value:g}: must be a whole number from 0 to {MOST_TOKENS}"
+            )
     if row.output >= 1 and row.finish < row.first:
         raise ValueError("the last token came before the first")
     if row.prompt < 1:
         raise ValueError("prompt tokens 0: must be a whole number from 1")
 
 
-def _settings(record: Record) -> dict[str, int]:
-    found = {ours: int(record[key]) for key, ours in _SETTINGS.items() if record.get(key)}
-    if record.get("kv_blocks"):
-        found["kv_tokens"] = int(record["kv_blocks"]) * found.get("block_size", 16)
+def _settings(path: Path, place: str, record: Record) -> dict[str, int]:
+    """Returns what a record says of its server."""
+    try:
+        found = {ours: _whole(record, key) for key, ours in _SETTINGS.items() if record.get(key)}
+        if record.get("kv_blocks"):
+            found["kv_tokens"] = _whole(record, "kv_blocks") * found.get("block_size", 16)
+    except ValueError as error:
+        raise UnreadableFileError(f"{path}, {place}: {error}") from error
     return found
+
+
+def _whole(record: Record, key: str) -> int:
+    value = stated(key, record[key])
+    if not 1 <= value <= MOST_TOKENS or value != math.floor(value):
+        raise ValueError(
+            f"{key}={record[key]!r:.60}: must be a whole number from 1 to {MOST_TOKENS}"
+        )
+    return int(value)
 
 
 def _log(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from data_tools.cli.console import quieten_transformers, reading_input, reporting
-from data_tools.cli.options import SkipMalformed, on_error
+from data_tools.cli.options import SkipMalformed, on_error, path_option, read_path
 from edgecloud_gym.files import read_text
 
 
@@ -16,18 +16,21 @@ def bundle(
     rows: Annotated[
         Path,
         typer.Argument(
+            parser=read_path,
             help="An inference_data_NAME.jsonl that `edgecloud profile` wrote. Its metadata and "
-            "its slowdown curve are read if they lie beside it."
+            "its slowdown curve are read if they lie beside it.",
         ),
     ],
-    output: Annotated[Path, typer.Argument(help="Dataset folder; its name is the dataset's.")],
+    output: Annotated[
+        Path, typer.Argument(parser=read_path, help="Dataset folder; its name is the dataset's.")
+    ],
     license: Annotated[  # noqa: A002 # the option's name
         str | None,
         typer.Option("--license", help="License of the model's answers, for the card. Required."),
     ] = None,
     licence: Annotated[str | None, typer.Option("--licence", hidden=True)] = None,
     notes: Annotated[
-        Path | None, typer.Option(help="Text file with further remarks on the measurement.")
+        Path | None, path_option(help="Text file with further remarks on the measurement.")
     ] = None,
     model: Annotated[
         str | None,
@@ -52,6 +55,8 @@ def bundle(
         with reading_input():
             stated = _license(license, licence)
             text = "" if notes is None else read_text(notes).strip()
+            if rows.is_dir():
+                raise IsADirectoryError(f"{rows} is a folder; a measurement is a file")
             if not rows.is_file():
                 raise FileNotFoundError(f"measurement {rows} does not exist")
             quieten_transformers()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data_tools.cli.console import counting_bar, reading_input, reporting
+from data_tools.cli.options import path_option
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,7 +34,7 @@ def calibrate(
             "GuideLLM, AIPerf, BLIS, Dynamo, llama.cpp, Ollama, or any CSV with --column."
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Engine model (.json) to write.")],
+    output: Annotated[Path, path_option("--output", "-o", help="Engine model (.json) to write.")],
     sequences: Annotated[
         int | None, typer.Option(help="Sequences at a time; read from the log where it says.")
     ] = None,
@@ -58,9 +59,7 @@ def calibrate(
     ] = None,
     sweep: Annotated[
         Path | None,
-        typer.Option(
-            help="Step times at fixed concurrencies (CSV: tokens, seconds): fits nothing."
-        ),
+        path_option(help="Step times at fixed concurrencies (CSV: tokens, seconds): fits nothing."),
     ] = None,
     column: Annotated[
         list[str] | None,
@@ -70,7 +69,7 @@ def calibrate(
     model: Annotated[str, typer.Option(help="The language model that was served.")] = "",
     hardware: Annotated[str, typer.Option(help="What it ran on.")] = "",
     png: Annotated[
-        Path | None, typer.Option(help="Picture to write; by default beside the output.")
+        Path | None, path_option(help="Picture to write; by default beside the output.")
     ] = None,
     no_png: Annotated[bool, typer.Option("--no-png", help="Draw no picture.")] = False,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from data_tools.cli.console import reading_input, reporting
-from data_tools.cli.options import SkipMalformed, on_error
+from data_tools.cli.options import SkipMalformed, on_error, path_option
 
 
 def describe(
@@ -21,7 +21,7 @@ def describe(
         ),
     ],
     png: Annotated[
-        Path | None, typer.Option(help="Picture to write; by default NAME.png in this directory.")
+        Path | None, path_option(help="Picture to write; by default NAME.png in this directory.")
     ] = None,
     no_png: Annotated[bool, typer.Option("--no-png", help="Draw no picture.")] = False,
     unit: Annotated[

@@ -9,7 +9,7 @@ import typer
 
 from data_tools.bundling.choices import Pooling, Precision
 from data_tools.cli.console import counting_bar, quieten_transformers, reading_input, reporting
-from data_tools.cli.options import SkipMalformed, on_error
+from data_tools.cli.options import SkipMalformed, on_error, path_option
 
 if TYPE_CHECKING:
     from data_tools.bundling.embed import EmbeddedFile, Embedder
@@ -41,7 +41,7 @@ def embed(
     ] = "float32",
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="File to write; by default the .npz beside it."),
+        path_option("--output", "-o", help="File to write; by default the .npz beside it."),
     ] = None,
     device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda, cuda:1, ...")] = "auto",
     max_tokens: Annotated[int, typer.Option(help="Longest prompt read (tokens).")] = 512,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +13,18 @@ if TYPE_CHECKING:
 SkipMalformed = Annotated[
     bool, typer.Option("--skip-malformed", help="Leave malformed rows out, with a warning.")
 ]
+
+
+def read_path(text: str | Path) -> Path:
+    """Returns a path; an empty one, which would mean the current folder unseen, is refused."""
+    if not str(text).strip():
+        raise typer.BadParameter("the path is empty; '.' is the current folder")
+    return Path(text)
+
+
+def path_option(*names: str, **more: Any) -> Any:
+    """Returns an option that takes a path; see `typer.Option`."""
+    return typer.Option(*names, parser=read_path, metavar="<path>", **more)
 
 
 def on_error(skip_malformed: bool) -> OnError:

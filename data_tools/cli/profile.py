@@ -12,8 +12,8 @@ import typer
 
 from data_tools.backends.base import LimitField
 from data_tools.cli.console import quieten_transformers, reading_input, reporting
-from data_tools.cli.options import on_error
-from edgecloud_gym.checks import check_integer
+from data_tools.cli.options import on_error, path_option
+from edgecloud_gym.checks import check_integer, parse_number
 from edgecloud_gym.dataset.rows import ERROR, OnError, request_failed
 from edgecloud_gym.files import check_writable
 
@@ -32,8 +32,8 @@ def profile(
         str,
         typer.Argument(
             help="Prompts: a .json, .jsonl, .parquet, .csv or .txt file, a directory of such "
-            "files, a dataset on the Hugging Face hub, or 'builtin' for the set that ships with "
-            "this package."
+            "files, a dataset on the Hugging Face hub (NAME:CONFIG where it has several "
+            "configurations), or 'builtin' for the set that ships with this package."
         ),
     ] = "tatsu-lab/alpaca",
     model: Annotated[
@@ -76,7 +76,7 @@ def profile(
     ] = 3,
     max_new_tokens: Annotated[int, typer.Option(help="Longest answer (tokens).")] = 512,
     output_dir: Annotated[
-        Path, typer.Option("--output-dir", "-o", help="Directory of the results.")
+        Path, path_option("--output-dir", "-o", help="Directory of the results.")
     ] = Path("inference_results"),
     device: Annotated[
         str, typer.Option(rich_help_panel=LOCAL, help="Device: auto, cpu, cuda, cuda:1, ...")
@@ -238,7 +238,7 @@ def _api_key(variable: str) -> str | None:
     key = os.environ.get(variable)
     if key is None and variable != API_KEY_VARIABLE:
         raise ValueError(f"--api-key-variable: {variable} is not set")
-    return key
+    return key or None
 
 
 def _named_models(models: Sequence[str]) -> dict[str, str]:
@@ -275,10 +275,11 @@ def _batch_sizes(text: str | None) -> tuple[int, ...]:
     if text is None:
         return ()
     try:
-        sizes = tuple(int(size) for size in text.split(","))
+        numbers = [parse_number(size) for size in text.split(",")]
     except ValueError:
-        sizes = ()
-    if len(set(sizes)) < 2 or min(sizes) < 1:
+        numbers = []
+    sizes = tuple(int(number) for number in numbers if number.is_integer())
+    if len(sizes) < len(numbers) or len(set(sizes)) < 2 or min(sizes) < 1:
         raise ValueError(f"--batch-sizes={text!r}: must be two or more sizes such as 1,2,4,8")
     return sizes
 

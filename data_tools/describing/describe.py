@@ -171,14 +171,15 @@ def _dataset_facts(
     yield "Rows left out (malformed or failed)", f"{dataset.skipped:,}"
     if dataset.prompts is not None:
         yield "Distinct prompts", f"{len(set(dataset.prompts)):,}"
-    yield "Total inference time", f"{shown(dataset.base_latency.sum() / 3600)} h"
-    yield "Rate of one slot at full load", f"{shown(1 / dataset.base_latency.mean())} requests/s"
+    mean = Quantity.of("Inference time", "s", dataset.base_latency).mean
+    yield "Total inference time", f"{shown(mean * (len(dataset) / 3600))} h"
+    yield "Rate of one slot at full load", f"{shown(1 / mean)} requests/s"
     stated = sum(count for reason, count in reasons.items() if reason is not None)
     if stated:
         yield "Answers cut off by the token limit", f"{reasons['length'] / stated:.1%}"
     if dataset.response_tokens is not None:
-        tokens = dataset.response_tokens.sum() / dataset.base_latency.sum()
-        yield "Generated tokens per second", shown(float(tokens))
+        tokens = float(dataset.response_tokens.mean()) / mean
+        yield "Generated tokens per second", shown(tokens)
     width = "none" if dataset.embeddings is None else f"{dataset.embeddings.shape[1]}-d"
     yield "Embeddings", width
 
@@ -258,7 +259,7 @@ def tables(description: Description) -> tuple[Table, Table]:
 def _summary(quantity: Quantity) -> Iterable[str]:
     values = quantity.values
     numbers = (
-        values.mean(),
+        quantity.mean,
         quantity.variation,
         *np.percentile(values, PERCENTILES),
         values.max(),

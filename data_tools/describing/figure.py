@@ -23,6 +23,7 @@ BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#666666"
 COLUMNS = 2
 BINS = 40
 WIDE_RANGE = 30.0  # 99th over 1st percentile from which an axis is logarithmic
+FARTHEST = 1e100  # beyond it, and below its inverse, values are drawn there: axes overflow
 WINDOWS = 100  # of the arrival rate over time, about
 
 Panel = Callable[[Axes], None]
@@ -52,17 +53,28 @@ def save_figure(description: Description, path: Path) -> None:
 
 def _panels(description: Description) -> list[Panel]:
     panels: list[Panel] = []
-    quantities = [quantity for quantity in description.quantities if len(quantity.values) > 1]
+    quantities = [_drawn(item) for item in description.quantities if len(item.values) > 1]
     arrivals = description.arrivals
-    if arrivals is not None and np.isfinite(arrivals.dispersion(1.0)):  # long enough to say
+    # Long enough to say, and not too long to draw.
+    if (
+        arrivals is not None
+        and np.isfinite(arrivals.dispersion(1.0))
+        and arrivals.duration < FARTHEST
+    ):
         panels += [partial(_rate, arrivals=arrivals), partial(_dispersion, arrivals=arrivals)]
     panels += [partial(_distribution, quantity=quantity) for quantity in quantities]
     if description.relation is not None:
-        x, y = description.relation
+        x, y = map(_drawn, description.relation)
         panels.append(partial(_relation, x=x, y=y))
     if description.slowdown is not None:
         panels.append(partial(_slowdown, slowdown=description.slowdown))
     return panels
+
+
+def _drawn(quantity: Quantity) -> Quantity:
+    values = quantity.values
+    inside = np.where(values > 0, np.clip(values, 1 / FARTHEST, FARTHEST), values)
+    return Quantity(quantity.label, quantity.unit, inside)
 
 
 def _distribution(axes: Axes, quantity: Quantity) -> None:
@@ -98,7 +110,10 @@ def _bins(quantity: Quantity) -> tuple[NDArray[np.float64], bool]:
     if quantity.unit == "tokens":  # bins of equally many whole numbers
         width = max(1.0, np.ceil(np.ptp(values) / BINS))
         return np.arange(values.min() - 0.5, values.max() + width + 0.5, width), False
-    return np.histogram_bin_edges(values, bins=BINS), False
+    low, high = float(values.min()), float(values.max())
+    if high - low <= 1e-9 * high:  # too close for bins between them
+        low, high = (0.9 * low, 1.1 * high) if high > 0 else (-0.5, 0.5)
+    return np.linspace(low, high, BINS + 1), False
 
 
 def _relation(axes: Axes, x: Quantity, y: Quantity) -> None:

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FEWEST_WINDOWS: Final = 10  # below that a variance of counts says little
-SMALLEST_PLAIN: Final = 1e-4  # smaller numbers are written with a power of ten
+# Smaller and larger numbers are written with a power of ten.
+SMALLEST_PLAIN: Final = 1e-4
+LARGEST_PLAIN: Final = 1e7  # so that a row of them fits 80 columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,12 @@ class Quantity:
     def title(self) -> str:
         """Label and unit."""
         return f"{self.label}, {self.unit}"
+
+    @property
+    def mean(self) -> float:
+        """Their mean; NaN if there are none."""
+        largest = _largest(self.values)
+        return float((self.values / largest).mean()) * largest if self.values.size else np.nan
 
     @property
     def variation(self) -> float:
@@ -74,7 +82,7 @@ class Arrivals:
 
     def counts(self, window: float) -> NDArray[np.int64]:
         """Counts arrivals in consecutive windows of that many s, but for an unfinished last one."""
-        index = self._windows(window)
+        index = self._windows(window).astype(np.int64)
         return np.bincount(index, minlength=self._whole_windows(window))
 
     def peak(self, window: float) -> float:
@@ -101,13 +109,13 @@ class Arrivals:
     def _whole_windows(self, window: float) -> int:
         return int(self.duration // window)
 
-    def _windows(self, window: float) -> NDArray[np.int64]:
+    def _windows(self, window: float) -> NDArray[np.float64]:
         """Returns in which window each arrival falls, those in the unfinished one left out."""
-        index = (self.times // window).astype(np.int64)
-        return index[index < self._whole_windows(window)]
+        index = self.times // window  # whole, though there may be more than integers count
+        return index[index < self.duration // window]
 
     @staticmethod
-    def _occupied(index: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _occupied(index: NDArray[np.float64]) -> NDArray[np.int64]:
         """Returns the counts of the windows that are not empty."""
         return np.unique(index, return_counts=True)[1]
 
@@ -132,26 +140,35 @@ class Slowdown:
 def shown(value: float) -> str:
     """Returns a number with three significant digits, or all the digits before the point.
 
+    From 1e7 on, and below 1e-4, it has a power of ten.
+
     >>> [shown(value) for value in (0.01234, 1.5, 37.26, 12345.6, 0.0, float("nan"))]
     ['0.0123', '1.50', '37.3', '12,346', '0', '–']
-    >>> shown(2.25e-14)
-    '2.25e-14'
+    >>> [shown(value) for value in (2.25e-14, 1e308)]
+    ['2.25e-14', '1e+308']
     """
+    value = float(value)  # of an integer, too, that NumPy has no type for
     if np.isnan(value):
         return "–"
     if value == 0:
         return "0"
-    if not SMALLEST_PLAIN <= abs(value) < np.inf:
+    if not SMALLEST_PLAIN <= abs(value) < LARGEST_PLAIN:
         return f"{value:.3g}"
     digits = 2 - int(np.floor(np.log10(abs(value))))
     return f"{value:,.{max(0, digits)}f}"
 
 
+def _largest(values: NDArray[np.float64]) -> float:
+    """Returns the largest magnitude, by which sums are scaled so that they do not overflow."""
+    return float(np.abs(values).max(initial=0.0)) or 1.0
+
+
 def _variation(values: NDArray[np.float64]) -> float:
-    mean = float(values.mean()) if values.size else 0.0
+    scaled = values / _largest(values)
+    mean = float(scaled.mean()) if values.size else 0.0
     if not mean > 0:
         return np.nan
     # Equal values differ from their mean by rounding alone.
-    rounding = values.size**0.5 * np.finfo(np.float64).eps * float(np.abs(values).max())
-    deviation = float(values.std())
+    rounding = values.size**0.5 * np.finfo(np.float64).eps
+    deviation = float(scaled.std())
     return deviation / mean if deviation > rounding else 0.0

@@ -54,6 +54,10 @@ class RunMetadata:
         if isinstance(content, dict):
             settings, sessions = content.get("configuration"), content.get("sessions")
             if isinstance(settings, dict) and isinstance(sessions, list):
+                if not all(isinstance(session, dict) for session in sessions):
+                    raise UnreadableFileError(f"{path}: key 'sessions' must hold a list of objects")
+                if not isinstance(settings.get("generation"), dict | None):
+                    raise UnreadableFileError(f"{path}: key 'generation' must hold an object")
                 return cls(settings, sessions)
         raise UnreadableFileError(f"{path}: keys 'configuration' and 'sessions' are needed")
 

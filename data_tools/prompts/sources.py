@@ -14,10 +14,12 @@ from typing import Any, Final
 from data_tools.hub import require_on_hub
 from data_tools.prompts.builtin import DEFAULT_PROMPT_COUNT, generate_prompts
 from data_tools.prompts.layouts import prompt_of
+from data_tools.prompts.nested import entries_of, flattened
 from edgecloud_gym.checks import check_choice, check_integer
 from edgecloud_gym.dataset.rows import OnError
 from edgecloud_gym.dataset.tables import Record, read_table, table_suffix
-from edgecloud_gym.files import UnreadableFileError, read_json, read_jsonl, unpacking
+from edgecloud_gym.files import UnreadableFileError, read_json, read_jsonl
+from edgecloud_gym.unpacking import PACKED_SUFFIXES, check_packing, unpacking
 
 BUILT_IN: Final = "builtin"
 DEFAULT_DATASET: Final = "tatsu-lab/alpaca"
@@ -41,8 +43,10 @@ def load_prompts(
 
     Args:
         source: "builtin"; a JSON, JSON lines, Parquet, CSV or text file (one prompt a line), packed
-            or not; a directory of such files; or a dataset on the hub. "builtin" goes before a file
-            of that name here, with a warning: "./builtin" is the file.
+            or not; a directory of such files; or a dataset on the hub. One of several
+            configurations is named behind a colon, as in "openai/gsm8k:main", and so is one of a
+            dataset's repository here, or a folder in it. "builtin" goes before a file of that name
+            here, with a warning: "./builtin" is the file.
         split: Split of a dataset, with an optional slice as in "train[:50000]". A single file is
             one split, "train"; the built-in set has none.
         column: Column that holds the prompt, alone. None finds it, and what belongs to it; see
@@ -115,17 +119,32 @@ def _records(source: str, split: str) -> Iterable[Record]:
         return _sliced(_split_files(path), split)
     if path.exists():
         return _sliced({"train": [path]}, split)
+    base, _, config = source.rpartition(":")
+    repository = Path(base).expanduser()
+    if base and repository.is_dir():
+        if (repository / config).is_dir():
+            return _sliced(_split_files(repository / config), split)
+        return _of_repository(str(repository), split, config)
     if table_suffix(path) in _READERS or path.is_absolute() or source.startswith((".", "~")):
         raise FileNotFoundError(f"prompt file {source} does not exist")
-    return _hub_records(source, split)
+    require_on_hub(base or source, "dataset")
+    return _of_repository(base or source, split, config if base else None)
 
 
-def _hub_records(source: str, split: str) -> Iterator[Record]:
-    require_on_hub(source, "dataset")
+def _of_repository(name: str, split: str, config: str | None) -> Iterator[Record]:
+    """Yields the records of a dataset on the hub, or of a repository of one here."""
     from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
 
-    for number, record in enumerate(load_dataset(source, split=split), start=1):
-        yield f"record {number}", record
+    try:
+        records = load_dataset(name, name=config, split=split)
+    except FileNotFoundError:
+        raise
+    except (DatasetsError, RuntimeError, ValueError) as error:
+        # Damaged data; a script, which is not run; another split or configuration.
+        hint = f"; name it behind a colon, as in {name}:CONFIG" if "onfig" in str(error) else ""
+        raise UnreadableFileError(f"{name}: {error.__cause__ or error}{hint}") from error
+    yield from flattened((f"record {number}", record) for number, record in enumerate(records, 1))
 
 
 def _split_files(directory: Path) -> dict[str, list[Path]]:
@@ -139,7 +158,7 @@ def _split_files(directory: Path) -> dict[str, list[Path]]:
     for path in sorted(directory.rglob("*")):
         inside = path.relative_to(directory)
         hidden = any(part.startswith((".", "_")) for part in inside.parts)
-        if path.is_file() and table_suffix(path) in _READERS and not hidden:
+        if path.is_file() and not hidden and _is_data(path):
             files[_stated_split(inside)].append(path)
     if len(files) > 1:
         files.pop("", None)  # as `datasets` does: where names state splits, others are no data
@@ -150,9 +169,19 @@ def _split_files(directory: Path) -> dict[str, list[Path]]:
         folders = sorted({path.parent.relative_to(directory).as_posix() for path in paths})
         if len(folders) > 1:
             raise UnreadableFileError(
-                f"directory {directory} holds several data sets, in {', '.join(folders)}: name one"
+                f"directory {directory} holds several data sets, in {', '.join(folders)}: name "
+                f"one, as in {directory}:{folders[0]}"
             )
     return {split or "train": paths for split, paths in files.items()}
+
+
+def _is_data(path: Path) -> bool:
+    if Path(path.stem).suffix.lower() in _READERS:  # damaged or not, it is meant to be
+        return path.suffix.lower() in (*PACKED_SUFFIXES, *_READERS)
+    try:
+        return table_suffix(path) in _READERS
+    except UnreadableFileError:
+        return False
 
 
 def _stated_split(inside: Path) -> str:
@@ -180,10 +209,12 @@ def _all_records(paths: Sequence[Path]) -> Iterator[Record]:
     for path in paths:
         suffix = table_suffix(path)
         if suffix not in _READERS:
+            check_packing(path)
             raise UnreadableFileError(
-                f"prompt file {path}: must end in {', '.join(_READERS)}, packed or not"
+                f"prompt file {path}: must end in {', '.join(_READERS)}, packed or not (in a zip, "
+                "the file inside)"
             )
-        for where, record in _READERS[suffix](path):
+        for where, record in flattened(_READERS[suffix](path)):
             yield (where if len(paths) == 1 else f"{path.name}, {where}"), record
 
 
@@ -194,13 +225,14 @@ def _read_text(path: Path) -> Iterator[Record]:
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             except UnicodeDecodeError as error:
-                raise UnreadableFileError(f"{path}, line {number}: not UTF-8: {error}") from error
+                yield f"line {number}", ValueError(f"not UTF-8: {error}")
+                continue
             if text.strip():
                 yield f"line {number}", {"text": text}
 
 
 def _read_json(path: Path) -> Iterator[Record]:
-    """Yields the entries of a JSON list, or of the only list in an object; or JSON lines."""
+    """Yields the entries of a JSON file (see `entries_of`), or JSON lines."""
     try:
         value = read_json(path)
     except UnreadableFileError:
@@ -210,12 +242,10 @@ def _read_json(path: Path) -> Iterator[Record]:
         for number, record in lines:
             yield f"line {number}", record
         return
-    if isinstance(value, dict):
-        lists = [entries for entries in value.values() if isinstance(entries, list)]
-        value = lists[0] if len(lists) == len(value) == 1 else [value]
-    if not isinstance(value, list):
+    entries = entries_of(value)
+    if entries is None:
         raise UnreadableFileError(f"{path}: must hold a list of records, got {value!r:.60}")
-    for number, entry in enumerate(value, start=1):
+    for number, entry in enumerate(entries, start=1):
         if isinstance(entry, str):
             entry = {"text": entry}
         fault = ValueError(f"a JSON object is needed, got {type(entry).__name__} {entry!r:.60}")

@@ -10,7 +10,7 @@ Every process but `Trace` has the mean rate that it is asked for from the first 
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -19,7 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgecloud_gym.arrivals.traces import check_times, read_trace
 from edgecloud_gym.checks import check_choice, check_number
-from edgecloud_gym.times import UNITS
+from edgecloud_gym.times import UNITS, carry_unit
+
+_ROW = (Sequence, np.ndarray)
+MOST_ARRIVALS = 1e9  # of an episode; more do not fit the memory
 
 
 @runtime_checkable
@@ -105,7 +108,8 @@ class MMPP:
     dwell: tuple[float, ...] = (45.0, 15.0)
 
     def __post_init__(self) -> None:
-        if len(self.rates) < 2 or len(self.rates) != len(self.dwell):
+        rows = isinstance(self.rates, _ROW) and isinstance(self.dwell, _ROW)
+        if not rows or len(self.rates) < 2 or len(self.rates) != len(self.dwell):
             raise ValueError(
                 f"rates={self.rates!r}, dwell={self.dwell!r}: must have one entry per state each, "
                 "for two states or more"
@@ -214,12 +218,14 @@ class Trace:
     def __post_init__(self, source: ArrayLike | str | os.PathLike[str], unit: str | None) -> None:
         check_number("jitter", self.jitter, least=0)
         check_number("start", self.start, least=0)
+        if unit is not None:
+            check_choice("unit", unit, tuple(UNITS))
         if isinstance(source, str | os.PathLike):
             recorded = read_trace(source, unit=unit).times
         else:
             recorded = check_times(source)
-            if unit is not None and np.asarray(source).dtype.kind in "iuf":
-                recorded = recorded * UNITS[check_choice("unit", unit, tuple(UNITS))]
+            if unit is not None and not carry_unit(source):
+                recorded = recorded * UNITS[unit]
         times = recorded[np.searchsorted(recorded, self.start) :] - self.start
         if len(times) == 0:
             raise ValueError(
@@ -252,7 +258,8 @@ class Trace:
         """Draws arrivals; see `ArrivalProcess.sample`. Random only if there is jitter."""
         stretch = 1.0
         if rate is not None:
-            stretch = self.rate / _checked_rate(self, rate, duration)
+            check_number("duration", duration, above=0)
+            stretch = self.rate / check_number("rate", rate, above=0)
         times = self.times
         if self.jitter > 0.0:
             times = np.sort(times + self.jitter * rng.random(len(times)))
@@ -313,4 +320,9 @@ def _checked_rate(process: object, rate: float | None, duration: float) -> float
     if rate is None:
         raise ValueError(f"rate=None: {type(process).__name__} needs an arrival rate")
     check_number("duration", duration, above=0)
-    return check_number("rate", rate, above=0)
+    rate = check_number("rate", rate, above=0)
+    if rate * duration > MOST_ARRIVALS:
+        raise ValueError(
+            f"rate={rate!r}, duration={duration!r}: must make {MOST_ARRIVALS:g} arrivals at most"
+        )
+    return rate

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecloud_gym.files import UnreadableFileError, decoded_json, duplicate, read_jsonl, unpacking
+from edgecloud_gym.files import UnreadableFileError, decoded_json, duplicate, read_jsonl
+from edgecloud_gym.unpacking import unpacking
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -237,13 +238,15 @@ def read_lines(path: Path, layout: TraceFormat) -> TraceRows:
     """Reads a file of JSON lines.
 
     Raises:
-        UnreadableFileError: If a value is missing or malformed, with the line.
+        UnreadableFileError: If a value is missing or malformed, or the line is of another format,
+            with the line.
     """
     places, values = [], []
     for number, record in read_jsonl(path):
         try:
             if isinstance(record, ValueError):
                 raise record
+            _require_format(layout, record)
             values.append([_number(name, record.get(name)) for name in layout.columns])
         except ValueError as error:
             raise UnreadableFileError(f"{path}, line {number}: {error}") from error
@@ -252,6 +255,17 @@ def read_lines(path: Path, layout: TraceFormat) -> TraceRows:
     return TraceRows(
         path, layout, dict(zip(layout.columns, table.T, strict=True)), places=tuple(places)
     )
+
+
+def _require_format(layout: TraceFormat, record: dict[str, Any]) -> None:
+    """Raises if a line is of a format with the same columns but another clock."""
+    for mark in {mark for other in FORMATS.values() for mark in other.mark}:
+        if (mark in record) != (mark in layout.mark):
+            has = "has" if mark in record else "lacks"
+            raise ValueError(
+                f"it {has} {mark!r}, unlike the first line: lines of Mooncake (times in ms) and of "
+                "Bailian (s) in one file"
+            )
 
 
 def _number(name: str, value: object) -> float:

@@ -7,7 +7,7 @@ Four formats, CSV or JSON lines, told apart by their header or keys:
 - `mooncake`: Mooncake, `timestamp`, `input_length`, `output_length`, whole ms.
 - `bailian`: Bailian (Qwen), the same three and `chat_id`, s.
 
-A packed file (gzip, bzip2, xz, a zip of one file) is read as it is.
+A packed file (gzip, bzip2, xz, lzma, a zip of one file) is read as it is.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ def read_trace(path: str | os.PathLike[str], *, unit: str | None = None) -> Work
     except UnreadableFileError:
         raise
     except ValueError as error:  # pyarrow's parse errors are ValueErrors too
-        raise UnreadableFileError(f"{path}: {error}") from error
+        numbers = "; give unit= if its times are numbers" if "to timestamp" in str(error) else ""
+        raise UnreadableFileError(f"{path}: {error}{numbers}") from error
     if trace.rate >= HIGHEST_RATE:
         warnings.warn(
             f"{path}: {trace.rate:,.0f} requests/s, if its times count {trace.unit}: give unit= if "

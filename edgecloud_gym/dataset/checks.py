@@ -1,14 +1,16 @@
 """What each array of a dataset must be: one check each, which returns a read-only copy."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from edgecloud_gym.checks import has_half_character, real_numbers
 from edgecloud_gym.times import in_seconds
 
+MOST_TOKENS: Final = int(np.iinfo(np.int32).max)
 # From here on a median time looks like milliseconds: s per request, s per token.
 LONG_REQUEST: Final = 100.0
 LONG_TOKEN: Final = 5.0
@@ -24,7 +26,7 @@ def read_only(array: NDArray[Scalar]) -> NDArray[Scalar]:
 
 def check_base_latency(values: ArrayLike) -> NDArray[np.float64]:
     """Returns (n,) float64 with n >= 1; finite and above 0 s. Durations count by their unit."""
-    seconds = in_seconds("base_latency", values)
+    seconds = in_seconds("base_latency", values, entry="row")
     latency: NDArray[np.float64] = _array("base_latency", seconds, np.float64, ndim=1)
     if len(latency) == 0:
         raise ValueError("base_latency must hold at least one request, got none")
@@ -66,9 +68,19 @@ def check_prompts(values: Sequence[str] | None, n: int) -> tuple[str, ...] | Non
     """Returns n strings."""
     if values is None:
         return None
+    one_row = isinstance(values, Iterable) and getattr(values, "ndim", 1) == 1
+    if not one_row or isinstance(values, str | bytes | Mapping):
+        raise ValueError(f"prompts must be a sequence of strings, got {type(values).__name__}")
     prompts = tuple(values)
-    if isinstance(values, str) or not all(isinstance(prompt, str) for prompt in prompts):
-        raise ValueError("prompts must be a sequence of strings")
+    entries: tuple[object, ...] = prompts
+    for row, prompt in enumerate(entries):
+        if not isinstance(prompt, str):
+            found = (
+                "masked" if prompt is np.ma.masked else f"{type(prompt).__name__} {prompt!r:.60}"
+            )
+            raise ValueError(f"prompts must be a sequence of strings; row {row} is {found}")
+        if has_half_character(prompt):
+            raise ValueError(f"prompts: row {row} holds half a character (a lone surrogate)")
     _require_length("prompts", len(prompts), n)
     return prompts
 
@@ -78,8 +90,8 @@ def check_counts(name: str, values: ArrayLike | None, n: int) -> NDArray[np.int3
     if values is None:
         return None
     exact: NDArray[np.float64] = _array(name, values, np.float64, ndim=1, length=n)
-    fits = (exact >= 0) & (exact <= np.iinfo(np.int32).max) & (exact == np.floor(exact))
-    _require(name, exact, fits, "a whole number of tokens from 0")
+    fits = (exact >= 0) & (exact <= MOST_TOKENS) & (exact == np.floor(exact))
+    _require(name, exact, fits, f"a whole number of tokens from 0 to {MOST_TOKENS}")
     return read_only(exact.astype(np.int32))
 
 
@@ -98,9 +110,7 @@ def _array(
     name: str, values: ArrayLike, dtype: DTypeLike, *, ndim: int, length: int | None = None
 ) -> NDArray[Any]:
     try:
-        if np.asarray(values).dtype.kind in "mM":
-            raise TypeError("these are durations or dates")
-        array = np.array(values, dtype=dtype)
+        array = real_numbers(values, dtype, entry="row")
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name} must be an array of numbers: {error}") from error
     if array.ndim != ndim:

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecloud_gym.dataset.slowdown import slowdown_path
-from edgecloud_gym.dataset.tables import READERS, beside, table_name, table_suffix
-from edgecloud_gym.files import PACKED_SUFFIXES, UnreadableFileError, duplicate
+from edgecloud_gym.dataset.tables import READERS, beside, require_format, table_name, table_suffix
+from edgecloud_gym.files import UnreadableFileError, duplicate
+from edgecloud_gym.unpacking import PACKED_SUFFIXES
 
 ASSETS: Final = Path(__file__).parents[1] / "assets"
 
@@ -50,9 +51,13 @@ def locate(name_or_path: str | os.PathLike[str]) -> Source:
 
     Raises:
         ValueError: If it is neither a known name nor a path that could be a dataset.
+        UnreadableFileError: If it is a file of another format, or a zip that is damaged or not of
+            one file.
         FileNotFoundError: If it looks like a path, but nothing is there.
     """
     path = Path(name_or_path)
+    if not str(name_or_path).strip():
+        raise ValueError(f"dataset {str(name_or_path)!r}: the name is empty; '.' is this folder")
     if isinstance(name_or_path, str) and name_or_path in bundled_datasets():
         if path.exists():
             warnings.warn(
@@ -64,6 +69,8 @@ def locate(name_or_path: str | os.PathLike[str]) -> Source:
         return _folder(ASSETS / name_or_path)
     if path.is_dir():
         return _folder(path)
+    if path.exists():
+        require_format(path)
     if table_suffix(path) not in READERS:
         raise ValueError(
             f"dataset {str(name_or_path)!r} is not known; use one of the bundled ones "
@@ -82,12 +89,14 @@ def locate(name_or_path: str | os.PathLike[str]) -> Source:
 
 def _folder(folder: Path) -> Source:
     names = (f"requests{suffix}{packed}" for suffix in READERS for packed in ("", *PACKED_SUFFIXES))
-    requests = _existing(*(folder / name for name in names))
-    if requests is None:
+    found = [name for name in (*names, "requests.zip") if (folder / name).is_file()]
+    if len(found) > 1:
+        raise UnreadableFileError(f"dataset folder {folder} holds {' and '.join(found)}: keep one")
+    if not found:
         raise FileNotFoundError(f"dataset folder {folder} holds no requests{'/'.join(READERS)}")
     return Source(
         name=folder.name,
-        requests=requests,
+        requests=folder / found[0],
         embeddings=_existing(folder / "embeddings.npz"),
         slowdown=_existing(folder / "slowdown.json"),
     )
@@ -95,6 +104,12 @@ def _folder(folder: Path) -> Source:
 
 def _existing(*candidates: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
+
+
+_UNREADABLE: Final = (
+    *(ValueError, TypeError, OverflowError, EOFError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 def read_embeddings(path: Path) -> tuple[NDArray[np.floating[Any]], str | None]:
@@ -126,7 +141,7 @@ def read_embeddings(path: Path) -> tuple[NDArray[np.floating[Any]], str | None]:
             dimension = int(archive["dimension"]) if "dimension" in archive else None
     except UnreadableFileError:
         raise
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         raise UnreadableFileError(f"{path} cannot be read as an .npz file: {error}") from error
     if dimension is not None and vectors.shape[1:] != (dimension,):
         raise UnreadableFileError(

@@ -245,20 +245,21 @@ def load_dataset(
     if isinstance(name_or_path, RequestDataset):
         if embeddings is None:
             return name_or_path
-        vectors = _embeddings_for(name_or_path.prompts, embeddings)
-        return replace(name_or_path, embeddings=vectors)
+        vectors = _embeddings_for(name_or_path.prompts, len(name_or_path), embeddings)
+        return replace(name_or_path, embeddings=vectors)  # type: ignore[arg-type] # is checked
     if not isinstance(name_or_path, str | os.PathLike):
         raise TypeError(
             f"dataset={name_or_path!r}: must be a bundled name, a path or a RequestDataset"
         )
+    source = locate(name_or_path)
     if embeddings is None and name_or_path in bundled_datasets():
-        return _load_bundled(str(name_or_path))
-    return _load(locate(name_or_path), embeddings, on_error)
+        return _load_bundled(source)
+    return _load(source, embeddings, on_error)
 
 
 @cache
-def _load_bundled(name: str) -> RequestDataset:
-    return _load(locate(name), None, "raise")
+def _load_bundled(source: Source) -> RequestDataset:
+    return _load(source, None, "raise")
 
 
 def _load(
@@ -269,7 +270,7 @@ def _load(
     given = source.embeddings if embeddings is None else embeddings
     arrays: dict[str, Any] = {
         "base_latency": columns.base_latency,
-        "embeddings": None if given is None else _embeddings_for(prompts, given),
+        "embeddings": None if given is None else _embeddings_for(prompts, len(prompts), given),
         "prompt_tokens": columns.prompt_tokens,
         "response_tokens": columns.response_tokens,
         "slowdown": None
@@ -305,14 +306,17 @@ def _encoded(text: str) -> bytes:
 
 
 def _embeddings_for(
-    prompts: Sequence[str] | None, given: str | os.PathLike[str] | ArrayLike
-) -> NDArray[Any]:
+    prompts: Sequence[str] | None, n: int, given: str | os.PathLike[str] | ArrayLike
+) -> ArrayLike | None:
     if not isinstance(given, str | os.PathLike):
-        return np.asarray(given)
+        return given
     vectors, digest = read_embeddings(Path(given))
     if digest is not None and prompts is not None and digest != prompts_digest(prompts):
         raise UnreadableFileError(
             f"{given} is stale: its embeddings ({len(vectors)} rows) were computed from other "
             f"prompts than the dataset's ({len(prompts)} rows); embed the dataset anew"
         )
-    return vectors
+    try:
+        return check_embeddings(vectors, n)
+    except ValueError as error:
+        raise UnreadableFileError(f"{given}: {error}") from error

@@ -7,12 +7,12 @@ import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import numpy as np
-
-from edgecloud_gym.checks import check_choice
+from edgecloud_gym.checks import check_choice, has_half_character, parse_number
+from edgecloud_gym.dataset.checks import MOST_TOKENS
 from edgecloud_gym.dataset.tables import read_table, table_suffix
 from edgecloud_gym.files import UnreadableFileError
 
@@ -28,7 +28,6 @@ ALIASES: Final = {
     "prompt_tokens": "input_token_count",
     "response_tokens": "output_token_count",
 }
-MOST_TOKENS: Final = int(np.iinfo(np.int32).max)
 _NUMERIC: Final = {"inference_time", *OPTIONAL, "time_to_first_token", "load_average"}
 
 OnError = Literal["raise", "skip"]
@@ -72,7 +71,7 @@ def request_failed(row: dict[str, Any]) -> bool:
     error = row.get(ERROR)
     if isinstance(error, str):
         return error.strip().lower() not in _NO_ERROR
-    return bool(error) and not (isinstance(error, float) and math.isnan(error))
+    return bool(error) and not _is_nothing(error)
 
 
 def read_columns(path: Path, on_error: OnError) -> Columns:
@@ -119,8 +118,8 @@ def read_requests(
         entries = [(where, _typed(record)) for where, record in entries]
     records = [entry for _, entry in entries if isinstance(entry, dict)]
     _require_columns(path, records)
-    # A server that states no usage leaves null in every row: the count is absent.
-    stated = tuple(key for key in OPTIONAL if any(row.get(key) is not None for row in records))
+    # A server that states no usage leaves null in every row: the count is absent. So does NaN.
+    stated = tuple(key for key in OPTIONAL if not all(_is_nothing(row.get(key)) for row in records))
     wanted = (*REQUIRED, *stated)
     rows: list[dict[str, Any]] = []
     failed: list[str] = []
@@ -142,6 +141,10 @@ def read_requests(
         left_out = len(failed) + len(malformed)
         raise UnreadableFileError(f"{path} holds no usable request ({left_out} rows were left out)")
     return Requests(rows, stated, len(failed), len(malformed))
+
+
+def _is_nothing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _kept(entry: dict[str, Any] | ValueError, keep: Collection[str] | None) -> dict[str, Any]:
@@ -176,7 +179,7 @@ def _typed(record: dict[str, Any] | ValueError) -> dict[str, Any] | ValueError:
 
 def _plain(text: str) -> float | str | None:
     try:
-        return float(text) if text.strip() else None
+        return parse_number(text) if text.strip() else None
     except ValueError:
         return text
 
@@ -211,6 +214,8 @@ def _checked(entry: dict[str, Any] | ValueError, keys: Sequence[str]) -> dict[st
 def _text(key: str, value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"field {key!r} must be a string, got {_shown(value)}")
+    if has_half_character(value):
+        raise ValueError(f"field {key!r} holds half a character (a lone surrogate)")
     return value
 
 
@@ -232,7 +237,7 @@ def _count(key: str, value: object) -> int:
 
 
 def _number(key: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise ValueError(f"field {key!r} must be a number, got {_shown(value)}")
     try:
         return float(value)

@@ -1,12 +1,6 @@
 """Files that are whole or absent, and the one reader of JSON lines."""
 
-import bz2
-import gzip
-import io
 import json
-import lzma
-import os
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -19,32 +13,14 @@ from edgecloud_gym.files import (
     read_text,
     replacing,
     replacing_folder,
-    unpacking,
     write_json,
 )
 
 TEXT = b'{"a": 1}\n{"a": 2}\n'
 
 
-def zipped(content: bytes, *names: str) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name in names or ("data.jsonl",):
-            archive.writestr(name, content)
-    return buffer.getvalue()
-
-
 def names_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
-
-
-PACKERS = {
-    "plain": bytes,
-    "gzip": gzip.compress,
-    "bzip2": bz2.compress,
-    "xz": lzma.compress,
-    "zip": zipped,
-}
 
 
 def test_a_block_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
@@ -108,46 +84,6 @@ def test_json_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["x.json"]
 
 
-@pytest.mark.parametrize("kind", PACKERS)
-def test_packed_files_are_told_by_their_content(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "data.any"
-    path.write_bytes(PACKERS[kind](TEXT))
-    assert list(read_jsonl(path)) == [(1, {"a": 1}), (2, {"a": 2})]
-
-
-@pytest.mark.parametrize("kind", ["gzip", "bzip2", "xz", "zip"])
-def test_a_packed_file_cut_short_is_named(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "data.gz"
-    content = PACKERS[kind](os.urandom(5000))
-    path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(UnreadableFileError, match=r"data\.gz: damaged or cut short"):
-        list(read_jsonl(path))
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (zipped(TEXT, "a", "b"), "a zip of one file is read; this one holds 2"),
-        (b"\x28\xb5\x2f\xfd rest", "is packed with zstd"),
-        ('{"a": 1}'.encode("utf-16"), "is UTF-16 text; UTF-8 is needed"),
-    ],
-)
-def test_what_is_not_read_is_named(tmp_path: Path, content: bytes, message: str) -> None:
-    path = tmp_path / "data.jsonl"
-    path.write_bytes(content)
-    with pytest.raises(UnreadableFileError, match=rf"data\.jsonl: {message}"):
-        list(read_jsonl(path))
-
-
-def test_errors_of_the_block_are_its_own(tmp_path: Path) -> None:
-    path = tmp_path / "f"
-    path.write_bytes(b"x")
-    with pytest.raises(FileNotFoundError, match="other"), unpacking(path):
-        Path("other").read_bytes()
-    with pytest.raises(FileNotFoundError, match="absent"), unpacking(tmp_path / "absent"):
-        pass
-
-
 def test_blank_lines_and_a_byte_order_mark_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     path.write_bytes(b"\xef\xbb\xbf\n\r\n" + TEXT)
@@ -164,6 +100,7 @@ def test_blank_lines_and_a_byte_order_mark_are_passed_over(tmp_path: Path) -> No
         (b"{half", "not a line of JSON"),
         (b'{"a": "\xff"}', "not a line of JSON: 'utf-8'"),
         (b"[1]", "a JSON object is needed, got list"),
+        (b"\0" * 40, "not a line of JSON: Expecting value"),
         (b'{"a": 1, "b": 2, "a": 3}', "key 'a' occurs twice"),
         (b'{"b": {"a": 1, "a": 1}}', "key 'a' occurs twice"),
         (b"[" * 100_000, "nested too deeply"),

@@ -19,10 +19,10 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def invoke(*arguments: object) -> Result:
-    """Runs ``edgecloud`` with arguments, in a terminal of 80 columns."""
+def invoke(*arguments: object, columns: int = 80) -> Result:
+    """Runs ``edgecloud`` with arguments, in a terminal of so many columns."""
     given = [str(argument) for argument in arguments]
-    return CliRunner().invoke(make_app(), given, env={"COLUMNS": "80"})
+    return CliRunner().invoke(make_app(), given, env={"COLUMNS": str(columns)})
 
 
 @pytest.fixture

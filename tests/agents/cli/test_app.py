@@ -6,11 +6,13 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 
 import pytest
 
+from agents.cli.app import make_app
 from agents.cli.reading import env_defaults, settable_in
-from edgecloud_gym import ENV_IDS
+from edgecloud_gym import ENV_IDS, __version__
 from tests.agents.cli.conftest import invoke, words
 
 COMMANDS = ("compare", "train", "evaluate", "report", "settings")
@@ -19,7 +21,12 @@ COMMANDS = ("compare", "train", "evaluate", "report", "settings")
 def test_version() -> None:
     result = invoke("--version")
     assert result.exit_code == 0
-    assert result.output.split() == ["edgecloud", version("edgecloud-gym")]
+    ours, others = result.output.splitlines()
+    assert ours == f"edgecloud {version('edgecloud-gym')}" == f"edgecloud {__version__}"
+    shown = dict(item.split() for item in others.split(", "))
+    assert shown["python"] == python_version()
+    for name in ("gymnasium", "numpy", "numba", "torch", "stable-baselines3"):
+        assert shown[name] == version(name)
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
@@ -28,8 +35,11 @@ def test_help(command: str, flag: str) -> None:
     result = invoke(command, flag)
     assert result.exit_code == 0
     assert "…" not in result.output  # nothing is cut, defaults included
-    examples = re.findall(rf"edgecloud {command} [\w-]|edgecloud compare --set", result.output)
+    examples = re.findall(rf"edgecloud {command} [\w'-]|edgecloud compare --set", result.output)
     assert len(examples) >= 2
+    _, _, after = result.output.partition("For example:")
+    for line in after.partition("╭")[0].splitlines():  # each can be pasted: it is one line
+        assert not line.strip() or line.startswith(" edgecloud ")
     assert max(map(len, result.output.splitlines())) <= 80
 
 
@@ -39,6 +49,14 @@ def test_help_of_the_whole() -> None:
     assert "--show-completion" in result.output
     for command in COMMANDS:
         assert command in result.output
+
+
+def test_every_command_is_documented(repository: Path) -> None:
+    page = (repository / "docs" / "api" / "commands.md").read_text(encoding="utf-8")
+    names = [item.name or item.callback.__name__ for item in make_app().registered_commands]
+    assert {*COMMANDS, "profile", "calibrate"} <= {*names}
+    for name in names:
+        assert f"## {name}\n\n{{{{ command {name} }}}}" in page
 
 
 @pytest.mark.parametrize("env_id", ENV_IDS)
@@ -57,6 +75,13 @@ def test_every_setting_is_explained(env_id: str) -> None:
     for name, value in env_defaults(env_id).items():
         if name in rows and isinstance(value, int | float):
             assert rows[name][0] == str(value)
+
+
+def test_settings_on_a_narrow_terminal_are_whole() -> None:
+    output = invoke("settings", "static", columns=40).output
+    assert "…" not in output
+    for name in settable_in("EdgeCloud-Static-v0"):
+        assert name == "priority" or name in output
 
 
 @pytest.mark.parametrize("name", ["continuous", "Continuous", "EdgeCloud-Continuous-v0"])
@@ -95,6 +120,40 @@ def test_help_on_any_terminal(command: str, repository: Path) -> None:
         env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(repository)},
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", ["", " "])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("compare", "--output"),
+        ("compare", "--trace"),
+        ("evaluate", "--env", "static", "m.zip", "--output"),
+        ("evaluate", "--env", "static", "m.zip", "--trace"),
+        ("evaluate", "--env", "static", "m.zip", "--vec-normalize"),
+        ("evaluate", "--env", "static"),
+        ("train", "ppo", "--env", "static", "--output"),
+        ("train", "ppo", "--env", "static", "--output", "m.zip", "--trace"),
+        ("report",),
+        ("report", "folder", "--output"),
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(arguments: tuple[str, ...], path: str) -> None:
+    result = invoke(*arguments, path)
+    assert result.exit_code == 2
+    assert "the path is empty" in words(result)
+
+
+@pytest.mark.parametrize("option", ["--env", "--load", "--seeds", "--baseline", "--agents"])
+def test_an_empty_value_is_refused(option: str) -> None:
+    assert invoke("compare", "--agents", "fcfs", option, "").exit_code == 2
+
+
+@pytest.mark.parametrize("seeds", ["0", "-1", "1.5", "nan", "100001", "9" * 30])
+def test_how_many_seeds_there_can_be(seeds: str) -> None:
+    result = invoke("compare", "--agents", "fcfs", "--seeds", seeds)
+    assert result.exit_code == 2
+    assert "--seeds" in words(result)
 
 
 def test_without_typer_the_message_is_clear() -> None:

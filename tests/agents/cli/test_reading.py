@@ -76,6 +76,15 @@ def test_agents_with_settings() -> None:
     ]
 
 
+@pytest.mark.parametrize("text", ["fcfs,,random", ",fcfs", "fcfs,", ",", "fcfs, ,random"])
+def test_a_missing_name_is_told(text: str) -> None:
+    with pytest.raises(ValueError, match="a name is missing before or after a comma"):
+        read_agents(text)
+    for nothing in ("", " "):
+        with pytest.raises(ValueError, match="name at least one"):
+            read_agents(nothing)
+
+
 def test_a_path_stays_a_path() -> None:
     """Here the file is not there; that it is named as text is what counts."""
     with pytest.raises(FileNotFoundError, match="'7'"):

@@ -10,7 +10,7 @@ from typer.testing import Result
 from agents.experiments import learners
 from agents.experiments.learners import PPO_LANES
 from agents.experiments.model_file import read_model_file
-from tests.agents.cli.conftest import invoke
+from tests.agents.cli.conftest import invoke, words
 
 QUICK_PPO = "ppo:n_steps=4:batch_size=64:n_epochs=1"
 ROLLOUT = 4 * PPO_LANES
@@ -60,7 +60,8 @@ def test_interrupted_bandit_keeps_whole_episodes(
     assert result.exit_code == 130
     assert "2 of 3 episodes is kept" in result.output
     monkeypatch.undo()
-    assert "learnt from 1 episodes" in train("c2ucb", learnable, output, "--episodes", 3).output
+    resumed = train("c2ucb", learnable, output, "--episodes", 3)
+    assert "c2ucb has learnt from 3 episodes in all, 1 of them now," in words(resumed)
     assert [path.name for path in tmp_path.iterdir()] == ["model.npz"]
 
 
@@ -94,7 +95,7 @@ def test_ppo_is_repeatable_and_goes_on(learnable: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(parameters(first), parameters(second))
     before = parameters(first)
     result = train(QUICK_PPO, learnable, first, "--steps", 3 * ROLLOUT)
-    assert f"learnt from {ROLLOUT} steps" in result.output
+    assert f"learnt from {3 * ROLLOUT} steps in all, {ROLLOUT} of them now," in words(result)
     assert not np.array_equal(before, parameters(first))
     training = read_model_file(first).training
     assert training is not None
@@ -109,7 +110,19 @@ def test_ppo_is_repeatable_and_goes_on(learnable: Path, tmp_path: Path) -> None:
         ("fcfs", [], "cannot train 'fcfs': must be one of ppo"),
         ("c2ucb:alhpa=1", [], "alhpa"),
         ("c2ucb:alpha=-1", [], "alpha=-1"),
-        ("ppo:n_setps=1", [], "n_setps"),
+        ("ppo:n_setps=1", [], "ppo has no setting 'n_setps' (did you mean 'n_steps'?)"),
+        ("ppo:n_steps=0", [], "n_steps=0: must be an integer >= 1"),
+        ("ppo:n_epochs=1.5", [], "n_epochs=1.5: must be an integer >= 1"),
+        ("ppo:batch_size=1", [], "batch_size=1: must be an integer >= 2"),
+        ("ppo:batch_size=nan", [], "batch_size='nan': must be an integer"),
+        ("ppo:learning_rate=abc", [], "learning_rate='abc': must be a finite number > 0"),
+        ("ppo:clip_range=no", [], "clip_range=False: must be a finite number > 0"),
+        ("ppo:gamma=7", [], "gamma=7: must be a finite number from 0 to 1"),
+        ("ppo:ent_coef=x", [], "ent_coef='x': must be a finite number >= 0"),
+        ("ppo:use_sde=7", [], "use_sde=7: must be True or False"),
+        ("ppo:policy_kwargs=3", [], "policy_kwargs=3: must be a mapping"),
+        ("ppo:seed=3", [], "ppo has no setting 'seed'"),
+        ("ppo:policy=3", [], "ppo has no setting 'policy'"),
         ("c2ucb", ["--env", "CartPole-v1"], "EdgeCloud-Static-v0"),
         ("c2ucb", ["--set", "durration=3"], "did you mean 'duration'"),
         ("c2ucb", ["--load", 1, "--arrival-rate", 2], "at most one"),
@@ -172,7 +185,41 @@ def test_episodes_without_requests_teach_nothing(
     result = train(agent, learnable, tmp_path / "m", "--arrival-rate", 1e-6, *short)
     assert result.exit_code == 0, result.output
     empty = 2 if agent == "c2ucb" else ROLLOUT  # an empty episode is a single step
-    assert f"in {empty} episodes no request arrived" in " ".join(result.output.split())
+    assert f"in {empty} episodes no request arrived" in words(result)
+
+
+def test_ppo_says_that_it_learns_whole_rollouts(learnable: Path, tmp_path: Path) -> None:
+    output = tmp_path / "m.zip"
+    for steps, learnt in ((ROLLOUT + 1, 2 * ROLLOUT), (3 * ROLLOUT, 3 * ROLLOUT)):
+        result = train(QUICK_PPO, learnable, output, "--steps", steps)
+        assert result.exit_code == 0, result.output
+        assert f"learnt from {learnt} steps" in words(result)
+        told = f"ppo learns {ROLLOUT} steps at a time: from {learnt}, not {steps}"
+        assert (told in words(result)) == (learnt != steps)
+        training = read_model_file(output).training
+        assert training is not None
+        assert training["done"] == learnt
+
+
+@pytest.mark.parametrize(
+    ("agent", "name", "right"),
+    [("ppo", "m.npz", ".zip"), ("c2ucb", "m.zip", ".npz"), ("cn-ts", "m.ZIP", ".npz")],
+)
+def test_a_file_that_looks_like_another_agents_is_refused(
+    agent: str, name: str, right: str, learnable: Path, tmp_path: Path
+) -> None:
+    result = train(agent, learnable, tmp_path / name)
+    assert result.exit_code == 2
+    assert f"a file of {agent} ends in {right}" in words(result)
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_episode_is_not_in_the_plural(learnable: Path, tmp_path: Path) -> None:
+    short = ("--episodes", 1, "--arrival-rate", 1e-6)
+    result = train("c2ucb", learnable, tmp_path / "m.npz", *short)
+    assert "has learnt from 1 episode in" in words(result)
+    assert "in 1 episode no request arrived" in words(result)
+    assert "from 1 episode already" in words(train("c2ucb", learnable, tmp_path / "m.npz", *short))
 
 
 def test_a_return_that_is_not_known_is_no_nan(learnable: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from agents import Agent, AgentSpec, ExperimentError, Scenario, make_agent, run_experiment
 from agents.base import Info, Observation
-from agents.experiments.experiment import ExperimentProgress
+from agents.experiments.play import ExperimentProgress
 from edgecloud_gym import RequestDataset
 from edgecloud_gym.arrivals import Trace
 from edgecloud_gym.config import SystemConfig
@@ -313,7 +313,7 @@ def test_seeds_without_requests_are_counted(tmp_path: Path) -> None:
     result = run_experiment(STATIC, ["fcfs", "random"], 6, settings, tmp_path, plots=True)
     empty = (result.summary.query("agent == 'fcfs'")["arrived"] == 0).sum()
     assert 0 < empty < 6
-    assert f"on {empty} more no request arrived" in result._repr_html_()
+    assert f"on {empty} no request arrived" in result._repr_html_()
     nothing = run_experiment(STATIC, "fcfs", 2, {**SETTINGS, "arrival_rate": 1e-6}, None)
     assert "no results" in nothing._repr_html_()
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from agents import AgentSpec, ExperimentError, Scenario, run_experiment
 from agents.experiments import folder as folder_module
-from agents.experiments.experiment import ExperimentProgress
+from agents.experiments.play import ExperimentProgress
 from agents.report.results import read_results, read_table
 from edgecloud_gym import RequestDataset
 from edgecloud_gym.files import UnreadableFileError
@@ -64,9 +65,7 @@ def test_another_experiment_is_refused(
     assert len(read_results(tmp_path).summary) == len(result.runs)
     assert not (tmp_path / "comparison.png").exists()
     assert (tmp_path / "notes.txt").read_text() == "mine"
-    assert len([path for path in (tmp_path / "runs").iterdir() if path.is_dir()]) == len(
-        result.runs
-    )
+    assert len([*(tmp_path / "runs").glob("?" * 20)]) == len(result.runs)
 
 
 def test_an_experiment_may_grow(tmp_path: Path) -> None:
@@ -245,14 +244,13 @@ def test_what_cannot_be_written_is_told_at_once(place: str, tmp_path: Path) -> N
 
 
 def test_what_another_process_writes_is_left_alone(tmp_path: Path) -> None:
-    busy, left = (
-        tmp_path / "runs" / f".{'a' * 20}.{os.getppid()}",
-        tmp_path / "runs" / ".b.999999999",
-    )
-    for path in (busy, left):
-        path.mkdir(parents=True)
+    left = tmp_path / "runs" / f".{'a' * 20}.0123456789ab"
+    left.mkdir(parents=True)
+    (tmp_path / "runs" / ".locks").mkdir()
+    with FileLock(tmp_path / "runs" / ".locks" / ("b" * 20)):
+        play(tmp_path)
+        assert left.exists()
     play(tmp_path)
-    assert busy.exists()
     assert not left.exists()
 
 
@@ -263,3 +261,23 @@ def test_the_claim_is_a_record(tmp_path: Path) -> None:
     (tmp_path / "runs" / "experiment.json").write_text("{}")
     with pytest.raises(ValueError, match=r"experiment\.json is damaged"):
         play(tmp_path)
+
+
+def test_the_jcts_of_one_scenario_alone(tmp_path: Path) -> None:
+    """In memory, in the folder of the runs and in the CSV: what the whole log says."""
+    scenarios = [Scenario(STATIC, {"network_rtt": rtt}, f"rtt {rtt}") for rtt in (0.0, 0.2)]
+    result = run_experiment(scenarios, ["random", "fcfs"], 2, SETTINGS, tmp_path)
+    memory = run_experiment(scenarios, ["random", "fcfs"], 2, SETTINGS, None)
+    log = result.requests[result.requests["env"] == "rtt 0.2"].reset_index(drop=True)
+    for found in (result, memory, read_results(tmp_path)):
+        jcts = found.jcts("rtt 0.2")
+        for name in ("env", "agent", "seed", "request_id", "jct"):
+            assert jcts[name].tolist() == log[name].tolist(), name
+        assert found.jcts("elsewhere").empty
+
+
+def test_an_empty_name_is_not_the_current_folder() -> None:
+    with pytest.raises(ValueError, match=r"output_dir=' ': '\.' is the current folder"):
+        run_experiment(STATIC, "fcfs", 1, SETTINGS, " ")
+    with pytest.raises(ValueError, match="dataset '': the name is empty"):
+        run_experiment(STATIC, "fcfs", 1, {"dataset": ""}, None)

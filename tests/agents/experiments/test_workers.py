@@ -1,6 +1,9 @@
 """A run that fails, in whatever way, takes no other with it."""
 
+import multiprocessing
 import os
+import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -164,3 +167,33 @@ def test_a_script_without_its_guard_is_told_so(tmp_path: Path, repository: Path)
     )
     assert done.returncode == 1
     assert "if __name__ == '__main__'" in done.stderr
+
+
+class FullDisk(Lazy):
+    """Lets no process write more than a little from its first seed on, like a full disk."""
+
+    def reset(self, env: Any, seed: int) -> None:
+        super().reset(env, seed)
+        if "FULL_DISK" in os.environ:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing fails instead
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit on the size of files")
+def test_a_full_disk_is_no_failure_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("FULL_DISK", "1")
+        with pytest.raises(OSError, match=r"runs: cannot be written \(.*; what has finished is"):
+            run_experiment(STATIC, FullDisk, 2, SETTINGS, tmp_path, workers=2)
+    assert len(run_experiment(STATIC, FullDisk, 2, SETTINGS, tmp_path, workers=2).summary) == 2
+
+
+def played_elsewhere(folder: Path) -> int:
+    return len(run_experiment(STATIC, "fcfs", 2, SETTINGS, folder, workers=2).summary)
+
+
+def test_a_worker_that_may_not_start_processes_plays_by_itself(tmp_path: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(played_elsewhere, (tmp_path,)) == 2

@@ -1,5 +1,6 @@
 """The pictures: what is in them, and that nothing in them is cut or lost."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 
 from agents import AGENT_NAMES, AgentSpec, ExperimentError, Scenario, run_experiment
-from agents.report import plots
+from agents.report import figures as drawing
 from agents.report.plots import draw_all, draw_experiment, draw_load_sweep
 from agents.report.styles import styles
 from agents.statistics import ORACLE
@@ -35,7 +36,7 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
             super().__init__(*args, **kwargs)
             drawn.append(self)
 
-    monkeypatch.setattr(plots, "Figure", Kept)
+    monkeypatch.setattr(drawing, "Figure", Kept)
     return drawn
 
 
@@ -110,6 +111,48 @@ def test_the_oracle_alone_in_a_sweep(figures: list[Figure], tmp_path: Path) -> N
         "load_sweep.png",
     ]
     assert legend_of(figures[1]) == [ORACLE]
+    (points,) = figures[1].axes[0].containers
+    assert list(points.lines[0].get_xdata()) == [0.5, 0.8]  # alone it needs no room beside it
+
+
+@pytest.mark.parametrize("drain", [True, False])
+def test_labels_of_any_length_have_room(drain: bool, figures: list[Figure], tmp_path: Path) -> None:
+    """Of sixteen agents: no label lies on its neighbour's, none of the legend is cut."""
+    labels = [f"agent-{number} " + "long " * number for number in range(15)]
+    labels.append("cn-greedy:hidden=[256,256]:epsilon=0.2:learning_rate=0.001")
+    specs = [AgentSpec("random", label=label) for label in labels]
+    scenarios = [Scenario(STATIC, {"load": load}, f"load {load}") for load in (0.5, 0.8)]
+    result = run_experiment(scenarios, specs, 1, {**SETTINGS, "drain": drain}, tmp_path)
+    draw_all(result, tmp_path)
+    for figure in figures:
+        assert_nothing_overlaps(figure)
+        legend = figure.legends[0].get_window_extent()
+        assert figure.bbox.padded(2).y0 <= legend.y0
+        assert legend.x1 <= figure.bbox.padded(2).x1
+        for texts in (figure.axes[0].get_yticklabels(), figure.legends[0].get_texts()):
+            boxes = sorted(
+                (t.get_window_extent() for t in texts if t.get_text()), key=lambda b: b.y0
+            )
+            assert all(a.y1 <= b.y0 + 1 for a, b in pairwise(boxes))
+    shown = [text.replace("\n", " ").strip() for text in legend_of(figures[0])]
+    assert shown[:15] == [label.strip() for label in labels[:15]]
+
+
+def test_failures_are_named_in_the_pictures(figures: list[Figure], tmp_path: Path) -> None:
+    scenarios = [Scenario(STATIC, {"load": load}, f"load {load}") for load in (0.5, 0.8)]
+    result = run_experiment(scenarios, ["fcfs", "random"], 3, SETTINGS, tmp_path)
+    lost = (result.summary["env"] == "load 0.8") & (result.summary["agent"] == "random")
+    for seeds, said in (([1], "2 of 3 seeds"), ([0, 1, 2], "3 seeds")):
+        figures.clear()
+        kept = run_experiment(scenarios, ["fcfs", "random"], 3, SETTINGS, tmp_path)
+        vars(kept)["summary"] = result.summary[~(lost & result.summary["seed"].isin(seeds))]
+        draw_all(kept, tmp_path)
+        titles = [axes.get_title(loc="left") for axes in figures[0].axes if axes.get_title("left")]
+        assert titles[1].startswith("3 seeds, ")
+        assert "failed" not in titles[1]
+        assert titles[3].startswith(said)
+        assert titles[3].endswith("; failed: random")
+        assert figures[1].axes[0].get_xlabel().endswith("\nfailed: random at 0.8")
 
 
 @pytest.mark.parametrize("label", ["_hidden", "$x^2$", "a|b", "[a]", "50 % $", "\\frac", "語"])

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from agents.report.sections import failures, notes, played_notes, scenario_sections
+from agents.report.legends import notes, played_notes, setting_notes, sweep_notes
+from agents.report.markdown import render_markdown
+from agents.report.sections import failures, scenario_sections, tables_of
 from agents.report.tables import TextTable, learning, numbers, ranking, sweep, tails
 from agents.report.terminal import print_results, print_table
 from agents.statistics import ORACLE, common_seeds
@@ -91,8 +93,108 @@ def test_few_seeds_prove_nothing() -> None:
     assert set(table.columns["beats"]) == {"–"}
     assert not any("[" in cell for cells in table.columns.values() for cell in cells)
     assert table.columns["vs fcfs"][-1].startswith("+")
-    assert "need 5 seeds" in " ".join(notes(Results(summary_of(4)), "fcfs", wide=False))
-    assert "need 5 seeds" not in " ".join(notes(Results(summary_of(8)), "fcfs", wide=False))
+    for seeds in (4, 8):
+        legend = legend_of(Results(summary_of(seeds)))
+        assert ("need 5 seeds" in legend) == (seeds < 5)
+        assert ("bootstrap" in legend) == (seeds >= 5)
+        assert ("beats: " in legend) == (seeds >= 5)
+
+
+def legend_of(results: Any, baseline: str = "fcfs", *, wide: bool = True) -> str:
+    tables = tables_of(scenario_sections(results, baseline, wide=wide))
+    return " ".join(notes(results, baseline, tables))
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_legends_explain_the_columns_that_are_there(wide: bool) -> None:
+    """Each column by its name, and nothing of columns that the tables have not."""
+    more = {"slo_attainment": 0.9, "goodput": 3.0, "prediction_error_mean": 0.1, "predictions": 9.0}
+    scenario = {"label": "E", "env": "E", "settings": {}, "configuration": {"slo": 5.0}}
+    full = pd.DataFrame([row("fcfs", seed, 2.0, unfinished=1.0, **more) for seed in range(5)])
+    for summary in (full, summary_of(5), full[:0], full.assign(arrived=0.0)):
+        results = Results(summary, scenarios=[scenario])
+        tables = tables_of(scenario_sections(results, "fcfs", wide=wide))
+        legend = legend_of(results, wide=wide)
+        titles = {title for table in tables for title in table.columns}
+        assert ("JCT s" in titles) == (len(tables) > 0)
+        for title, meaning in {
+            "JCT s": "JCT:",
+            "p99 s": "p95, p99:",
+            "vs fcfs": "vs fcfs:",
+            "in time": "in time:",
+            "goodput /s": "goodput:",
+            "cloud": "cloud:",
+            "unfinished": "unfinished:",
+            "IQM s": "IQM:",
+            "error s": "error:",
+        }.items():
+            assert (title in titles) == (meaning in legend), title
+
+
+def test_the_legend_of_a_sweep_has_what_its_cells_have() -> None:
+    for seeds in (2, 6):
+        both = pd.concat([summary_of(seeds).assign(env="E low"), summary_of(seeds)])
+        table = sweep(both, {"E low": 0.5, "E": 1.0}, "fcfs")
+        legend = " ".join(sweep_notes([table], "fcfs"))
+        assert ("bootstrap" in legend) == (seeds == 6)
+        assert "In parentheses" in legend
+        alone = sweep(both, {"E low": 0.5, "E": 1.0}, "nobody")
+        assert "In parentheses" not in " ".join(sweep_notes([alone], "nobody"))
+
+
+def test_all_that_are_equal_are_best() -> None:
+    means = [("slow", 9.0), ("fcfs", 0.3), ("same", 0.1 + 0.2), ("near", 0.301), (ORACLE, 0.1)]
+    summary = pd.DataFrame([row(agent, seed, mean) for agent, mean in means for seed in range(5)])
+    table = ranking(summary, "fcfs")
+    assert {table.columns["agent"][number] for number, _ in table.best} == {"fcfs", "same"}
+    for title in ("p95 s", "p99 s"):
+        assert [t for _, t in tails(summary, "fcfs").best].count(title) == 2
+    both = pd.concat([summary.assign(env="F"), summary])
+    assert len(sweep(both, {"E": 0.5, "F": 1.0}, "fcfs").best) == 4
+
+
+def test_one_is_not_in_the_plural() -> None:
+    (section,) = scenario_sections(Results(summary_of(1)), "fcfs", wide=False)
+    assert section.facts == "1 seed, 100 requests each"
+    summary = summary_of(2, {"fcfs": 5.0, "b": 4.0}, missing={"b": [1]})
+    summary["arrived"] = 1.0
+    (section,) = scenario_sections(Results(summary), "fcfs", wide=False)
+    assert section.facts == "1 of 2 seeds, 1 request each"
+    assert section.notes == [
+        "b has failed on seed 1 and is compared on the others.",
+        "All figures are of the 1 seed that every agent ranked has finished.",
+    ]
+
+
+def test_a_setting_that_some_environments_lack_is_said() -> None:
+    scenarios = [
+        {"label": "a", "env": "E", "settings": {"batch": 3, "load": 1.0}},
+        {"label": "b", "env": "E", "settings": {"batch": 4, "load": 2.0}},
+        {"label": "c", "env": "F", "settings": {"load": 1.0}},
+    ]
+    assert setting_notes({"scenarios": scenarios}) == ["batch is set for E, not for F."]
+    assert setting_notes({"scenarios": scenarios[:2]}) == []
+    assert "batch is set for E" in legend_of(Results(summary_of(5), scenarios=scenarios))
+
+
+def test_markdown_of_odd_labels() -> None:
+    """Blanks at the ends undo bold, line breaks cut rows and lists, a first # makes a heading."""
+    labels = {" é ": 3.0, "two\nlines": 4.0, "# x": 5.0, "1. y": 6.0, "- z": 7.0}
+    summary = summary_of(5, labels, missing={"# x": [4], "1. y": [4], "- z": [4]})
+    failed = ["E, agent # x, seed 4: ValueError: first\n\n- second\n# third"]
+    text = render_markdown(Results(summary, failures=failed), "nobody")
+    assert "| **é** |" in text
+    assert "two lines |" in text
+    assert "- E, agent # x, seed 4: ValueError: first - second # third\n" in text
+    starts = [line.split(" ")[0] for line in text.splitlines() if line]
+    assert set(starts) <= {"###", "|", "-", "4", "\\#", "JCT:"}
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert {len(line.split(" | ")) for line in rows[:7]} == {len(rows[0].split(" | "))}
+
+
+def test_a_failure_is_one_line_on_the_terminal() -> None:
+    results = Results(summary_of(5), failures=["E, agent a, seed 4: ValueError: one\n\n  two"])
+    assert "failed: E, agent a, seed 4: ValueError: one two\n" in shown(results, width=40)
 
 
 def test_who_fails_on_the_busy_seeds_is_not_ranked_first() -> None:
@@ -122,6 +224,7 @@ def test_who_shares_no_seed_is_left_out() -> None:
     assert common.missing == {"b": (5,), "c": (0, 1, 2, 3, 4), "never": (0, 1, 2, 3, 4, 5)}
     assert "c" not in ranking(summary, "fcfs").columns["agent"]
     text = " ".join(shown(Results(summary)).split())
+    assert "E 5 of 6 seeds" in text
     assert "c has failed on seeds 0, 1, 2, 3, 4 and is not ranked" in text
 
 
@@ -132,12 +235,12 @@ def test_empty_seeds_are_counted_and_left_out() -> None:
         summary.loc[empty, name] = 0.0
     summary.loc[empty, ["jct_mean_censored", "offload_rate"]] = np.nan
     (section,) = scenario_sections(Results(summary), "fcfs", wide=False)
-    assert section.facts == "4 seeds, 100 requests each; on 2 more no request arrived"
+    assert section.facts == "4 of 6 seeds, 100 requests each; on 2 no request arrived"
     assert set(section.tables["ranking"].columns["n"]) == {"4"}
     assert section.notes == []
     summary[["arrived", "completed"]] = 0.0
     (section,) = scenario_sections(Results(summary), "fcfs", wide=False)
-    assert section.facts == "no results: on 6 more no request arrived"
+    assert section.facts == "no results of 6 seeds: on 6 no request arrived"
     assert section.tables == {}
 
 

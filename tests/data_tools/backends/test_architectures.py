@@ -163,6 +163,33 @@ def test_steps_of_a_batch_are_timed_with_any_cache(
     assert (curve.step_times > 0).all()
 
 
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ({"repetition_penalty": -1.0}, "penalty"),
+        ({"no_repeat_ngram_size": "2"}, "not supported between"),
+        ({"penalty_alpha": 0.6, "top_k": 4}, "Contrastive Search"),
+    ],
+)
+def test_settings_that_nothing_generates_with_are_refused_by_name(
+    setting: dict[str, Any], reason: str, tmp_path: Path, tiny_model: Path
+) -> None:
+    path = make_model(tmp_path / "odd", "llama", tiny_model)
+    stated = json.loads((path / "generation_config.json").read_text())
+    (path / "generation_config.json").write_text(json.dumps(stated | setting))
+    loaded = load_model(str(path), device="cpu")
+    with pytest.raises(ModelUnavailableError, match=f"model 'odd' cannot generate .*{reason}"):
+        greedy_decode(loaded, PROMPT, 4)
+
+
+def test_a_token_that_the_model_does_not_know_is_a_fault_of_the_model(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    loaded = load_model(str(make_model(tmp_path / "odd", "llama", tiny_model)), device="cpu")
+    with pytest.raises(ModelUnavailableError, match=r"model 'odd' cannot generate"):
+        greedy_decode(loaded, PROMPT + 60, 4)
+
+
 def test_settings_that_shape_answers_are_part_of_the_configuration(
     tmp_path: Path, tiny_model: Path
 ) -> None:

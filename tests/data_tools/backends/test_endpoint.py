@@ -69,6 +69,62 @@ def test_without_usage_chunks_with_text_are_counted(pauses: list[float]) -> None
     assert measured.finish_reason == "length"
 
 
+@pytest.mark.parametrize("stated", [{"completion_tokens": 0}, {"prompt_tokens": 0}])
+def test_counts_of_nothing_beside_text_are_not_believed(
+    stated: dict[str, int], pauses: list[float]
+) -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 7} | stated
+    counts = json.dumps({"choices": [], "usage": usage})
+    said = [delta(content="Y"), delta(content="es"), delta(finish_reason="stop"), counts, "[DONE]"]
+    with ChatServer([events(*said)]) as server, connect(server, pauses) as backend:
+        measured = backend.measure("Is it?")
+    expected = (None, 7) if "prompt_tokens" in stated else (9, 2)
+    assert (measured.input_token_count, measured.output_token_count) == expected
+    assert measured.error is None
+
+
+@pytest.mark.parametrize("word", ["ping", ": PROCESSING", '"ping"', "null", "{}"])
+def test_words_between_the_chunks_lose_nothing(word: str, pauses: list[float]) -> None:
+    said = [delta(content="Y"), word, delta(content="es"), delta(finish_reason="stop")]
+    with ChatServer([events(word, *said, word)]) as server, connect(server, pauses) as backend:
+        assert backend.measure("Is it?").response_text == "Yes"
+
+
+MESSAGE = {"role": "assistant", "content": "Yes"}
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        [{"message": MESSAGE, "finish_reason": "stop"}],
+        [{"text": "Y"}, {"text": "es", "finish_reason": "stop"}],
+        [{"delta": {"content": "Yes"}}, {"message": MESSAGE, "finish_reason": "stop"}],
+        [{"delta": MESSAGE, "finish_reason": "null"}, {"delta": {}, "finish_reason": "stop"}],
+    ],
+)
+def test_text_is_found_wherever_a_choice_has_it(
+    choices: list[dict[str, object]], pauses: list[float]
+) -> None:
+    said = [json.dumps({"choices": [choice]}) for choice in choices]
+    with ChatServer([events(*said, "[DONE]")]) as server, connect(server, pauses) as backend:
+        measured = backend.measure("Is it?")
+    assert (measured.response_text, measured.finish_reason) == ("Yes", "eos")
+    assert measured.time_to_first_token is not None
+
+
+def test_an_empty_answer_may_have_no_token(pauses: list[float]) -> None:
+    with ChatServer([answer(usage=(9, 0))]) as server, connect(server, pauses) as backend:
+        assert backend.measure("Say nothing.").output_token_count == 0
+
+
+def test_half_characters_are_joined_or_replaced(pauses: list[float], tmp_path: Path) -> None:
+    said = [delta(content="\ud83d"), delta(content="\ude00 \ud83d"), delta(finish_reason="stop")]
+    replies = [*[answer("1")] * 3, events(*said, "[DONE]")]
+    with ChatServer(replies) as server, connect(server, pauses) as backend:
+        path = profile_backend(backend, ["Smile."], tmp_path, show_progress=False)
+    assert json.loads(path.read_text())["response_text"] == "\U0001f600 \ufffd"
+
+
 def test_usage_in_the_last_chunk_and_no_end_mark(pauses: list[float]) -> None:
     last = json.loads(delta(finish_reason="stop"))
     last["usage"] = {"prompt_tokens": 4, "completion_tokens": 2}
@@ -278,6 +334,33 @@ def test_the_server_may_say_how_long_to_wait(pauses: list[float]) -> None:
     assert pauses == [7.0, 1.0]
 
 
+@pytest.mark.parametrize("asked", ["90", "600"])
+def test_a_long_pause_is_kept(asked: str, pauses: list[float]) -> None:
+    replies = [status(429, Retry_After=asked), answer("ok")]
+    with ChatServer(replies) as server, connect(server, pauses) as backend:
+        assert backend.measure("Try.").response_text == "ok"
+    assert pauses == [float(asked)]
+
+
+@pytest.mark.parametrize(("asked", "said"), [("3600", "3,600"), ("1e999", "inf")])
+def test_a_longer_pause_than_is_waited_ends_the_run(
+    asked: str, said: str, pauses: list[float]
+) -> None:
+    message = f"HTTP 429: no; it asks for a pause of {said} s, and 600 s is the longest"
+    stopped = pytest.raises(EndpointStoppedError, match=message)
+    replies = [status(429, Retry_After=asked)]
+    with ChatServer(replies) as server, connect(server, pauses) as backend, stopped:
+        backend.measure("Try.")
+    assert pauses == []
+
+
+def test_pauses_of_our_own_do_not_grow_for_ever(pauses: list[float]) -> None:
+    replies = [*[status(503)] * 8, answer("ok")]
+    with ChatServer(replies) as server, connect(server, pauses, retries=8) as backend:
+        assert backend.measure("Try.").response_text == "ok"
+    assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+
+
 @pytest.mark.parametrize(
     ("reply", "requests", "message"),
     [
@@ -295,7 +378,10 @@ def test_the_server_may_say_how_long_to_wait(pauses: list[float]) -> None:
         (lines('event: error\ndata: {"message": "cache full"}'), 1, r"server: .*cache full"),
         (events("[DONE]"), 1, r"stream: no answer began"),
         (status(422, "no stream_options"), 1, r"HTTP 422"),
-        (status(200, "{}"), 1, r"request: .*text/event-stream"),
+        (status(200, "{}"), 1, r"stream: it is .*, not text/event-stream: {}"),
+        (events(delta(content="a"), "Bad gateway"), 1, r"stream: .* chunks; .*: Bad gateway"),
+        (events('{"detail": "overloaded"}'), 1, r"stream: no answer began; .*: .*overloaded"),
+        (events(delta("null", content="a")), 1, r"stream: .* after 1 chunks"),
     ],
 )
 def test_failures_of_one_prompt_are_measurements_with_an_error(
@@ -372,6 +458,26 @@ def test_warm_up_must_succeed(pauses: list[float]) -> None:
         backend.warm_up()
 
 
+ODD = [
+    events('{"choices": [null]}'),
+    events('{"choices": [{"delta": "Yes"}]}', "[DONE]"),
+    events("{half"),
+    events("[DONE]"),
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_an_odd_first_answer_costs_that_prompt_alone(
+    odd: Reply, tmp_path: Path, pauses: list[float]
+) -> None:
+    replies = [odd, answer("1"), answer("1"), odd, answer("fine")]
+    with ChatServer(replies) as server, connect(server, pauses) as backend:
+        path = profile_backend(backend, ["a", "b"], tmp_path, show_progress=False)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert rows[0]["error"].startswith("stream: ")
+    assert (rows[1]["response_text"], rows[1]["error"]) == ("fine", None)
+
+
 def test_a_run_goes_on_where_the_server_died(tmp_path: Path, pauses: list[float]) -> None:
     prompts = [f"Prompt {i}" for i in range(5)]
     warm_up = [answer("1")] * 3
@@ -421,3 +527,23 @@ def test_settings_are_checked(setting: dict[str, int], pauses: list[float]) -> N
     (name,) = setting
     with pytest.raises(ValueError, match=f"{name}=.*: must be"):
         connect("http://127.0.0.1:1", pauses, **setting)
+
+
+@pytest.mark.parametrize("key", ["sk-secret\n", "sk secret", "sk-é", ""])
+def test_a_key_that_cannot_be_sent_is_not_shown(key: str, pauses: list[float]) -> None:
+    with pytest.raises(ValueError, match="api_key: must be printable ASCII") as info:
+        connect("http://127.0.0.1:1", pauses, api_key=key)
+    assert "secret" not in str(info.value)
+
+
+def test_a_name_that_is_no_text_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"model='.udcff': must be text"):
+        EndpointBackend("http://127.0.0.1:1", "\udcff", max_new_tokens=1)
+
+
+def test_a_server_that_streams_nothing_stops_the_run_at_once(pauses: list[float]) -> None:
+    stopped = pytest.raises(
+        EndpointStoppedError, match=r"first, simple request: .* not text/event-"
+    )
+    with ChatServer([status(200, "<html>")]) as server, connect(server, pauses) as backend, stopped:
+        backend.warm_up()

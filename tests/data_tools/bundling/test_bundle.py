@@ -295,3 +295,21 @@ def test_a_run_measured_on_an_h100(shared_dir, tmp_path):
     assert len(dataset) == figures.requests
     assert dataset.slowdown[0] == 1
     assert "NVIDIA H100 80GB HBM3 (cuda:0)" in (tmp_path / "tiny" / "README.md").read_text()
+
+
+def test_half_characters_of_answers_are_replaced_and_of_prompts_refused(run_file, tmp_path):
+    with run_file.open("a") as file:
+        file.write(json.dumps({**row("smile", 1.0), "response_text": "a \ud83d"}) + "\n")
+    build_dataset(run_file, tmp_path / "tiny", FixedVectors(), license="CC0 \udcff")
+    answers = pd.read_parquet(tmp_path / "tiny" / "requests.parquet")["response_text"]
+    assert answers.iloc[-1] == "a \ufffd"
+    with run_file.open("a") as file:
+        file.write(json.dumps(row("\ud83d", 1.0)) + "\n")
+    fault = r"Tiny\.jsonl, line 36: field 'request_text' holds half a character"
+    with pytest.raises(UnreadableFileError, match=fault):
+        build(run_file, tmp_path)
+    with pytest.warns(UserWarning, match="left out 1 of 36 rows.*half a character"):
+        figures = build_dataset(
+            run_file, tmp_path / "tiny", FixedVectors(), license="CC0", on_error="skip"
+        )
+    assert figures.requests == 32

@@ -127,6 +127,12 @@ def test_a_batch_that_does_not_fit_the_memory_is_halved(
         embedder.encode(PROMPTS)
 
 
+@pytest.mark.parametrize("prompt", ["\ud800", 5, None])
+def test_a_prompt_that_is_no_text_is_named(bert: Path, prompt: str) -> None:
+    with pytest.raises(ValueError, match=r"prompts.* row 1 "):
+        Embedder(bert, device="cpu").encode(["cat", prompt])
+
+
 def test_every_prompt_is_reported_once(bert: Path) -> None:
     done: list[int] = []
     Embedder(bert, device="cpu", batch_tokens=8).encode(PROMPTS, done.append)

@@ -1,6 +1,7 @@
 """Logs of every format give the same requests; what is faulty is refused by name."""
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from data_tools.calibration.logs import read_log
+from data_tools.calibration.sweep import read_sweep
 from edgecloud_gym.files import UnreadableFileError
 from tests.data_tools.calibration.support import LEFT_OUT, WRITERS, lines, requests, table, vllm
 
@@ -114,8 +116,16 @@ def test_the_front_end_is_told_apart_from_the_engine(tmp_path: Path) -> None:
     [
         ({"first_token_ts": None}, "line 4 .*first_token_ts is missing"),
         ({"output_toks": 2.5}, "line 4 .*output tokens 2.5: must be a whole number"),
+        ({"output_toks": 10**12}, r"line 4 .*output tokens 1e\+12: must be .* to 2147483647"),
+        ({"input_toks": 10**30}, r"line 4 .*prompt tokens 1e\+30: must be .* to 2147483647"),
+        ({"max_num_seqs": 10**12}, "line 4: max_num_seqs=1000000000000: must be .* to 2147483647"),
         ({"input_toks": 0}, "line 4 .*prompt tokens 0"),
         ({"last_token_ts": "soon"}, "line 4 .*last_token_ts='soon': must be a number"),
+        ({"last_token_ts": "1_0"}, "line 4 .*last_token_ts='1_0': must be a number"),
+        ({"last_token_ts": "٣"}, "line 4 .*last_token_ts='٣': must be a number"),
+        ({"last_token_ts": 10**400}, "line 4 .*last_token_ts=.*: must be a finite number"),
+        ({"max_num_seqs": "many"}, "line 4: max_num_seqs='many': must be a number"),
+        ({"block_size": 1.5}, "line 4: block_size=1.5: must be a whole number from 1"),
         ({"last_token_ts": 0.0}, "line 4 .*the last token came before the first"),
     ],
 )
@@ -125,6 +135,50 @@ def test_a_faulty_record_is_named(change: dict[str, Any], message: str, tmp_path
     records[3] |= change
     with pytest.raises(UnreadableFileError, match=message):
         read_log(lines(path, records))
+
+
+ODD = (None, "x", 5, True, [5], {"a": 1}, [None], 10**400, float("nan"))
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_odd_values_anywhere_are_named_or_passed_over(kind: str, tmp_path: Path) -> None:
+    path = WRITERS[kind](tmp_path, ROWS)
+    if path.suffix == ".csv":
+        return
+    text = path.read_text()
+    whole = path.suffix == ".json"
+    records = [json.loads(part) for part in ([text] if whole else text.splitlines())]
+    for place in places(records[-1]):
+        for odd in ODD:
+            changed = [*records[:-1], replaced(records[-1], place, odd)]
+            path.write_text("\n".join(map(json.dumps, changed)))
+            assert str(path) in fault_of(path)
+
+
+def fault_of(path: Path) -> str:
+    """Returns the path of a log that can be read, or what is wrong with it."""
+    try:
+        return f"{path}" if len(read_log(path)) >= 10 else "too few"
+    except UnreadableFileError as error:
+        return str(error)
+
+
+def places(value: Any) -> list[tuple[Any, ...]]:
+    """Returns the places of what lies in a JSON value; of lists, in the first entry."""
+    inside: dict[Any, Any] = {}
+    if isinstance(value, dict):
+        inside = value
+    elif isinstance(value, list):
+        inside = dict(enumerate(value[:1]))
+    return [(key, *rest) for key in inside for rest in ((), *places(inside[key]))]
+
+
+def replaced(value: Any, place: tuple[Any, ...], new: Any) -> Any:
+    if not place:
+        return new
+    copy = value.copy()
+    copy[place[0]] = replaced(value[place[0]], place[1:], new)
+    return copy
 
 
 def test_requests_without_output_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -147,3 +201,23 @@ def test_aggregates_and_strangers_are_refused(tmp_path: Path) -> None:
         read_log(path)
     with pytest.raises(UnreadableFileError, match="10 finished requests or more are needed, got 5"):
         read_log(vllm(tmp_path, ROWS[:5]))
+
+
+def test_a_zip_is_of_the_format_of_the_file_inside(tmp_path: Path) -> None:
+    rows = [
+        {"s": s, "f": f, "e": e, "in": prompt, "out": output} for s, _, f, e, prompt, output in ROWS
+    ]
+    plain = table(tmp_path / "mine.csv", rows)
+    columns = {"sent": "s", "first": "f", "finish": "e", "prompt": "in", "output": "out"}
+    with zipfile.ZipFile(tmp_path / "log.zip", "w") as archive:
+        archive.write(plain, "mine.csv")
+    assert len(read_log(tmp_path / "log.zip", columns)) == len(ROWS)
+
+
+@pytest.mark.parametrize("seconds", ["1_0", "٣", "soon", "inf", "-1", "0"])
+def test_a_sweep_holds_numbers(seconds: str, tmp_path: Path) -> None:
+    path = table(tmp_path / "sweep.csv", [{"tokens": 1, "seconds": seconds}])
+    with pytest.raises(
+        UnreadableFileError, match=rf"sweep\.csv, line 2: seconds.*{seconds}'?: must be"
+    ):
+        read_sweep(path)

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from data_tools.cli.app import register
 from edgecloud_gym import load_dataset
+from edgecloud_gym.dataset import bundled_datasets
 from tests.data_tools.backends.chat_server import ChatServer, answer, silence, status
 from tests.data_tools.bundling.tiny_bert import make_bert
 
@@ -196,6 +197,8 @@ def test_profile_resumes(sent: signal.Signals, run, tmp_path: Path, repository: 
         (["-m", "=x"], "--model='=x': must be MODEL or NAME=MODEL"),
         (["-m", "a=x", "-m", "a=y"], "'a' and 'a' would write the same file"),
         (["-m", "x", "--batch-sizes", "1"], "--batch-sizes='1': must be two or more"),
+        (["-m", "x", "--batch-sizes", "1_0,٣"], "--batch-sizes='1_0,٣': must be two or more"),
+        (["-m", "x", "--batch-sizes", "1,2.5"], "--batch-sizes='1,2.5': must be two or more"),
         (["-m", "x", "--batch-sizes", "1,b"], "--batch-sizes='1,b': must be two or more"),
         (["-m", "x", "--timeout", "3"], "--timeout has no effect without --endpoint"),
         (["-m", "x", "--endpoint", "http://h", "--no-chat"], "--chat has no effect with"),
@@ -380,3 +383,43 @@ def test_describe(run, measured: Path) -> None:
         result = run("describe", *arguments)
         assert result.exit_code == 2
         assert result.stderr.startswith("error: ")
+
+
+def test_half_characters_are_named_by_every_command(
+    run, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    rows = [{"request_text": text, "inference_time": 1.0} for text in ("list one cat", "a \ud800")]
+    Path("m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    bert = make_bert(tmp_path_factory.mktemp("bert"))
+    for command in (
+        ["profile", "m.jsonl", "-m", f"tiny={tiny_model}", "--max-new-tokens", 2],
+        ["embed", "m.jsonl", "-m", bert],
+        ["bundle", "m.jsonl", "folder", "--license", "MIT", "-m", bert],
+        ["describe", "m.jsonl", "--no-png"],
+    ):
+        result = run(*command)
+        assert result.exit_code == 2
+        fault = "error: m.jsonl, line 2: field 'request_text' holds half a character"
+        assert fault in result.stderr
+        result = run(*command, "--skip-malformed")
+        assert result.exit_code == 0, result.output
+        assert "half a character" in result.stderr
+
+
+def test_a_bundled_name_is_said_to_be_the_bundled_one(run) -> None:
+    (name, *_) = bundled_datasets()
+    Path(name).mkdir()
+    for command in (["describe", name, "--no-png"], ["embed", name, "-o", "x/y.npz", "-m", "no"]):
+        assert f"warning: dataset '{name}' is the bundled one" in run(*command).stderr
+    Path("builtin").mkdir()
+    result = run("profile", "builtin", "-n", 1, "-m", "a=no-such-model")
+    assert "warning: 'builtin' is the built-in set" in result.stderr
+
+
+def test_a_folder_is_no_measurement(run) -> None:
+    Path("folder.jsonl").mkdir()
+    result = run("bundle", "folder.jsonl", "out", "--license", "MIT")
+    assert "error: folder.jsonl is a folder; a measurement is a file" in result.stderr
+    Path("notes.txt").write_text("x")
+    result = run("bundle", "notes.txt", "out", "--license", "MIT")
+    assert "error: notes.txt: its name must end in .parquet, .jsonl, .csv" in result.stderr

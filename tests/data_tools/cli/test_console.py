@@ -9,6 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from agents.cli.app import make_app
 from data_tools.cli.console import (
     Command,
     Group,
@@ -174,3 +175,17 @@ def test_the_bar_counts(capfd: pytest.CaptureFixture[str]) -> None:
         advance(2)
         advance(1)
     assert "3/3" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("describe", "smollm2-135m", "--png", ""),
+        ("bundle", "rows.jsonl", " "),
+        ("calibrate", "log.jsonl", "--sequences", "4", "--output", ""),
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(arguments: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(make_app(), arguments)
+    assert result.exit_code == 2
+    assert "the path is empty; '.' is the current folder" in " ".join(result.output.split())

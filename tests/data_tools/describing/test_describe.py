@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from rich.console import Console
 
 from data_tools.describing.describe import Description, describe, tables
 from data_tools.describing.figure import save_figure
@@ -340,9 +341,38 @@ def test_histograms_hold_all_but_outliers(
         (-1.5, "-1.50"),
         (999.6, "1,000"),
         (1e6, "1,000,000"),
+        (9_999_999, "9,999,999"),
+        (1.5e7, "1.5e+07"),
+        (1e308, "1e+308"),
+        (10**20, "1e+20"),
         (2.25e-14, "2.25e-14"),
         (float("inf"), "inf"),
     ],
 )
 def test_numbers_are_short(value: float, text: str) -> None:
     assert shown(value) == text
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning", "ignore:.*milliseconds")
+@pytest.mark.parametrize(
+    "times", [[0.5, 1e308, 1.0], [1.7e308] * 3, [5e-324, 1e-320, 1.0], [9876543.1] * 3]
+)
+def test_numbers_beyond_all_measure_fit_the_tables(times: list[float], tmp_path: Path) -> None:
+    path = tmp_path / "far.jsonl"
+    rows = [{"request_text": f"{i}", "inference_time": time} for i, time in enumerate(times)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    description = describe(path)
+    assert all(len(value) <= 22 for _, value in description.facts)
+    printed = io.StringIO()
+    console = Console(file=printed, width=80)
+    for table in tables(description):
+        console.print(table)
+    assert shown(max(times)) in printed.getvalue()
+    assert "…" not in printed.getvalue()
+    assert all(len(line) <= 80 for line in printed.getvalue().splitlines())
+    (quantity,) = description.quantities
+    largest = max(times)
+    expected = sum(time / largest for time in times) / 3 * largest
+    assert quantity.mean == pytest.approx(expected)
+    save_figure(description, tmp_path / "far.png")
+    assert (tmp_path / "far.png").stat().st_size > 0

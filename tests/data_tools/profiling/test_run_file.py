@@ -114,9 +114,24 @@ def test_a_prompt_with_half_a_surrogate_pair_is_kept(path):
     assert read_rows(path) == [{"request_text": "broken \ud83d emoji"}]
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"configuration": [], "sessions": {}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{", "[]", "{}", '{"configuration": [], "sessions": {}}'),
+        '{"configuration": {}, "sessions": ["x"]}',
+        '{"configuration": {"generation": 5}, "sessions": []}',
+    ],
+)
 def test_damaged_metadata_is_named(path, text):
     add(path, "a")
     metadata_path(path).write_text(text)
     with pytest.raises(UnreadableFileError, match=r"inference_data_m\.meta\.json: "):
         add(path, "b")
+
+
+def test_names_that_are_half_characters_survive(path):
+    configuration = {"model": "\udcff"}  # what a name of bytes that are no UTF-8 becomes
+    for prompt in ("a", "b"):
+        with RunFile(path, configuration, {}) as run:
+            run.append({"request_text": prompt})
+    assert len(read_rows(path)) == 2

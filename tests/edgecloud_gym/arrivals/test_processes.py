@@ -3,6 +3,7 @@
 import copy
 import math
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -186,11 +187,19 @@ START = datetime(2024, 5, 10, 23, 59, 59, 500_000)
         [timedelta(seconds=second) for second in (0.5, 1.0, 4.0)],
         np.array([500, 1000, 4000], dtype="timedelta64[ms]"),
         np.array([500_000, 1_000_000, 4_000_000], dtype="timedelta64[us]"),
+        np.array([np.timedelta64(ms, "ms") for ms in (500, 1000, 4000)], dtype=object),
     ],
     ids=lambda source: type(source).__name__,
 )
 def test_durations_count_by_their_unit(source: object) -> None:
     assert_allclose(Trace(source).times, [0.5, 1.0, 4.0])  # type: ignore[arg-type]
+
+
+def test_days_are_dates() -> None:
+    days = [START.date(), START.date() + timedelta(days=2)]
+    assert_array_equal(Trace(days).times, [0.0, 172800.0])  # type: ignore[arg-type]
+    months = np.array(["2024-01", "2024-02"], dtype="datetime64[M]")
+    assert_array_equal(Trace(months).times, [0.0, 31 * 86400.0])
 
 
 @pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin"])
@@ -203,8 +212,11 @@ def test_dates_count_from_the_first(zone: str | None, kind: type) -> None:
 def test_plain_numbers_may_have_a_unit() -> None:
     assert_allclose(Trace([500, 1000], unit="ms").times, [0.5, 1.0])
     assert_allclose(Trace(np.array([0, 5 * 10**8]), unit="ns").times, [0.0, 0.5])
-    with pytest.raises(ValueError, match="unit='min': must be one of 's', 'ms', 'us', 'ns'"):
-        Trace([0.0], unit="min")
+    assert_allclose(Trace([Decimal(500), Decimal(1000)], unit="ms").times, [0.5, 1.0])
+    assert_allclose(Trace([timedelta(seconds=2)], unit="ms").times, [2.0])  # has its own
+    for source in ([0.0], [timedelta(seconds=2)]):
+        with pytest.raises(ValueError, match="unit='min': must be one of 's', 'ms', 'us', 'ns'"):
+            Trace(source, unit="min")
 
 
 @pytest.mark.parametrize(
@@ -213,8 +225,16 @@ def test_plain_numbers_may_have_a_unit() -> None:
         ({"source": [pd.Timestamp(START), pd.NaT]}, "entry 1 is nan"),
         ({"source": [START, START - timedelta(seconds=4)]}, "comes before"),
         ({"source": [START, timedelta(seconds=4)]}, "numbers"),
+        ({"source": [pd.NaT, timedelta(seconds=4)]}, "entry 0 is nan"),
+        ({"source": [None, pd.Timestamp(START)]}, "entry 0 is nan"),
+        (
+            {"source": np.array([1.0, np.timedelta64(2500, "ms")], dtype=object)},
+            "entry 0 is float 1.0, no time",
+        ),
+        ({"source": np.array([np.timedelta64(2)], dtype=object)}, "entry 0 is a duration without"),
         ({"source": [0.0, 2.0, 1.0]}, "entry 2"),
         ({"source": []}, "non-empty"),
+        ({"source": np.array([1, 2], dtype="timedelta64[M]")}, "months and years are of no fixed"),
         ({"source": [0.0, 1.0], "jitter": -1.0}, "jitter"),
         ({"source": [0.0, 1.0], "jitter": math.nan}, "jitter"),
         (
@@ -243,6 +263,7 @@ def test_a_trace_of_one_moment_has_no_rate() -> None:
         (lambda: Gamma(math.inf), "burstiness"),
         (lambda: MMPP(rates=(1.0,), dwell=(1.0,)), "two states"),
         (lambda: MMPP(rates=(1.0, 2.0), dwell=(1.0,)), "one entry per state each"),
+        (lambda: MMPP(rates=5, dwell=5), "one entry per state each"),  # type: ignore[arg-type]
         (lambda: MMPP(rates=(1.0, -2.0)), "rates=-2.0: must be a finite number >= 0"),
         (lambda: MMPP(rates=(0.0, 0.0)), "not all be 0"),
         (lambda: MMPP(dwell=(1.0, 0.0)), "dwell=0.0: must be a finite number > 0"),
@@ -254,6 +275,29 @@ def test_a_trace_of_one_moment_has_no_rate() -> None:
 def test_bad_parameters(make: type[ArrivalProcess], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: MMPP(rates=np.ma.array([1.0, 2.0], mask=[False, True])),
+        lambda: MMPP(dwell=np.ma.array([1.0, 2.0], mask=[True, False])),
+        lambda: MMPP(rates=(1.0, 2j)),  # type: ignore[arg-type]
+        lambda: MMPP(rates=(1.0, True)),
+        lambda: Gamma(np.ma.masked),
+        lambda: Diurnal(period="5"),  # type: ignore[arg-type]
+        lambda: Poisson().sample(np.random.default_rng(0), np.ma.masked, 5.0),
+    ],
+)
+def test_parameters_are_real_numbers(make: type[ArrivalProcess]) -> None:
+    with pytest.raises(TypeError, match=r"=.*: must be a finite number"):
+        make()
+
+
+@pytest.mark.parametrize("process", PROCESSES[:-1], ids=repr)
+def test_more_arrivals_than_fit_are_refused(process: ArrivalProcess) -> None:
+    with pytest.raises(ValueError, match=r"rate=1e\+300, .*: must make 1e\+09 arrivals at most"):
+        process.sample(np.random.default_rng(0), 1e300, 10.0)
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=repr)

@@ -4,8 +4,10 @@ import bz2
 import gzip
 import json
 import lzma
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,6 +166,37 @@ def test_integers_beyond_any_range_are_named(tmp_path: Path) -> None:
         read_trace(written(tmp_path, "m.jsonl", line))
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "has"),
+    [(PLAIN[0], BAILIAN[1], "has"), (BAILIAN[0], PLAIN[1], "lacks")],
+)
+def test_two_formats_in_one_file_are_refused(
+    tmp_path: Path, first: dict[str, object], second: dict[str, object], has: str
+) -> None:
+    path = written(tmp_path, "mixed.jsonl", lines_of({**first, "timestamp": 5}, second))
+    for unit in (None, "s"):
+        with pytest.raises(UnreadableFileError, match=rf"line 2: it {has} 'chat_id', .* first"):
+            read_trace(path, unit=unit)
+
+
+def test_a_zip_needs_no_suffix_inside_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "my.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("folder/azure.csv", AZURE)
+    assert len(read_trace(path)) == 3
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("b.csv", AZURE)
+    with pytest.raises(UnreadableFileError, match=r"my\.zip: .* holds 2 \(folder/azure.csv, b"):
+        read_trace(path)
+
+
+@pytest.mark.parametrize("number", ["1_0", "٣", "1;5"])
+def test_numerals_in_a_csv_are_ascii_digits(tmp_path: Path, number: str) -> None:
+    path = written(tmp_path, "b.csv", BURSTGPT + f"119,GPT-4,{number},1,2,API log\n")
+    with pytest.raises(UnreadableFileError, match=r"b\.csv.*Row #5"):
+        read_trace(path)
+
+
 @pytest.mark.parametrize("text", [AZURE, BURSTGPT, lines_of(*BAILIAN)])
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
 def test_packed_traces_and_those_cut_short(
@@ -210,6 +243,10 @@ def test_the_real_azure_trace(shared_dir: Path) -> None:
         (BURSTGPT.replace("Model", "Timestamp"), "column 'Timestamp' occurs twice"),
         (AZURE + "2023-11-16 23:59:59,1,1\n", "row 5: 'TIMESTAMP' 2023-11-16T23:59:59.* before"),
         (AZURE.replace("2023-11-16", "16.11.2023"), r"Row #2.*16.11.2023"),
+        (
+            AZURE.splitlines()[0] + "\n1715299200000,1,1\n",
+            r"Row #2.*'1715299200000'.*give unit= if its times are numbers",
+        ),
     ],
 )
 def test_a_bad_file_is_named_with_its_fault(tmp_path: Path, text: str, message: str) -> None:
@@ -244,9 +281,13 @@ def test_no_such_file(tmp_path: Path) -> None:
         ([-1.0, 0.0], "entry 0 is -1.0"),
         ([0.0, 2.0, 1.0, 0.5], r"entry 2 \(1.0 s\) comes before entry 1 \(2.0 s\)"),
         (["soon"], "must be an array of numbers"),
+        (["1", "2"], "entry 0 is str '1'"),
+        ([0.0, True], "entry 1 is bool True"),
+        (np.array([0.0, 1j]), "entry 0 is complex"),
+        (np.ma.array([0.0, 1.0], mask=[False, True]), "entry 1 is masked"),
     ],
 )
-def test_check_times_names_the_first_fault(times: list[float], message: str) -> None:
+def test_check_times_names_the_first_fault(times: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_times(times)
 

@@ -1,11 +1,13 @@
 """Request files: the formats, what lies beside them, and every fault by name."""
 
 import bz2
+import contextlib
 import gzip
 import json
 import lzma
 import zipfile
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from edgecloud_gym.dataset import bundled_datasets, load_dataset, prompts_digest
 from edgecloud_gym.dataset.files import ASSETS, locate
+from edgecloud_gym.dataset.tables import read_table
 from edgecloud_gym.files import UnreadableFileError
 
 Row = dict[str, Any]
@@ -165,6 +168,8 @@ BAD_LINES = [
     (changed(input_token_count=10**400), "'input_token_count' is out of range, got an integer of"),
     (changed(inference_time=10**400), "'inference_time' is out of range"),
     (changed(inference_time="1.5"), "'inference_time' must be a number, got str '1.5'"),
+    (changed(request_text="a \ud800"), "'request_text' holds half a character"),
+    (changed(input_token_count=float("nan")), "'input_token_count' must be a whole.* got nan"),
     ('{"request_text": "a", "inference_time": 1, "inference_time": 2}', "'inference_time' occurs"),
     (changed(base_latency=1.0), "fields 'inference_time' and 'base_latency' mean the same"),
 ]
@@ -239,6 +244,13 @@ def test_csv_by_its_header(tmp_path: Path) -> None:
         ("prompt,base_latency,latency\na,1,2\n", "'base_latency' and 'latency' mean the same"),
         ("prompt,time\na,1\n", r"column 'inference_time' \(or 'base_latency' or 'latency'\)"),
         ('prompt,base_latency\n"a,1\n', "line 2: not CSV"),
+        ("prompt,base_latency\na,1_000\n", "line 2: .*must be a number, got str '1_000'"),
+        ("prompt,base_latency\na,٣\n", "line 2: .*must be a number, got str '٣'"),
+        ("prompt,base_latency\na,nan\n", "line 2: .*must be a number, got str 'nan'"),
+        ('prompt,base_latency\na,"1,5"\n', "line 2: .*must be a number, got str '1,5'"),
+        ("prompt,base_latency,prompt_tokens\na,1,1_0\n", "line 2: .*'input_token_count' must be"),
+        ("prompt;base_latency\na;1,5\n", "columns must be separated by commas, not by ';'"),
+        ("prompt\tbase_latency\na\t1\n", "separated by commas, not by '.*t'"),
         ("", "holds no usable request"),
     ],
 )
@@ -247,8 +259,17 @@ def test_csv_faults(tmp_path: Path, text: str, message: str) -> None:
     path.write_text(text)
     with pytest.raises(UnreadableFileError, match=rf"data\.csv.*{message}"):
         load_dataset(path)
-    path.write_bytes(b"prompt,base_latency\nna\xefve,1\n")
-    with pytest.raises(UnreadableFileError, match=r"data\.csv is not UTF-8 text"):
+
+
+def test_csv_rows_that_are_no_text_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_bytes(b"prompt,base_latency\na,1\nna\xefve,1\nb \xed\xa0\x80,1\nc,2\n")
+    with pytest.raises(UnreadableFileError, match=r"data\.csv, line 3: not UTF-8 text"):
+        load_dataset(path)
+    with pytest.warns(UserWarning, match="left out 2 of 4 rows; the first: line 3: not UTF-8"):
+        assert load_dataset(path, on_error="skip").prompts == ("a", "c")
+    path.write_bytes(b"prompt,base_latency,na\xefve\na,1,2\n")
+    with pytest.raises(UnreadableFileError, match=r"data\.csv, line 1: not UTF-8 text"):
         load_dataset(path)
 
 
@@ -294,6 +315,92 @@ def test_names_of_formats_and_packings(tmp_path: Path, suffix: str) -> None:
     assert data.slowdown is not None
 
 
+def zipped(folder: Path, name: str, **members: str) -> Path:
+    path = folder / name
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, text in members.items():
+            archive.writestr(member.replace("__", "."), text)
+    return path
+
+
+def test_a_zip_is_of_the_format_of_the_file_inside(tmp_path: Path) -> None:
+    table = "prompt,base_latency\na,0.5\n"
+    rows = "".join(json.dumps(row) + "\n" for row in reference_rows(1))
+    np.savez(tmp_path / "my.npz", embeddings=vectors(1))
+    for members in ({"a__csv": table}, {"A__JSONL": rows}):
+        data = load_dataset(zipped(tmp_path, "my.zip", **members))
+        assert (data.name, data.base_latency.tolist()) == ("my", [0.5])
+        assert data.embeddings is not None
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    zipped(folder, "requests.zip", a__csv=table)
+    assert load_dataset(folder).base_latency.tolist() == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"a__csv": "x", "b__csv": "x"}, r"this one holds 2 \(a\.csv, b\.csv\)"),
+        ({}, "this one holds none"),
+        ({"a__txt": "x"}, r"must end in \.parquet, \.jsonl, \.csv, .* that of the file inside"),
+        ({"a": "x"}, r"must end in \.parquet"),
+    ],
+)
+def test_zips_that_are_no_dataset(tmp_path: Path, members: dict[str, str], message: str) -> None:
+    path = zipped(tmp_path, "my.zip", **members)
+    with pytest.raises(UnreadableFileError, match=rf"my\.zip.*{message}"):
+        load_dataset(path)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "data.json", "data", "data.gz"])
+def test_a_file_of_another_format_is_there_all_the_same(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("[]")
+    for read in (load_dataset, lambda path: list(read_table(path))):
+        with pytest.raises(UnreadableFileError, match=rf"{name}: its name must end in \.parquet"):
+            read(tmp_path / name)
+
+
+def test_a_folder_with_the_name_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "folder.jsonl").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"folder\.jsonl holds no requests"):
+        load_dataset(tmp_path / "folder.jsonl")
+
+
+def test_text_in_parquet_that_is_no_text_is_named_by_row(tmp_path: Path) -> None:
+    prompts = pa.array([b"a", b"na\xefve", b"c"]).view(pa.string())
+    table = pa.table({"request_text": prompts, "inference_time": [1.0, 2.0, 3.0]})
+    pq.write_table(table, tmp_path / "data.parquet")
+    with pytest.raises(UnreadableFileError, match=r"data\.parquet, row 2: not UTF-8 text"):
+        load_dataset(tmp_path / "data.parquet")
+    with pytest.warns(UserWarning, match="left out 1 of 3 rows; the first: row 2: not UTF-8"):
+        data = load_dataset(tmp_path / "data.parquet", on_error="skip")
+    assert data.prompts == ("a", "c")
+
+
+def test_parquet_with_any_byte_damaged_is_read_or_named(tmp_path: Path) -> None:
+    path = parquet(tmp_path, reference_rows())
+    content = path.read_bytes()
+    for at in range(0, len(content), 7):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :])
+        with contextlib.suppress(UnreadableFileError):
+            assert len(load_dataset(path)) == 5
+
+
+def test_decimals_in_parquet_are_numbers(tmp_path: Path) -> None:
+    row = {"request_text": "a", "inference_time": Decimal("1.25"), "input_token_count": Decimal(3)}
+    data = load_dataset(parquet(tmp_path, [row]))
+    assert data.base_latency.tolist() == [1.25]
+    assert_array_equal(data.prompt_tokens, [3])
+
+
+def test_masked_embeddings_are_refused_wherever_they_come_in(tmp_path: Path) -> None:
+    masked = np.ma.array(vectors(), mask=False)
+    masked[2, 1] = np.ma.masked
+    for source in (jsonl(tmp_path, [*reference_rows()]), load_dataset(tmp_path / "data.jsonl")):
+        with pytest.raises(ValueError, match=r"embeddings must be .* row 2 is masked"):
+            load_dataset(source, embeddings=masked)
+
+
 def test_a_gzip_cut_short_is_named(tmp_path: Path) -> None:
     content = jsonl(tmp_path, [*reference_rows(500)], "plain.jsonl").read_bytes()
     path = tmp_path / "data.jsonl.gz"
@@ -321,6 +428,19 @@ def test_durations_in_parquet_count_by_their_unit(tmp_path: Path) -> None:
     assert_array_equal(load_dataset(tmp_path / "data.parquet").base_latency, [0.5, 2.0])
 
 
+def test_a_packing_that_is_not_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl.7z").write_bytes(b"7z\xbc\xaf rest")
+    with pytest.raises(UnreadableFileError, match=r"x\.jsonl\.7z: is packed with 7z"):
+        load_dataset(tmp_path / "x.jsonl.7z")
+
+
+def test_a_folder_of_two_files_of_requests_is_refused(tmp_path: Path) -> None:
+    jsonl(tmp_path, [*reference_rows()], "requests.jsonl")
+    (tmp_path / "requests.csv.gz").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"holds requests\.jsonl and requests\.csv\.gz: keep one"):
+        load_dataset(tmp_path)
+
+
 def test_a_folder_with_a_bundled_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (name, *_) = bundled_datasets()
@@ -329,6 +449,9 @@ def test_a_folder_with_a_bundled_name(tmp_path: Path, monkeypatch: pytest.Monkey
     jsonl(folder, [*reference_rows()], "requests.jsonl")
     with pytest.warns(UserWarning, match=rf"is the bundled one; './{name}' would be what lies"):
         assert locate(name).requests.parent == ASSETS / name
+    for _ in range(2):  # the dataset is kept, the remark is not
+        with pytest.warns(UserWarning, match=rf"is the bundled one; './{name}' would be"):
+            assert load_dataset(name).name == name
     assert len(load_dataset(f"./{name}")) == 5
 
 
@@ -366,7 +489,10 @@ def test_parquet_faults(tmp_path: Path) -> None:
 def test_embedding_file_faults(tmp_path: Path) -> None:
     path, npz = jsonl(tmp_path, [*reference_rows()]), tmp_path / "data.npz"
     np.savez(npz, embeddings=vectors(n=4))
-    with pytest.raises(ValueError, match="embeddings must have one row per request: 5, got 4"):
+    with pytest.raises(ValueError, match=r"data\.npz: embeddings must have one row .*: 5, got 4"):
+        load_dataset(path)
+    np.savez(npz, embeddings=np.full((5, 3), np.nan))
+    with pytest.raises(ValueError, match=r"data\.npz: embeddings must be finite; row 0"):
         load_dataset(path)
     np.savez(npz, embeddings=vectors(), prompts_digest=prompts_digest(["others"]))
     with pytest.raises(ValueError, match=r"data\.npz is stale"):
@@ -428,7 +554,8 @@ def test_slowdown_file_faults(tmp_path: Path, text: str, message: str) -> None:
 def test_counts_that_are_null_throughout_are_absent(
     tmp_path: Path, write: Callable[[Path, list[Row]], Path]
 ) -> None:
-    rows = [{**row, "input_token_count": None} for row in reference_rows()]
-    data = load_dataset(write(tmp_path, rows))
-    assert data.prompt_tokens is None
-    assert data.response_tokens is not None
+    for nothing in (None, float("nan")):  # NaN is how pandas writes null
+        rows = [{**row, "input_token_count": nothing} for row in reference_rows()]
+        data = load_dataset(write(tmp_path, rows))
+        assert data.prompt_tokens is None
+        assert data.response_tokens is not None

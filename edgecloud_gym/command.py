@@ -1,14 +1,20 @@
-"""Whether a package of ours is what Python finds under its name, which others bear too."""
+"""The command ``edgecloud``: starts `agents.cli`, if what Python finds under our names is ours.
+
+Others bear the names `agents` and `data_tools` too: a file beside a script, a package of others.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import sys
+from importlib import import_module
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Final
 
-_ROOT: Final = Path(__file__).resolve().parents[2]  # where the packages of this project lie
+_ROOT: Final = Path(__file__).resolve().parents[1]  # where the packages of this project lie
 _OURS: Final = "edgecloud-gym"
+_INTERRUPTED: Final = 130
 
 
 def foreign(name: str, root: Path = _ROOT) -> str | None:
@@ -40,3 +46,15 @@ def foreign(name: str, root: Path = _ROOT) -> str | None:
     return (
         f"the name {name!r} is taken: Python finds {found} ({whose}), not {root / name}; {remedy}"
     )
+
+
+def main() -> None:
+    """Runs the command line, or says what stands in its way."""
+    for name in ("agents", "data_tools"):
+        taken = foreign(name)
+        if taken is not None:
+            sys.exit(f"edgecloud: {taken}")
+    try:
+        import_module("agents.cli").main()
+    except KeyboardInterrupt:  # while modules are imported: a command that runs tells more
+        sys.exit(_INTERRUPTED)
