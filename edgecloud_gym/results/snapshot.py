@@ -44,7 +44,7 @@ class NodeView:
             engine's queue, or on their way.
         requests: All its requests.
         completed: Requests that it has completed.
-        cache: Share of its cache that is taken, NaN where there is no such limit.
+        cache: Share of its cache that was taken when agents last saw it, NaN without a limit.
         preemptions: How often it preempted a request, -1 where it never does.
     """
 
