@@ -140,7 +140,9 @@ def _code(thing: object) -> dict[str, Any]:
 
 @cache
 def _identified_dataset(dataset: RequestDataset) -> dict[str, Any]:
-    arrays = ("base_latency", "embeddings", "prompt_tokens", "response_tokens", "slowdown")
+    arrays = ["base_latency", "embeddings", "prompt_tokens", "response_tokens", "slowdown"]
+    if dataset.time_to_first_token is not None:
+        arrays.append("time_to_first_token")
     content = {name: identify(getattr(dataset, name)) for name in arrays}
     prompts = "" if dataset.prompts is None else "\0".join(dataset.prompts)
     text = json.dumps([content, digest(prompts.encode("utf-8", "surrogatepass"))])

@@ -95,6 +95,23 @@ def check_counts(name: str, values: ArrayLike | None, n: int) -> NDArray[np.int3
     return read_only(exact.astype(np.int32))
 
 
+def check_first_tokens(
+    values: ArrayLike | None, base_latency: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """Returns (n,) float64, above 0 s and at most the base latency, NaN where it is not known.
+
+    None where none is known.
+    """
+    if values is None:
+        return None
+    name = "time_to_first_token"
+    seconds = in_seconds(name, values, entry="row")
+    times: NDArray[np.float64] = _array(name, seconds, np.float64, ndim=1, length=len(base_latency))
+    fits = np.isnan(times) | ((times > 0) & (times <= base_latency))
+    _require(name, times, fits, "above 0 s and at most base_latency, or NaN")
+    return None if np.isnan(times).all() else times
+
+
 def check_slowdown(values: ArrayLike | None) -> NDArray[np.float64] | None:
     """Returns (L,) float64 with L >= 1; finite and above 0; the first entry is 1."""
     if values is None:

@@ -16,6 +16,7 @@ from edgecloud_gym.dataset.checks import (
     check_base_latency,
     check_counts,
     check_embeddings,
+    check_first_tokens,
     check_prompts,
     check_slowdown,
     read_only,
@@ -48,6 +49,8 @@ class RequestDataset:
             a batch of k requests runs slower than one request alone; s(1) = 1.
         name: What to call it in tables and messages.
         skipped: Rows of the file that were left out because they were malformed or had failed.
+        time_to_first_token: (n,) float64, s. The part of ``base_latency`` until the first token,
+            NaN where it was not measured; or None.
 
     Raises:
         ValueError: If an array has another shape, length or range than stated above.
@@ -67,6 +70,7 @@ class RequestDataset:
     slowdown: NDArray[np.float64] | None = None
     name: str = "arrays"
     skipped: int = 0
+    time_to_first_token: NDArray[np.float64] | None = None
     _tables: dict[int | None, NDArray[np.float32]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -79,6 +83,7 @@ class RequestDataset:
             "prompt_tokens": check_counts("prompt_tokens", self.prompt_tokens, n),
             "response_tokens": check_counts("response_tokens", self.response_tokens, n),
             "slowdown": check_slowdown(self.slowdown),
+            "time_to_first_token": check_first_tokens(self.time_to_first_token, base_latency),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -94,6 +99,7 @@ class RequestDataset:
         slowdown: ArrayLike | None = None,
         name: str = "arrays",
         *,
+        time_to_first_token: ArrayLike | None = None,
         latency: ArrayLike | None = None,
     ) -> Self:
         """Makes a dataset of anything array-like; the arguments are the attributes of the class.
@@ -112,6 +118,7 @@ class RequestDataset:
             "prompt_tokens": prompt_tokens,
             "response_tokens": response_tokens,
             "slowdown": slowdown,
+            "time_to_first_token": time_to_first_token,
         }
         dataset = cls(**arrays, name=name)
         remark_on_unit(name, dataset.base_latency, dataset.response_tokens)
@@ -230,9 +237,9 @@ def load_dataset(
         name_or_path: A bundled name (see `bundled_datasets`); the path of a `.jsonl`, `.parquet` or
             `.csv` file with the columns request_text and inference_time (s), and perhaps
             input_token_count and output_token_count (or prompt, base_latency, prompt_tokens and
-            response_tokens); the path of a folder laid out like a bundled one; or a
-            `RequestDataset`, which is returned as it is. Which files beside the requests are read
-            too, `edgecloud_gym.dataset.files.locate` says.
+            response_tokens) and time_to_first_token (s); the path of a folder laid out like a
+            bundled one; or a `RequestDataset`, which is returned as it is. Which files beside the
+            requests are read too, `edgecloud_gym.dataset.files.locate` says.
         embeddings: An `.npz` file or an array (n, d) in place of the file beside the requests.
         on_error: "raise" at the first malformed row, or "skip" such rows: count them in `skipped`
             and warn.
@@ -273,6 +280,7 @@ def _load(
         "embeddings": None if given is None else _embeddings_for(prompts, len(prompts), given),
         "prompt_tokens": columns.prompt_tokens,
         "response_tokens": columns.response_tokens,
+        "time_to_first_token": columns.time_to_first_token,
         "slowdown": None
         if source.slowdown is None
         else SlowdownFile.read(source.slowdown).slowdown,

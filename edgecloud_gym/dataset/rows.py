@@ -19,6 +19,7 @@ from edgecloud_gym.files import UnreadableFileError
 REQUIRED: Final = ("request_text", "inference_time")
 OPTIONAL: Final = ("input_token_count", "output_token_count")
 ERROR: Final = "error"
+FIRST_TOKEN: Final = "time_to_first_token"
 _NO_ERROR: Final = frozenset({"", "0", "false", "nan", "no", "none", "null"})
 # What else the columns may be called: as the attributes of `RequestDataset` are.
 ALIASES: Final = {
@@ -28,7 +29,7 @@ ALIASES: Final = {
     "prompt_tokens": "input_token_count",
     "response_tokens": "output_token_count",
 }
-_NUMERIC: Final = {"inference_time", *OPTIONAL, "time_to_first_token", "load_average"}
+_NUMERIC: Final = {"inference_time", *OPTIONAL, FIRST_TOKEN, "load_average"}
 
 OnError = Literal["raise", "skip"]
 
@@ -41,6 +42,7 @@ class Columns:
     base_latency: list[float]  # s
     prompt_tokens: list[int] | None
     response_tokens: list[int] | None
+    time_to_first_token: list[float] | None  # s, NaN where a row does not state it
     skipped: int
 
 
@@ -76,13 +78,17 @@ def request_failed(row: dict[str, Any]) -> bool:
 
 def read_columns(path: Path, on_error: OnError) -> Columns:
     """Reads and checks what an environment needs; see `read_requests`."""
-    requests = read_requests(path, on_error)
+    requests = read_requests(path, on_error, (FIRST_TOKEN,))
+    first: list[Any] = [row.get(FIRST_TOKEN) for row in requests.rows]
     columns = {key: [row[key] for row in requests.rows] for key in (*REQUIRED, *requests.counts)}
     return Columns(
         prompts=columns["request_text"],
         base_latency=columns["inference_time"],
         prompt_tokens=columns.get("input_token_count"),
         response_tokens=columns.get("output_token_count"),
+        time_to_first_token=None
+        if all(_is_nothing(time) for time in first)
+        else [math.nan if _is_nothing(time) else time for time in first],
         skipped=requests.failed + requests.malformed,
     )
 
@@ -208,7 +214,13 @@ def _report(path: Path, left_out: Sequence[str], total: int) -> None:
 def _checked(entry: dict[str, Any] | ValueError, keys: Sequence[str]) -> dict[str, Any]:
     if isinstance(entry, ValueError):
         raise entry
-    return {key: _FIELDS[key](key, entry.get(key)) for key in keys}
+    checked = {key: _FIELDS[key](key, entry.get(key)) for key in keys}
+    if not _is_nothing(entry.get(FIRST_TOKEN)):
+        first, whole = _seconds(FIRST_TOKEN, entry[FIRST_TOKEN]), checked["inference_time"]
+        if first > whole:
+            raise ValueError(f"field {FIRST_TOKEN!r} is {first!r} s, of {whole!r} s in all")
+        checked[FIRST_TOKEN] = first
+    return checked
 
 
 def _text(key: str, value: object) -> str:

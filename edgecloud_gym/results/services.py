@@ -48,7 +48,7 @@ def services(simulator: Simulator, lane: int, ids: NDArray[np.integer] | slice) 
         start = np.where(node < 0, np.nan, served["admitted"])
         first = served["first_token"].copy()
         preemptions = served["preemptions"].astype(np.int64)
-    measured = getattr(simulator.dataset, "time_to_first_token", None)
+    measured = simulator.dataset.time_to_first_token
     if measured is not None:
         for number, known in enumerate(simulator.config.nodes):
             here = np.flatnonzero((node == number) & np.isfinite(start))

@@ -559,3 +559,20 @@ def test_counts_that_are_null_throughout_are_absent(
         data = load_dataset(write(tmp_path, rows))
         assert data.prompt_tokens is None
         assert data.response_tokens is not None
+
+
+def test_times_to_first_token_are_read_where_they_are_stated(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"prompt": "a", "base_latency": 1.0, "time_to_first_token": 0.5},
+        {"prompt": "b", "base_latency": 2.0, "time_to_first_token": None},
+        {"prompt": "c", "base_latency": 2.0, "time_to_first_token": 3.0},
+    ]
+    path = tmp_path / "d.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(UnreadableFileError, match=r"line 3: field 'time_to_first_token' is 3\.0 s"):
+        load_dataset(path)
+    with pytest.warns(UserWarning, match="line 3"):
+        data = load_dataset(path, on_error="skip")
+    assert data.time_to_first_token is not None
+    assert data.time_to_first_token.tolist()[0] == 0.5
+    assert len(data) == 2

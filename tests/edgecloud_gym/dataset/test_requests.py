@@ -1,6 +1,7 @@
 """Datasets in memory: checks, immutability, splits and embedding tables."""
 
 import copy
+import math
 import pickle
 from datetime import timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from edgecloud_gym.dataset import RequestDataset, prompts_digest
+from edgecloud_gym.dataset import RequestDataset, load_dataset, prompts_digest
 
 
 @pytest.mark.parametrize(
@@ -269,3 +270,24 @@ def test_times_that_look_like_milliseconds_are_remarked_on(
             RequestDataset.from_arrays(latency, response_tokens=tokens, name="mine")
     else:
         RequestDataset.from_arrays(latency, response_tokens=tokens, name="mine")
+
+
+def test_times_to_first_token() -> None:
+    first = [0.25, math.nan]
+    data = RequestDataset.from_arrays([1.0, 2.0], time_to_first_token=first)
+    assert data.time_to_first_token is not None
+    assert data.time_to_first_token[0] == 0.25
+    assert math.isnan(data.time_to_first_token[1])
+    assert not data.time_to_first_token.flags.writeable
+    nothing = RequestDataset.from_arrays([1.0], time_to_first_token=[math.nan])
+    assert nothing.time_to_first_token is None
+    for wrong in ([0.0, 1.0], [1.5, 1.0], [-1.0, 1.0], [0.5]):
+        with pytest.raises(ValueError, match="time_to_first_token"):
+            RequestDataset.from_arrays([1.0, 2.0], time_to_first_token=wrong)
+
+
+def test_the_bundled_dataset_knows_its_first_tokens() -> None:
+    data = load_dataset("smollm2-135m")
+    assert data.time_to_first_token is not None
+    share = data.time_to_first_token / data.base_latency
+    assert 0.0 < share.min() < share.max() < 1.0

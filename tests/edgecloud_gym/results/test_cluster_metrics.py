@@ -1,5 +1,6 @@
 """Metrics of clusters against numbers worked out by hand and from the request log."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -121,8 +122,8 @@ def test_an_episode_without_requests_has_the_same_metrics() -> None:
 
 def test_first_tokens_from_measured_times() -> None:
     """A slot's own time, a batch's longest; of a dataset that has them."""
-    data = tokens(4)
-    object.__setattr__(data, "time_to_first_token", np.array([0.1, 0.2, 0.3, 0.4]))
+    first = np.array([0.1, 0.2, 0.3, 0.4])
+    data = replace(tokens(4), base_latency=2 * first, time_to_first_token=first)
     nodes: list[Node] = [
         StaticBatches("s", capacity=2, slowdown=(1.0, 1.5), time_multiplier=2.0, network_rtt=0.01),
         Slots("c", time_multiplier=0.5, network_rtt=0.05),
