@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
@@ -20,9 +20,6 @@ from filelock import FileLock, Timeout
 from agents.experiments.errors import RunError, writing
 from agents.experiments.fingerprint import file_digest
 from edgecloud_gym.files import replacing
-
-if TYPE_CHECKING:
-    from agents.experiments.runs import Run
 
 RUNS: Final = "runs"
 SUMMARY_FILE: Final = "summary.json"
@@ -34,6 +31,14 @@ _DIGESTS: Final = "digests.json"
 _DIGITS: Final = 20  # of a run's digest
 _LOCKS: Final = ".locks"
 _RESULTS: Final = "results"  # the lock on everything that is not of one run
+
+
+class Run(Protocol):
+    """What is kept here: a run, known by the digest of all that defines it."""
+
+    @property
+    def digest(self) -> str:
+        """See `agents.experiments.runs.Run.digest`."""
 
 
 class RunStore:

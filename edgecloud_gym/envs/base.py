@@ -256,8 +256,8 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         return records.telemetry(self._simulator, 0, interval, per_dispatch)
 
     def summary(self) -> dict[str, float]:
-        """Returns the episode's metrics so far; see `edgecloud_gym.results.metrics.summarize`."""
-        from edgecloud_gym.results.metrics import summarize
+        """Returns the episode's metrics so far; see `edgecloud_gym.results.summary.summarize`."""
+        from edgecloud_gym.results.summary import summarize
 
         return summarize(self._simulator, 0)
 

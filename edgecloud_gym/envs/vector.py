@@ -257,8 +257,8 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         return records.telemetry(self._simulator, lane, interval, per_dispatch)
 
     def summary(self, lane: int) -> dict[str, float]:
-        """Returns a lane's metrics; see `edgecloud_gym.results.metrics.summarize`."""
-        from edgecloud_gym.results.metrics import summarize
+        """Returns a lane's metrics; see `edgecloud_gym.results.summary.summarize`."""
+        from edgecloud_gym.results.summary import summarize
 
         return summarize(self._simulator, lane)
 

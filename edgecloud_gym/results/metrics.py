@@ -14,14 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgecloud_gym.config import CONTINUOUS
 from edgecloud_gym.nodes import CLOUD_NODE, NODE_NAMES
-from edgecloud_gym.simulator.parameters import WAITING
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from edgecloud_gym.simulator.simulator import Simulator
 
 Floats = NDArray[np.float64]
 
@@ -82,37 +79,6 @@ class RequestTimes:
     def slowdown(self) -> Floats:
         """Returns JCT / base latency (1); NaN until completed."""
         return self.jct() / self.base_latency
-
-
-def summarize(simulator: Simulator, lane: int = 0) -> dict[str, float]:
-    """Returns a lane's metrics so far; see `summarize_requests`.
-
-    Clusters have more: see `edgecloud_gym.results.cluster_metrics.summarize_cluster`.
-    """
-    if not simulator.config.is_pair:
-        from edgecloud_gym.results.cluster_metrics import summarize_cluster
-
-        return summarize_cluster(simulator, lane)
-    record = simulator.state.lanes[lane]
-    requests = simulator.state.requests[lane, : int(record["arrived"])]
-    slot = requests["slot"]
-    times = RequestTimes(
-        arrival=requests["arrival"],
-        start=np.where(slot == WAITING, NAN, requests["dispatch"]),
-        finish=requests["finish"],
-        base_latency=simulator.dataset.base_latency[requests["row"]],
-        cloud=simulator.nodes(slot) == CLOUD_NODE,
-        group=slot,
-    )
-    config = simulator.config
-    return summarize_requests(
-        times,
-        end=float(record["now"]),
-        edge_slots=config.edge_concurrency,
-        cloud_slots=config.cloud_concurrency,
-        batches=config.batching != CONTINUOUS,
-        slo=config.slo_limits.get("jct"),
-    )
 
 
 def summarize_requests(

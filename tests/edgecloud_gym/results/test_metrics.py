@@ -15,9 +15,9 @@ from edgecloud_gym import RequestDataset
 from edgecloud_gym.results.metrics import (
     RequestTimes,
     prediction_errors,
-    summarize,
     summarize_requests,
 )
+from edgecloud_gym.results.summary import summarize
 
 NAN = float("nan")
 
