@@ -21,10 +21,11 @@ from agents.report.figures import (
     scale_symmetrically,
 )
 from agents.report.legends import objective
-from agents.report.results import PLOT, SWEEP_PLOT, Results, sweeps
+from agents.report.results import PLOT, SWEEP_PLOT, TOKEN_PLOT, Results, sweeps
 from agents.report.sections import comparable, facts, regret_rows
 from agents.report.styles import Style, styles
 from agents.report.tables import JCT
+from agents.report.token_plots import draw_tokens, knows_tokens
 from agents.statistics import (
     ORACLE,
     CommonSeeds,
@@ -45,12 +46,17 @@ _PANEL: Final = 4.6  # inches
 def draw_all(results: Results, folder: Path) -> list[Path]:
     """Draws what there is to draw into a folder; returns the pictures."""
     drawn = []
-    if any(len(common.seeds) for common in _comparable(results).values()):
+    scenarios = _comparable(results)
+    if any(len(common.seeds) for common in scenarios.values()):
         draw_experiment(results, folder / PLOT)
         drawn.append(folder / PLOT)
         if sweeps(results.record):
             draw_load_sweep(results, folder / SWEEP_PLOT)
             drawn.append(folder / SWEEP_PLOT)
+        with_tokens = {label: c for label, c in scenarios.items() if knows_tokens(c)}
+        if with_tokens:
+            draw_tokens(with_tokens, folder / TOKEN_PLOT)
+            drawn.append(folder / TOKEN_PLOT)
     return drawn
 
 

@@ -27,7 +27,8 @@ RECORD: Final = "run.json"
 FAILURES: Final = "failures.txt"
 PLOT: Final = "comparison.png"
 SWEEP_PLOT: Final = "load_sweep.png"
-PICTURES: Final = (PLOT, SWEEP_PLOT)
+TOKEN_PLOT: Final = "tokens.png"
+PICTURES: Final = (PLOT, SWEEP_PLOT, TOKEN_PLOT)
 PAGES: Final = ("report.html", "report.md")
 DERIVED: Final = (FAILURES, *PICTURES, *PAGES)
 

@@ -214,3 +214,18 @@ def test_ticks_are_written_alike(figures: list[Figure], tmp_path: Path) -> None:
         for tick in (*axes.get_xticklabels(), *axes.get_yticklabels()):
             assert "e+" not in tick.get_text()
             assert "$" not in tick.get_text()
+
+
+def test_tokens_are_drawn_where_they_are_known(figures: list[Figure], tmp_path: Path) -> None:
+    settings = {"duration": 30.0, "load": 0.7, "slo": {"ttft": 1.0}}
+    result = run_experiment("EdgeCloud-Cluster-v0", ["fcfs", "random"], 2, settings, tmp_path)
+    assert [path.name for path in draw_all(result, tmp_path)] == ["comparison.png", "tokens.png"]
+    first, further = figures[-1].axes
+    assert first.get_xlabel() == "time to first token (s): p50, p95, p99"
+    assert further.get_xlabel() == "time per output token (s): p50, p95, p99"
+    names = [text.get_text() for text in first.get_yticklabels()]
+    means = result.summary.groupby("agent")["jct_mean"].mean().sort_values(ascending=False)
+    assert names == list(means.index)
+    medians = [line.get_xdata()[0] for line in first.lines[0::4]]
+    expected = result.summary.groupby("agent")["ttft_p50"].mean()[names]
+    assert medians == pytest.approx(expected.tolist())
