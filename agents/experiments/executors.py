@@ -131,4 +131,6 @@ def answer_of(future: Future[Answer], title: str) -> Answer:
             f"{error}); finished runs are kept, and the same call goes on from there"
         ) from error
     except Exception as error:  # noqa: BLE001 - what kept one run from being played there
+        if type(error).__name__ == "KilledWorker":  # Dask's, which need not be installed
+            return Answer(error=RunError("its process ended, on each worker that tried"))
         return Answer(error=as_text(error))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from agents import AgentSpec, ExperimentError, make_agent, run_experiment
-from agents.experiments.executors import ExecutorError
+from agents.experiments.executors import ExecutorError, answer_of
 from agents.experiments.parcel import Answer, Packer, differing_code, play_parcel
 from agents.experiments.runs import Run
 from agents.experiments.scenario import Scenario
@@ -196,3 +196,15 @@ def test_what_cannot_travel_fails_alone(tmp_path: Path) -> None:
     ):
         run_experiment(STATIC, agents, 2, SETTINGS, tmp_path, executor=executor)
     assert [run.spec.label for run in caught.value.result.runs] == ["fcfs", "fcfs"]
+
+
+class KilledWorker(Exception):
+    """Of Dask: a run has ended the processes of several workers."""
+
+
+def test_a_run_that_ends_its_workers_is_told_plainly() -> None:
+    future: Future[Answer] = Future()
+    future.set_exception(KilledWorker("play_parcel-1", "tcp://...", 4))
+    answer = answer_of(future, "a run")
+    assert answer.error is not None
+    assert answer.error.message == "its process ended, on each worker that tried"
