@@ -198,7 +198,7 @@ def test_what_cannot_travel_fails_alone(tmp_path: Path) -> None:
     assert [run.spec.label for run in caught.value.result.runs] == ["fcfs", "fcfs"]
 
 
-class KilledWorker(Exception):
+class KilledWorker(Exception):  # noqa: N818 - as it is called
     """Of Dask: a run has ended the processes of several workers."""
 
 
