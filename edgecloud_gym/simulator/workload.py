@@ -106,8 +106,14 @@ def node_capacity(
         inference = np.maximum(MIN_CLOUD_TIME, node.time_multiplier * latency)
         return services / float(inference.mean() + node.network_rtt)
     assert isinstance(node, Engine)
-    prompt, output = _mean(dataset.prompt_tokens, rows), _mean(dataset.response_tokens, rows)
-    return node.engine.capacity(prompt, output)
+    assert dataset.prompt_tokens is not None and dataset.response_tokens is not None
+    prompts, outputs = (
+        counts[rows].astype(np.float64)
+        for counts in (dataset.prompt_tokens, dataset.response_tokens)
+    )
+    # Of the sequences that decode at a time there are the more of a kind the longer it takes.
+    context = float(np.average(prompts + outputs / 2, weights=outputs))
+    return node.engine.capacity(float(prompts.mean()), float(outputs.mean()), context=context)
 
 
 def _mean(counts: NDArray[np.int32] | None, rows: NDArray[np.int32]) -> float:

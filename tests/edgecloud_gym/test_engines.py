@@ -123,6 +123,22 @@ def test_capacity_is_the_rate_at_which_a_full_engine_finishes(change: dict[str, 
     assert model.capacity(prompts.mean(), outputs.mean()) == pytest.approx(rate, rel=0.15)
 
 
+@pytest.mark.parametrize("kv_tokens", [None, 6000])
+def test_long_answers_decode_for_longer(kv_tokens: int | None) -> None:
+    """Of one request in eight that has a long answer, there are more than one in eight running."""
+    model = EngineModel(**(GIVEN | {"kv_tokens": kv_tokens, "context_time": 3e-6}))
+    n = 4000
+    prompts = np.full(n, 50)
+    outputs = np.where(default_rng(0).random(n) < 1 / 8, 800, 20)
+    finish = np.sort(simulate_engine(model, np.zeros(n), prompts, outputs).finish)
+    full = finish[n // 10 : n * 8 // 10]
+    rate = (len(full) - 1) / (full[-1] - full[0])
+    context = np.average(prompts + outputs / 2, weights=outputs)
+    found = model.capacity(prompts.mean(), outputs.mean(), context=context)
+    assert found == pytest.approx(rate, rel=0.15)
+    assert model.capacity(prompts.mean(), outputs.mean()) > 1.3 * rate
+
+
 def test_a_data_sheet_gives_what_an_h100_measured() -> None:
     """Llama-3.1-8B: 16 GB of weights at 3.35 TB/s, 16 GFLOP a token, 131 KB of cache a token."""
     model = EngineModel.from_hardware(

@@ -176,7 +176,11 @@ def test_a_cluster_is_the_sum_of_its_nodes() -> None:
     assert prompts is not None
     assert answers is not None
     expected = [
-        model.capacity(prompts.mean(), answers.mean()),
+        model.capacity(
+            prompts.mean(),
+            answers.mean(),
+            context=np.average(prompts + answers / 2, weights=answers),
+        ),
         2 / (expected_maximum(LATENCY, 2) * 1.5 * 2.0 + 0.1),
         2 / (LATENCY.mean() * 3.0 * 1.5),
         3 / (LATENCY.mean() * 0.5 + 0.2),
