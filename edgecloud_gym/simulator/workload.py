@@ -106,7 +106,8 @@ def node_capacity(
         inference = np.maximum(MIN_CLOUD_TIME, node.time_multiplier * latency)
         return services / float(inference.mean() + node.network_rtt)
     assert isinstance(node, Engine)
-    assert dataset.prompt_tokens is not None and dataset.response_tokens is not None
+    assert dataset.prompt_tokens is not None
+    assert dataset.response_tokens is not None
     prompts, outputs = (
         counts[rows].astype(np.float64)
         for counts in (dataset.prompt_tokens, dataset.response_tokens)
