@@ -360,13 +360,13 @@ def _checked_curve(value: Any) -> tuple[tuple[float, float], ...]:
         raise ValueError(f"{allowed}, got {value!r}")
     curve = tuple(
         (
-            check_number("step_times", tokens, least=1),
-            check_number("step_times", time, above=0, most=_LONG_STEP),
+            check_number("step_times (tokens)", tokens, least=1),
+            check_number("step_times (seconds)", time, above=0, most=_LONG_STEP),
         )
         for tokens, time in pairs
     )
     if any(right[0] <= left[0] for left, right in itertools.pairwise(curve)):
         raise ValueError(f"{allowed}, got {value!r}")
     if curve[-1][1] < curve[-2][1]:
-        raise ValueError("step_times: the last slope goes on for ever and must not fall")
+        raise ValueError(f"step_times={value!r}: the last slope goes on for ever and must not fall")
     return curve

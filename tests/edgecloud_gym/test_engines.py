@@ -36,7 +36,12 @@ GIVEN: dict[str, Any] = {
         ({"lookahead": 1}, "lookahead=1: must be True or False"),
         ({"step_times": [(1, 0.1)]}, "step_times must be two or more pairs"),
         ({"step_times": [(2, 0.1), (1, 0.2)]}, "tokens increasing"),
-        ({"step_times": [(1, 0.2), (2, 0.1)]}, "must not fall"),
+        ({"step_times": [(1, 0.2), (2, 0.1)]}, "(2, 0.1)]: the last slope goes on for ever"),
+        (
+            {"step_times": [(1, 0.0), (2, 0.1)]},
+            "(seconds)=0.0: must be a finite number > 0 and <= 3600",
+        ),
+        ({"sequences": 0}, "an integer from 1 to 2147483647"),
         ({"step_overhead": 0.0, "step_floor": 0.0, "token_time": 0.0}, "longer than 0 s"),
         ({"name": 3}, "name=3: must be a string"),
     ],

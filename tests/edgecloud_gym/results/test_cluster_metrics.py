@@ -161,6 +161,11 @@ def test_bad_objectives(env_id: str, slo: Any, message: str) -> None:
         make(env_id, slo=slo)
 
 
+def test_an_objective_that_is_text_says_what_is_allowed() -> None:
+    with pytest.raises(TypeError, match=r"a number > 0 .* or map from jct, ttft, tpot"):
+        make(CLUSTER_ID, slo="{jct: 3}")
+
+
 def test_violations_in_the_reward_need_an_objective_on_the_jct() -> None:
     with pytest.raises(ValueError, match="on the JCT"):
         make(CLUSTER_ID, slo={"ttft": 1.0}, reward="slo_violations")
