@@ -58,6 +58,10 @@ class Figures(Mapping[str, Any]):
         return repr(self._items)
 
 
+def _figures() -> Any:
+    return field(default_factory=lambda: Figures({}), compare=False, repr=False)
+
+
 @dataclass(frozen=True, kw_only=True)
 class EngineModel:
     """How a server with continuous batching spends its time. Immutable and validated.
@@ -116,12 +120,18 @@ class EngineModel:
     prefix_caching: bool = True
     step_times: tuple[tuple[float, float], ...] | None = None
     name: str = ""
-    served_model: str = ""
-    hardware: str = ""
-    source: str = ""
-    errors: Mapping[str, float] = field(default_factory=lambda: Figures({}), compare=False)
-    intervals: Mapping[str, Any] = field(default_factory=lambda: Figures({}), compare=False)
-    judged: Mapping[str, Any] = field(default_factory=lambda: Figures({}), compare=False)
+    served_model: str = field(default="", repr=False)
+    hardware: str = field(default="", repr=False)
+    source: str = field(default="", repr=False)
+    errors: Mapping[str, float] = field(
+        default_factory=lambda: Figures({}), compare=False, repr=False
+    )
+    intervals: Mapping[str, Any] = field(
+        default_factory=lambda: Figures({}), compare=False, repr=False
+    )
+    judged: Mapping[str, Any] = field(
+        default_factory=lambda: Figures({}), compare=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         for name in TIMES:

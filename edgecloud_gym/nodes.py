@@ -287,6 +287,11 @@ def node_names(nodes: Iterable[Node]) -> tuple[str, ...]:
     return tuple(node.name for node in nodes)
 
 
+def in_words(nodes: Iterable[Node]) -> str:
+    """Returns the nodes by name and kind: ``"edge-a (engine), cloud (slots)"``."""
+    return ", ".join(f"{node.name} ({node.kind})" for node in nodes)
+
+
 def _kinds() -> str:
     return ", ".join(kind.__name__ for kind in (Engine, StaticBatches, Sequences, Slots))
 
