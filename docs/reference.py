@@ -6,6 +6,7 @@ import griffe
 import gymnasium
 
 from edgecloud_gym.config import SystemConfig, settable
+from edgecloud_gym.nodes import Node, in_words
 
 
 def settings(env_id: str) -> str:
@@ -17,12 +18,14 @@ def settings(env_id: str) -> str:
     lines = ["| Setting | Default | Meaning |", "|---|---|---|"]
     for name in settable(environment.defaults):
         default = environment.defaults.get(name, getattr(SystemConfig, name))
-        lines.append(f"| `{name}` | `{_literal(default)}` | {meanings[name]} |")
+        lines.append(f"| `{name}` | {_literal(default)} | {meanings[name]} |")
     return "\n".join(lines)
 
 
 def _literal(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+    if isinstance(value, tuple) and all(isinstance(item, Node) for item in value):
+        return in_words(value)
+    return f'`"{value}"`' if isinstance(value, str) else f"`{value!r}`"
 
 
 def _attributes(documented: type) -> dict[str, str]:

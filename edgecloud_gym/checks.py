@@ -91,8 +91,8 @@ def check_number(
         ValueError: If it is not finite, not greater than ``above``, or outside
             [``least``, ``most``].
     """
-    bound = f" > {above:g}" if above is not None else ""
-    allowed = f"must be a finite number{bound}{_range(least, most)}"
+    bounds = [f" > {above:g}" if above is not None else "", _range(least, most)]
+    allowed = f"must be a finite number{' and'.join(bound for bound in bounds if bound)}"
     if isinstance(value, _NO_NUMBERS) or not isinstance(value, Real):
         raise TypeError(f"{name}={value!r}: {allowed}")
     try:
@@ -215,7 +215,11 @@ def did_you_mean(value: Any, known: Iterable[str]) -> str:
 
 def _range(least: float | None, most: float | None) -> str:
     if least is not None and most is not None:
-        return f" from {least:g} to {most:g}"
+        return f" from {_shown(least)} to {_shown(most)}"
     if least is not None:
-        return f" >= {least:g}"
-    return "" if most is None else f" <= {most:g}"
+        return f" >= {_shown(least)}"
+    return "" if most is None else f" <= {_shown(most)}"
+
+
+def _shown(bound: float) -> str:
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"

@@ -275,9 +275,13 @@ def _checked_priority(priority: object) -> Priority:
 def _checked_slo(slo: object, is_pair: bool) -> Mapping[str, float]:
     if slo is None:
         return {}
+    known = ("jct",) if is_pair else OBJECTIVES
+    if isinstance(slo, str):
+        raise TypeError(
+            f"slo={slo!r}: must be a number > 0 (s) or map from {', '.join(known)} to such"
+        )
     if not isinstance(slo, Mapping):
         return {"jct": check_number("slo", slo, above=0.0)}
-    known = ("jct",) if is_pair else OBJECTIVES
     if not slo or any(name not in known for name in slo):
         why = " (an edge and a cloud know no tokens)" if is_pair else ""
         raise ValueError(f"slo={slo!r}: must map from {', '.join(known)} to times (s){why}")

@@ -58,6 +58,10 @@ class Figures(Mapping[str, Any]):
         return repr(self._items)
 
 
+def _figures() -> Any:
+    return field(default_factory=lambda: Figures({}), compare=False, repr=False)
+
+
 @dataclass(frozen=True, kw_only=True)
 class EngineModel:
     """How a server with continuous batching spends its time. Immutable and validated.
@@ -116,12 +120,18 @@ class EngineModel:
     prefix_caching: bool = True
     step_times: tuple[tuple[float, float], ...] | None = None
     name: str = ""
-    served_model: str = ""
-    hardware: str = ""
-    source: str = ""
-    errors: Mapping[str, float] = field(default_factory=lambda: Figures({}), compare=False)
-    intervals: Mapping[str, Any] = field(default_factory=lambda: Figures({}), compare=False)
-    judged: Mapping[str, Any] = field(default_factory=lambda: Figures({}), compare=False)
+    served_model: str = field(default="", repr=False)
+    hardware: str = field(default="", repr=False)
+    source: str = field(default="", repr=False)
+    errors: Mapping[str, float] = field(
+        default_factory=lambda: Figures({}), compare=False, repr=False
+    )
+    intervals: Mapping[str, Any] = field(
+        default_factory=lambda: Figures({}), compare=False, repr=False
+    )
+    judged: Mapping[str, Any] = field(
+        default_factory=lambda: Figures({}), compare=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         for name in TIMES:
@@ -191,28 +201,32 @@ class EngineModel:
         blocks = self.blocks
         return blocks is None or prompt_tokens + output_tokens - 1 <= blocks * self.block_size
 
-    def capacity(self, prompt_tokens: float, output_tokens: float) -> float:
+    def capacity(
+        self, prompt_tokens: float, output_tokens: float, *, context: float | None = None
+    ) -> float:
         """Returns the rate at which it finishes requests when full (requests/s).
 
         With n sequences decoding, prompts arrive at the rate of finishes: a finish, and a step
         with a prompt in it, comes every ``output_tokens`` / n steps. n is the smallest of
-        ``sequences``, what the cache holds of sequences halfway through their answer, and what
-        leaves the budget room for the prompts.
+        ``sequences``, what the cache holds, and what leaves the budget room for the prompts.
 
         Args:
             prompt_tokens: Mean prompt (tokens).
             output_tokens: Mean answer (tokens).
+            context: Mean cached tokens of a sequence that decodes. Long answers decode for longer,
+                so that this is E[output (prompt + output / 2)] / E[output]; by default what it is
+                where all requests are alike, prompt + output / 2.
         """
         prompt = check_number("prompt_tokens", prompt_tokens, above=0)
         output = check_number("output_tokens", output_tokens, least=1)
+        held = prompt + output / 2 if context is None else check_number("context", context, above=0)
         n = min(self.sequences, self.batched_tokens / (1 + prompt / output))
         if self.kv_tokens is not None:
-            n = min(n, max(1.0, self.kv_tokens / (prompt + output / 2)))
+            n = min(n, max(1.0, self.kv_tokens / held))
         finishes = n / output  # per step
         share = min(1.0, finishes * max(1.0, prompt / self.batched_tokens))  # steps with prompts
-        context = n * (prompt + output / 2)
-        read = self.step_time(decoding=n, context=context, prompt=finishes * prompt / share)
-        plain = self.step_time(decoding=n, context=context)
+        read = self.step_time(decoding=n, context=n * held, prompt=finishes * prompt / share)
+        plain = self.step_time(decoding=n, context=n * held)
         return finishes / (share * read + (1 - share) * plain)
 
     def replaced(self, **changes: Any) -> EngineModel:
@@ -356,13 +370,13 @@ def _checked_curve(value: Any) -> tuple[tuple[float, float], ...]:
         raise ValueError(f"{allowed}, got {value!r}")
     curve = tuple(
         (
-            check_number("step_times", tokens, least=1),
-            check_number("step_times", time, above=0, most=_LONG_STEP),
+            check_number("step_times (tokens)", tokens, least=1),
+            check_number("step_times (seconds)", time, above=0, most=_LONG_STEP),
         )
         for tokens, time in pairs
     )
     if any(right[0] <= left[0] for left, right in itertools.pairwise(curve)):
         raise ValueError(f"{allowed}, got {value!r}")
     if curve[-1][1] < curve[-2][1]:
-        raise ValueError("step_times: the last slope goes on for ever and must not fall")
+        raise ValueError(f"step_times={value!r}: the last slope goes on for ever and must not fall")
     return curve

@@ -93,7 +93,9 @@ def _node(file: Path, number: int, item: Any) -> Node:
     if not isinstance(item, Mapping):
         raise UnreadableFileError(f"{where}: must be a mapping, got {_named(item)}")
     fields = dict(item)
-    kind = fields.pop("kind", None)
+    if "kind" not in fields:
+        raise UnreadableFileError(f"{where}: has no kind; must be one of {', '.join(KINDS)}")
+    kind = fields.pop("kind")
     made: Any = KINDS.get(str(kind).replace("_", "-").replace(" ", "-"))
     if made is None:
         hint = did_you_mean(str(kind), KINDS)
@@ -101,6 +103,9 @@ def _node(file: Path, number: int, item: Any) -> Node:
             f"{where}: kind={kind!r}: must be one of {', '.join(KINDS)}{hint}"
         )
     known = [field.name for field in dataclasses.fields(made)]
+    for field in dataclasses.fields(made):
+        if field.default is dataclasses.MISSING and field.name not in fields:
+            raise UnreadableFileError(f"{where}: {kind} needs the field {field.name!r}")
     for name in fields:
         if name not in known:
             hint = did_you_mean(str(name), known)
@@ -125,4 +130,5 @@ def _model(file: Path, model: Any) -> Any:
 
 
 def _named(value: object) -> str:
-    return "nothing" if value is None else f"a {type(value).__name__}"
+    kind = type(value).__name__
+    return "nothing" if value is None else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"

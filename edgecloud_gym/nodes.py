@@ -268,6 +268,7 @@ def engine_model(name: str, model: object) -> EngineModel:
     Raises:
         TypeError: If it is anything else.
         ValueError: If there is none of that name; the message lists the known ones.
+        FileNotFoundError: If there is no such file.
     """
     if isinstance(model, EngineModel):
         return model
@@ -275,6 +276,8 @@ def engine_model(name: str, model: object) -> EngineModel:
         raise TypeError(f"{name}={model!r}: must be an EngineModel, a name or a path")
     try:
         return load_engine(model)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{name}={str(model)!r}: there is no such file") from error
     except ValueError as error:
         raise type(error)(f"{name}={str(model)!r}: {error}") from error
 
@@ -282,6 +285,11 @@ def engine_model(name: str, model: object) -> EngineModel:
 def node_names(nodes: Iterable[Node]) -> tuple[str, ...]:
     """Returns the nodes' names, in order."""
     return tuple(node.name for node in nodes)
+
+
+def in_words(nodes: Iterable[Node]) -> str:
+    """Returns the nodes by name and kind: ``"edge-a (engine), cloud (slots)"``."""
+    return ", ".join(f"{node.name} ({node.kind})" for node in nodes)
 
 
 def _kinds() -> str:

@@ -22,6 +22,7 @@ from agents.cli.options import (
     Dataset,
     DryRun,
     Duration,
+    Environment,
     Loads,
     Nodes,
     Overwrite,
@@ -48,7 +49,7 @@ from agents.cli.scenarios import (
     is_given,
     join_settings,
     make_scenarios,
-    read_nodes,
+    read_environment,
     replay_trace,
 )
 from agents.experiments.executors import ExecutorError
@@ -73,7 +74,7 @@ def evaluate(
             show_default=False,
         ),
     ],
-    env: Annotated[str, typer.Option(help="Environment, by id or in short.", show_default=False)],
+    env: Environment = None,
     agents: Annotated[
         str, typer.Option(help="Agents beside them, as of compare.")
     ] = "fcfs,sjf-oracle",
@@ -139,7 +140,7 @@ def evaluate(
             join_settings(context, {"load": load or None}, given)
             common = join_settings(context, options, given)
             data = load_dataset(common["dataset"])
-            (env_id,) = read_nodes(nodes, [env], common) or []
+            env_id = read_environment(env, nodes, common)
             models = [read_model_file(path) for path in files]
             extra = {"algorithm": algorithm, "allow_stop": allow_stop or None}
             extra["vec_normalize"] = None if vec_normalize is None else str(vec_normalize)

@@ -36,6 +36,14 @@ TraceFile = Annotated[
         show_default=False,
     ),
 ]
+Environment = Annotated[
+    str | None,
+    typer.Option(
+        "--env",
+        help="Environment, by id or in short; of a file of nodes it is known.",
+        show_default=False,
+    ),
+]
 Nodes = Annotated[
     Path | None,
     path_option(

@@ -71,6 +71,24 @@ def read_nodes(
     return chosen
 
 
+def read_environment(env: str | None, nodes: Path | None, settings: dict[str, Any]) -> str:
+    """Returns the one environment that is to be played, and puts its nodes into settings.
+
+    Args:
+        env: The environment that is asked for; a file of nodes says it too.
+        nodes: The file, if there is one.
+        settings: Is changed.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If neither is given, or as of `read_nodes`.
+    """
+    if env is None and nodes is None:
+        raise ValueError("give --env, or --nodes for a cluster")
+    (env_id,) = read_nodes(nodes, None if env is None else [env], settings) or []
+    return env_id
+
+
 def replay_trace(
     context: typer.Context,
     trace: Path | None,

@@ -16,6 +16,7 @@ from agents.cli.reading import env_defaults, find_env, settable_in
 from data_tools.cli.console import reading_input, reporting
 from edgecloud_gym import ENV_IDS
 from edgecloud_gym.config import SystemConfig
+from edgecloud_gym.nodes import Node, in_words
 
 
 def settings(
@@ -51,6 +52,8 @@ def settings(
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, tuple) and all(isinstance(item, Node) for item in value):
+        return in_words(value)
     return value if isinstance(value, str) else "none" if value is None else str(value)
 
 

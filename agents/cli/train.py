@@ -28,6 +28,7 @@ from agents.cli.options import (
     ArrivalRate,
     Dataset,
     Duration,
+    Environment,
     Nodes,
     RateScale,
     Scheduler,
@@ -48,7 +49,7 @@ from agents.cli.scenarios import (
     is_given,
     join_settings,
     make_scenarios,
-    read_nodes,
+    read_environment,
     replay_trace,
 )
 from agents.cli.train_seeds import numbered, train_all
@@ -81,11 +82,11 @@ def train(
         str,
         typer.Argument(metavar="AGENT", help=_AGENT_HELP, show_default=False),
     ],
-    env: Annotated[str, typer.Option(help="Environment, by id or in short.", show_default=False)],
     output: Annotated[
         Path,
         path_option(help="File of the model: .zip of ppo, .npz of others.", show_default=False),
     ],
+    env: Environment = None,
     steps: Annotated[
         int, typer.Option(min=1, help="Environment steps that ppo learns from, in whole rollouts.")
     ] = (200_000),
@@ -145,7 +146,7 @@ def train(
             data = load_dataset(common["dataset"])
             if data.embeddings is None:
                 raise ValueError(needs_embeddings(name, data))
-            (env_id,) = read_nodes(nodes, [env], common) or []
+            env_id = read_environment(env, nodes, common)
             notes = dataset_notes([env_id], common, data)
             prompts = {"dataset": data, "split": common["split"]}
             amount = steps if name == PPO else episodes

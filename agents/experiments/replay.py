@@ -163,4 +163,15 @@ def _how_close(trace: WorkloadTrace, asked: ReplayedDataset) -> str:
         f"Answers of the trace have {np.median(wanted):,.0f} tokens (median, at most "
         f"{wanted.max():,}), those of the prompts matched {np.median(asked.response_tokens):,.0f} "
         f"(at most {asked.response_tokens.max():,}): {100 * exact.mean():.0f} % within a tenth."
+        f"{_prompts_apart(trace, asked)}"
+    )
+
+
+def _prompts_apart(trace: WorkloadTrace, asked: ReplayedDataset) -> str:
+    """Says how long the prompts are, which are not the trace's: an engine reads and caches them."""
+    if asked.prompt_tokens is None:
+        return ""
+    return (
+        f" Prompts are those of the dataset, {np.median(asked.prompt_tokens):,.0f} tokens; the "
+        f"trace's have {np.median(trace.input_tokens[: len(asked)]):,.0f} (medians)."
     )

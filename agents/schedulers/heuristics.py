@@ -22,6 +22,7 @@ from agents.schedulers.placement import Placement
 from agents.schedulers.plan import Plan
 from agents.schedulers.scheduler import Scheduler
 from edgecloud_gym.config import Priority
+from edgecloud_gym.nodes import Slots, in_words
 
 
 class FCFS(Scheduler):
@@ -84,6 +85,11 @@ class EdgeOnly(Scheduler):
         super().reset(env, seed)
         if self.env.config.is_pair and self.env.config.edge_concurrency == 0:
             raise ValueError("agent 'edge-only' needs edge_concurrency > 0, got 0")
+        if all(isinstance(node, Slots) or node.services == 0 for node in self.env.config.nodes):
+            found = in_words(self.env.config.nodes)
+            raise ValueError(
+                f"agent 'edge-only' needs a node that serves and is not slots: {found}"
+            )
 
     def decide(self, plan: Plan, observation: Observation, info: Info, explore: bool) -> None:
         """Fills one batch."""
@@ -110,6 +116,9 @@ class CloudOnly(Scheduler):
         super().reset(env, seed)
         if self.env.config.is_pair and self.env.config.cloud_concurrency == 0:
             raise ValueError("agent 'cloud-only' needs cloud_concurrency > 0, got 0")
+        if not any(isinstance(node, Slots) and node.services for node in self.env.config.nodes):
+            found = in_words(self.env.config.nodes)
+            raise ValueError(f"agent 'cloud-only' needs a node of slots that serves: {found}")
 
     def decide(self, plan: Plan, observation: Observation, info: Info, explore: bool) -> None:
         """Fills the cloud."""

@@ -292,9 +292,10 @@ def expanded(record: Record) -> Iterator[Record]:
     if "input_lens" in record and isinstance(record.get("ttfts"), list):
         keys = ("input_lens", "output_lens", "ttfts", "itls", "start_times", "errors")
         lists = {key: record[key] for key in keys if isinstance(record.get(key), list)}
-        lengths = {len(values) for values in lists.values()}
-        if len(lengths) > 1:
-            raise ValueError(f"lists of unequal length: {sorted(lengths)}")
+        lengths = {key: len(values) for key, values in lists.items()}
+        if len({*lengths.values()}) > 1:
+            told = ", ".join(f"{key} {length}" for key, length in lengths.items())
+            raise ValueError(f"lists of unequal length: {told}")
         for values in zip(*lists.values(), strict=True):
             yield dict(zip(lists, values, strict=True))
     elif isinstance(record.get("benchmarks"), list):

@@ -90,8 +90,7 @@ def summarize_cluster(simulator: Simulator, lane: int) -> dict[str, float]:
     - of each node by name, such as ``completed[edge]``: ``completed``; ``utilization``, busy
       service-seconds / (services T), where a service is a batch, a sequence or a slot;
       ``jct_mean``, ``ttft_mean`` (s); of engines also ``preemptions`` and, where the cache has a
-      limit, ``cache_use``, the time-average share of it that is taken, as if every answer came
-      evenly between the start of its service and its end.
+      limit, ``cache_use``, the time-average share of its blocks that is taken.
     """
     config = simulator.config
     end = float(simulator.state.lanes[lane]["now"])
@@ -108,9 +107,9 @@ def summarize_cluster(simulator: Simulator, lane: int) -> dict[str, float]:
         cloud=slots[known.node] & (known.node >= 0),
         group=requests["slot"],
     )
-    prompts, outputs = (
+    counts = simulator.dataset.response_tokens
+    outputs = (
         np.full(arrived, NAN) if counts is None else counts[requests["row"]].astype(np.float64)
-        for counts in (simulator.dataset.prompt_tokens, simulator.dataset.response_tokens)
     )
     tokens = TokenTimes.of(times, known, outputs, end)
     busy = np.array([_busy(times, known, k, node, end) for k, node in enumerate(nodes)])
@@ -135,9 +134,7 @@ def summarize_cluster(simulator: Simulator, lane: int) -> dict[str, float]:
         }
         if isinstance(node, Engine):
             base[f"preemptions[{node.name}]"] = float(known.preemptions[here].sum())
-            base[f"cache_use[{node.name}]"] = _cache_use(
-                node, _length(times, known.start, end)[here], prompts[here], outputs[here], end
-            )
+            base[f"cache_use[{node.name}]"] = _cache_use(simulator, lane, k, end)
     return base
 
 
@@ -165,12 +162,21 @@ def _busy(times: RequestTimes, known: Services, number: int, node: Node, end: fl
     return float(length.sum())
 
 
-def _cache_use(node: Engine, length: Floats, prompts: Floats, outputs: Floats, end: float) -> float:
-    limit = node.engine.kv_tokens
-    if limit is None:
+def _cache_use(simulator: Simulator, lane: int, number: int, end: float) -> float:
+    node = simulator.config.nodes[number]
+    assert isinstance(node, Engine)
+    blocks = node.engine.blocks
+    if blocks is None:
         return NAN
-    held = np.nansum(length * (prompts + outputs / 2))
-    return ratio(float(held), limit * end)
+    assert simulator.state.engines is not None
+    which = sum(isinstance(before, Engine) for before in simulator.config.nodes[:number])
+    engine = simulator.state.engines.states[lane, which]
+    # What it has held up to its last boundary between steps, and what it holds since.
+    held = float(engine["held"])
+    if np.isfinite(engine["end"]):
+        taken = blocks - int(engine["given"] - engine["taken"])
+        held += max(0.0, end - float(engine["now"])) * taken
+    return ratio(held, blocks * end)
 
 
 def _mean(values: Floats) -> float:

@@ -89,7 +89,8 @@ def node_capacity(
 
     Static batching with full batches: E K / (E[max of K base times] m s(K) + RTT). Sequences, all
     of them running: E / (m s(E) E[base]). Slots: C / E[max(0.001, m base) + RTT]. m is the time
-    multiplier. An engine: see `EngineModel.capacity`.
+    multiplier. An engine: see `EngineModel.capacity`. Requests on their way to these two hold a
+    place each: where places are few for the round trip, fewer run.
     """
     services = node.services
     latency = dataset.base_latency[rows]
@@ -100,14 +101,44 @@ def node_capacity(
         time = expected_maximum(latency, size) * float(slowdown[size - 1])
         return services * size / (time * node.time_multiplier + node.network_rtt)
     if isinstance(node, Sequences):
-        share = float(slowdown[services - 1])
-        return services / (share * (float(latency.mean()) * node.time_multiplier))
+        work = float(latency.mean()) * node.time_multiplier
+        running = np.arange(1, services + 1)
+        return _with_travel(node, running, running / (slowdown[:services] * work))
     if isinstance(node, Slots):
         inference = np.maximum(MIN_CLOUD_TIME, node.time_multiplier * latency)
         return services / float(inference.mean() + node.network_rtt)
     assert isinstance(node, Engine)
-    prompt, output = _mean(dataset.prompt_tokens, rows), _mean(dataset.response_tokens, rows)
-    return node.engine.capacity(prompt, output)
+    assert dataset.prompt_tokens is not None
+    assert dataset.response_tokens is not None
+    prompts, outputs = (
+        counts[rows].astype(np.float64)
+        for counts in (dataset.prompt_tokens, dataset.response_tokens)
+    )
+    # Of the sequences that decode at a time there are the more of a kind the longer it takes.
+    context = float(np.average(prompts + outputs / 2, weights=outputs))
+    running = np.unique(np.geomspace(1, services, 64).astype(np.int64))
+    model, prompt, output = node.engine, float(prompts.mean()), float(outputs.mean())
+    if node.network_rtt == 0.0:
+        running = running[-1:]
+    rates = np.array(
+        [
+            model.replaced(sequences=int(n)).capacity(prompt, output, context=context)
+            for n in running
+        ]
+    )
+    return _with_travel(node, running, rates)
+
+
+def _with_travel(node: Node, running: NDArray[np.int64], rates: NDArray[np.float64]) -> float:
+    """Returns the rate at which a node finishes, of the rates with so many ``running`` (k,).
+
+    The last is with all. By Little's law, network_rtt · rate requests are on their way.
+    """
+    held = running + node.network_rtt * rates
+    places = node.services + node.backlog
+    if places >= held[-1]:
+        return float(rates[-1])
+    return float(np.interp(places, [0.0, *np.maximum.accumulate(held)], [0.0, *rates]))
 
 
 def _mean(counts: NDArray[np.int32] | None, rows: NDArray[np.int32]) -> float:

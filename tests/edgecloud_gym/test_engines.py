@@ -36,7 +36,12 @@ GIVEN: dict[str, Any] = {
         ({"lookahead": 1}, "lookahead=1: must be True or False"),
         ({"step_times": [(1, 0.1)]}, "step_times must be two or more pairs"),
         ({"step_times": [(2, 0.1), (1, 0.2)]}, "tokens increasing"),
-        ({"step_times": [(1, 0.2), (2, 0.1)]}, "must not fall"),
+        ({"step_times": [(1, 0.2), (2, 0.1)]}, "(2, 0.1)]: the last slope goes on for ever"),
+        (
+            {"step_times": [(1, 0.0), (2, 0.1)]},
+            "(seconds)=0.0: must be a finite number > 0 and <= 3600",
+        ),
+        ({"sequences": 0}, "an integer from 1 to 2147483647"),
         ({"step_overhead": 0.0, "step_floor": 0.0, "token_time": 0.0}, "longer than 0 s"),
         ({"name": 3}, "name=3: must be a string"),
     ],
@@ -121,6 +126,22 @@ def test_capacity_is_the_rate_at_which_a_full_engine_finishes(change: dict[str, 
     full = finish[n // 10 : n * 8 // 10]
     rate = (len(full) - 1) / (full[-1] - full[0])
     assert model.capacity(prompts.mean(), outputs.mean()) == pytest.approx(rate, rel=0.15)
+
+
+@pytest.mark.parametrize("kv_tokens", [None, 6000])
+def test_long_answers_decode_for_longer(kv_tokens: int | None) -> None:
+    """Of one request in eight that has a long answer, there are more than one in eight running."""
+    model = EngineModel(**(GIVEN | {"kv_tokens": kv_tokens, "context_time": 3e-6}))
+    n = 4000
+    prompts = np.full(n, 50)
+    outputs = np.where(default_rng(0).random(n) < 1 / 8, 800, 20)
+    finish = np.sort(simulate_engine(model, np.zeros(n), prompts, outputs).finish)
+    full = finish[n // 10 : n * 8 // 10]
+    rate = (len(full) - 1) / (full[-1] - full[0])
+    context = np.average(prompts + outputs / 2, weights=outputs)
+    found = model.capacity(prompts.mean(), outputs.mean(), context=context)
+    assert found == pytest.approx(rate, rel=0.15)
+    assert model.capacity(prompts.mean(), outputs.mean()) > 1.3 * rate
 
 
 def test_a_data_sheet_gives_what_an_h100_measured() -> None:

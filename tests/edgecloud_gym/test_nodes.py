@@ -113,3 +113,10 @@ def test_actions_name_the_nodes() -> None:
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"0 \(wait\), 1 \(near\), 2 \(far\) or 3 \(farther\)"):
         env.step(np.full(32, 4))
+
+
+def test_a_file_that_is_not_there_is_named_with_its_node() -> None:
+    with pytest.raises(FileNotFoundError, match=r"node 'e': model='no\.json': there is no such"):
+        Engine("e", model="no.json")
+    with pytest.raises(FileNotFoundError, match=r"edge_engine='no\.json': there is no such file"):
+        make(CONTINUOUS, edge_engine="no.json")

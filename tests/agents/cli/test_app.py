@@ -77,6 +77,12 @@ def test_every_setting_is_explained(env_id: str) -> None:
             assert rows[name][0] == str(value)
 
 
+def test_default_nodes_are_told_in_words() -> None:
+    output = invoke("settings", "cluster").output
+    assert "edge-a (engine)" in " ".join(output.split())
+    assert "step_floor" not in output
+
+
 def test_settings_on_a_narrow_terminal_are_whole() -> None:
     output = invoke("settings", "static", columns=40).output
     assert "…" not in output

@@ -81,3 +81,16 @@ def test_tokens_and_columns_in_tables(compare: Compare, cluster: Path, tmp_path:
     wrong = invoke("report", tmp_path / "out", "--columns", "cloud_second")
     assert wrong.exit_code == 2
     assert "did you mean 'cloud_seconds'" in words(wrong)
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_a_file_of_nodes_says_the_environment(command: str, tmp_path: Path) -> None:
+    """The nodes are looked at, and not an option missed; with neither, both are named."""
+    path = tmp_path / "cluster.yaml"
+    path.write_text("- {kind: slotz, name: there}\n")
+    model = tmp_path / "model.npz"
+    rest = ["c2ucb", "--output", model] if command == "train" else [model]
+    assert "kind='slotz'" in words(invoke(command, *rest, "--nodes", path))
+    neither = invoke(command, *rest)
+    assert neither.exit_code == 2
+    assert "give --env, or --nodes for a cluster" in words(neither)

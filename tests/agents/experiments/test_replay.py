@@ -152,3 +152,14 @@ def test_a_model_trained_on_a_trace_knows_which_prompts_it_has_seen(
         result = invoke("evaluate", model, *fixed, *output, *short)
         assert result.exit_code == 0, result.output
         assert ("has learnt from prompts that it meets here" in words(result)) == seen
+
+
+def test_prompts_that_are_not_the_trace_s_are_told(trace: Path) -> None:
+    """An engine reads and caches prompts: how long they are matters as the answers do."""
+    lengths = RequestDataset.from_arrays(
+        base_latency=np.ones(5), prompt_tokens=[30] * 5, response_tokens=[10] * 5
+    )
+    notes = " ".join(replay(trace, lengths, duration=10.0).notes)
+    assert "Prompts are those of the dataset, 30 tokens; the trace's have 7" in notes
+    without = RequestDataset.from_arrays(base_latency=np.ones(5), response_tokens=[10] * 5)
+    assert "Prompts are" not in " ".join(replay(trace, without, duration=10.0).notes)

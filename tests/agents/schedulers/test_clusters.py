@@ -199,3 +199,18 @@ def test_a_trained_model_plays_any_number_of_nodes(tmp_path: Any) -> None:
     agent = make_agent("sb3", path=str(tmp_path / "model.zip"))
     run_episode(env, agent, 0, 0)
     assert env.unwrapped.summary()["unfinished"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "nodes", "message"),
+    [
+        ("cloud-only", [NODES[2]], "a node of slots that serves: sequences"),
+        ("cloud-only", [NODES[2], Slots("none", slots=0)], "a node of slots that serves"),
+        ("edge-only", [NODES[3]], "serves and is not slots: cloud"),
+    ],
+)
+def test_a_side_that_is_not_there_is_told(name: str, nodes: Any, message: str) -> None:
+    """It would wait for ever, and what is dispatched of force would pass for its play."""
+    env = make(nodes)
+    with pytest.raises(ValueError, match=message):
+        run_episode(env, make_agent(name), seed=0, agent_seed=0)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from data_tools.calibration.formats import expanded
 from data_tools.calibration.logs import read_log
 from data_tools.calibration.sweep import read_sweep
 from edgecloud_gym.files import UnreadableFileError
@@ -221,3 +222,9 @@ def test_a_sweep_holds_numbers(seconds: str, tmp_path: Path) -> None:
         UnreadableFileError, match=rf"sweep\.csv, line 2: seconds.*{seconds}'?: must be"
     ):
         read_sweep(path)
+
+
+def test_lists_of_unequal_length_are_named() -> None:
+    record = {"input_lens": [1, 2], "output_lens": [1, 2], "ttfts": [0.1]}
+    with pytest.raises(ValueError, match="input_lens 2, output_lens 2, ttfts 1"):
+        list(expanded(record))

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from edgecloud_gym import CLUSTER_ID
+from edgecloud_gym import CLUSTER_ID, RequestDataset
+from edgecloud_gym.arrivals import Trace
+from edgecloud_gym.engines import EngineModel
 from edgecloud_gym.nodes import Engine, Node, Slots, StaticBatches
 from edgecloud_gym.results.cluster_metrics import TokenTimes
 from tests.edgecloud_gym.simulator.test_engine_nodes import MODEL, cluster, tokens
@@ -61,6 +63,59 @@ def test_shares_of_the_nodes() -> None:
     assert np.isnan(metrics["ttft_mean[cloud]"])
 
 
+@pytest.mark.parametrize("lookahead", [False, True])
+def test_cache_use_of_one_request(lookahead: bool) -> None:
+    """100 of 200 blocks while the prompt is read, then one more at each of four equal steps."""
+    model = EngineModel(
+        step_overhead=0.0,
+        step_floor=0.01,
+        token_time=0.0,
+        context_time=0.0,
+        sequences=1,
+        kv_tokens=200,
+        block_size=1,
+        lookahead=lookahead,
+    )
+    data = RequestDataset.from_arrays([1.0], prompt_tokens=[100], response_tokens=[5])
+    env = make(
+        CLUSTER_ID,
+        nodes=[Engine("e", model=model)],
+        dataset=data,
+        observe="id",
+        arrivals=Trace([0.0]),
+    )
+    env.reset(seed=0)
+    env.step(np.ones(32, np.int64))
+    # With lookahead, a step's block is taken when it is composed, a step ahead.
+    expected = np.mean([101, 102, 103, 104, 104] if lookahead else [100, 101, 102, 103, 104]) / 200
+    assert env.summary()["cache_use[e]"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kv_tokens", [512, 2048])
+def test_cache_use_is_what_arrivals_see(kv_tokens: int) -> None:
+    """Poisson arrivals see time averages, with preemptions too."""
+    model = EngineModel(
+        step_overhead=1e-3,
+        step_floor=0.02,
+        token_time=1e-4,
+        context_time=1e-7,
+        sequences=16,
+        kv_tokens=kv_tokens,
+    )
+    nodes = [Engine("e", model=model, backlog=10**5)]
+    env = make(CLUSTER_ID, nodes=nodes, observe="id", load=1.2, duration=400.0, drain=False)
+    observation, _ = env.reset(seed=0)
+    seen = []
+    ended = False
+    while not ended:
+        observation, _, terminated, truncated, _ = env.step(np.ones(32, np.int64))
+        seen.append(observation["nodes"][0, 7])
+        ended = terminated or truncated
+    summary = env.summary()
+    assert summary["preemptions"] > 50
+    assert summary["cache_use[e]"] == pytest.approx(np.mean(seen), rel=0.02)
+
+
 def times(**entries: list[float]) -> TokenTimes:
     return TokenTimes(**{name: np.array(values) for name, values in entries.items()})
 
@@ -105,6 +160,11 @@ def test_goodput_under_several_objectives() -> None:
 def test_bad_objectives(env_id: str, slo: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(env_id, slo=slo)
+
+
+def test_an_objective_that_is_text_says_what_is_allowed() -> None:
+    with pytest.raises(TypeError, match=r"a number > 0 .* or map from jct, ttft, tpot"):
+        make(CLUSTER_ID, slo="{jct: 3}")
 
 
 def test_violations_in_the_reward_need_an_objective_on_the_jct() -> None:

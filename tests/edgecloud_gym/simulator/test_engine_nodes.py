@@ -189,19 +189,19 @@ def test_cache_use_is_shown() -> None:
 
 
 REQUESTS = 60
-SPARE = 100  # rows that never arrive: they keep the mean answer, and so the capacities, the same
+LONGER = 57
 
 
-def answers_of(answers: np.ndarray[Any, Any]) -> RequestDataset:
-    rest = np.full(SPARE, 400)
-    missing = 30_000 - answers.sum() - rest.sum()
-    rest += missing // SPARE
-    rest[0] += missing % SPARE
-    prompts = default_rng(3).integers(1, 100, REQUESTS + SPARE)
+def answers_of(answers: np.ndarray[Any, Any], longer: np.ndarray[Any, Any]) -> RequestDataset:
+    """Some answers are longer; rows that never arrive keep the dataset, and so capacities, alike.
+
+    Each request has such a row, of the same prompt, with the other of its two answers.
+    """
+    prompts = default_rng(3).integers(1, 100, REQUESTS)
     return RequestDataset.from_arrays(
-        base_latency=np.ones(REQUESTS + SPARE),
-        prompt_tokens=prompts,
-        response_tokens=np.concatenate([answers, rest]),
+        base_latency=np.ones(2 * REQUESTS),
+        prompt_tokens=np.tile(prompts, 2),
+        response_tokens=np.concatenate([answers + LONGER * longer, answers + LONGER * ~longer]),
     )
 
 
@@ -228,12 +228,12 @@ def test_engines_do_not_tell_how_long_an_answer_will_be(seed: int) -> None:
     """Answers of what is not done are lengthened: nothing shown so far may differ by a bit."""
     steps = 20 + 8 * seed
     answers = default_rng(seed).integers(20, 100, REQUESTS)
-    before, env = trail(answers_of(answers), steps, seed)
+    longer = np.zeros(REQUESTS, bool)
+    before, env = trail(answers_of(answers, longer), steps, seed)
     log = env.request_log()
     open_ones = np.setdiff1d(np.arange(REQUESTS), log.request_id[log.completion_time.notna()])
     assert (log.first_token_time.notna() & log.completion_time.isna()).any()
     assert 0 < len(open_ones) < REQUESTS
-    longer = answers.copy()
-    longer[open_ones] += 57
-    after, _ = trail(answers_of(longer), steps, seed)
+    longer[open_ones] = True
+    after, _ = trail(answers_of(answers, longer), steps, seed)
     assert_same(before, after)

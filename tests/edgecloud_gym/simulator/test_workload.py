@@ -176,7 +176,11 @@ def test_a_cluster_is_the_sum_of_its_nodes() -> None:
     assert prompts is not None
     assert answers is not None
     expected = [
-        model.capacity(prompts.mean(), answers.mean()),
+        model.capacity(
+            prompts.mean(),
+            answers.mean(),
+            context=np.average(prompts + answers / 2, weights=answers),
+        ),
         2 / (expected_maximum(LATENCY, 2) * 1.5 * 2.0 + 0.1),
         2 / (LATENCY.mean() * 3.0 * 1.5),
         3 / (LATENCY.mean() * 0.5 + 0.2),
@@ -190,4 +194,21 @@ def test_an_overloaded_engine_finishes_at_its_capacity() -> None:
     env = make(CLUSTER_ID, nodes=nodes, load=2.0, duration=300.0, drain=False)
     play(env, lambda observation, _: np.ones(len(observation["candidates"]), np.int64))
     served = env.request_log().completion_time.notna().sum() / 300.0
+    assert served == pytest.approx(env.simulator.workload.capacity, rel=0.1)
+
+
+@pytest.mark.parametrize("backlog", [0, 4, 10**5])
+@pytest.mark.parametrize("kind", ["sequences", "engine"])
+def test_requests_on_their_way_hold_a_place(kind: str, backlog: int) -> None:
+    """With a long round trip and few places a node cannot be full: its capacity says so."""
+    fixed: dict[str, Any] = {"network_rtt": 5.0, "backlog": backlog}
+    node = (
+        Sequences("n", sequences=4, slowdown=(1.0, 1.2, 1.4, 1.6), **fixed)
+        if kind == "sequences"
+        else Engine("n", model=load_engine("smollm2-135m-cpu"), **fixed)
+    )
+    settings: dict[str, Any] = {"duration": 1000.0, "drain": False, "observe": "id"}
+    env = make(CLUSTER_ID, nodes=[node], load=3.0, **settings)
+    play(env, lambda observation, _: np.ones(len(observation["candidates"]), np.int64))
+    served = env.request_log().completion_time.notna().sum() / 1000.0
     assert served == pytest.approx(env.simulator.workload.capacity, rel=0.1)

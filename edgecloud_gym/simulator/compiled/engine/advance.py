@@ -126,7 +126,11 @@ def _begin_span(m, e, curves, steps, context):
 def _end_span(m, e, phases):
     """Composes what the span holds, all at once."""
     if is_limited(m):
-        e.taken += _blocks_taken(m, e, phases, e.span)
+        taken = _blocks_taken(m, e, phases, e.span)
+        # Each of its steps takes its blocks at its start, and nearly as many as the others.
+        mean = e.taken - e.given + m.blocks + 0.5 * taken * (1 + 1 / e.span)
+        e.held += (e.end - e.now) * mean
+        e.taken += taken
     e.clock += e.span
     e.context += e.span * e.decoding
     if m.lookahead:
@@ -218,6 +222,8 @@ def engine_end_step(m, e, s, phases, requests):
         _end_span(m, e, phases)
         e.now = now
     else:
+        if is_limited(m):
+            e.held += (now - e.now) * (e.taken - e.given + m.blocks)
         e.now = now
         _deliver(m, e, s, requests)
         if m.lookahead:

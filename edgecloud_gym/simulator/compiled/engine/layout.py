@@ -54,6 +54,7 @@ ENGINE_STATE_DTYPE: Final = np.dtype(
         # in that line, counted from the start. What is free is given - taken.
         ("taken", "i8"),
         ("given", "i8"),
+        ("held", "f8"),  # what has been taken by `now`, over time (block-seconds)
         # The queue: the preempted, a stack, before those that have never run, a list.
         ("preempted", "i8"),
         ("queue_head", "i8"),
