@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +25,6 @@ __all__ = [
     "read_jsonl",
     "read_text",
     "replacing",
-    "replacing_folder",
     "write_json",
 ]
 
@@ -58,22 +56,6 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yields a folder to fill, which becomes ``path`` if the block succeeds.
-
-    If ``path`` exists already, it stays as it is.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        if not path.exists():
-            temporary.replace(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def check_writable(path: Path, *, folder: bool = False) -> None:

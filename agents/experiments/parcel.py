@@ -12,7 +12,7 @@ import pickle
 import socket
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -134,15 +134,32 @@ def play_parcel(parcel: Parcel, cargo: Mapping[str, bytes]) -> Answer:
         parcel: The run.
         cargo: What it needs, by name.
     """
-    other = differing_code(parcel.code, code_here())
+    return answered(
+        parcel.code,
+        lambda place: _play(parcel, cargo, place, place / "run"),
+        {name: f"run/{name}" for name in RUN_FILES},
+    )
+
+
+def answered(
+    code: Mapping[str, str], work: Callable[[Path], None], files: Mapping[str, str]
+) -> Answer:
+    """Does work on a worker, unless its code is other than it must be.
+
+    Args:
+        code: What the code must be; see `code_here`.
+        work: Does it in a folder of its own.
+        files: The files that the work leaves in that folder, by what the answer calls them.
+    """
+    other = differing_code(code, code_here())
     if other:
         return Answer(refused=f"{worker_name()}: {other}")
     with _ONE_AT_A_TIME, TemporaryDirectory(prefix="edgecloud-") as name:
-        folder = Path(name) / "run"
-        error = error_of(lambda: _play(parcel, cargo, Path(name), folder))
+        place = Path(name)
+        error = error_of(lambda: work(place))
         if error is not None:
             return Answer(error=error)
-        return Answer(files={n: (folder / n).read_bytes() for n in RUN_FILES})
+        return Answer(files={name: (place / file).read_bytes() for name, file in files.items()})
 
 
 def code_here() -> dict[str, str]:

@@ -7,21 +7,18 @@ import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from agents.experiments.errors import error_of
 from agents.experiments.fingerprint import identify
 from agents.experiments.learners import PPO, BanditLearner, Learner, PPOLearner
 from agents.experiments.model_file import read_model_file
 from agents.experiments.parcel import (
     Answer,
+    answered,
     attached,
     code_here,
     detached,
-    differing_code,
     dumped,
-    worker_name,
 )
 from agents.experiments.scenario import Scenario
 from agents.registry import agent_class
@@ -156,13 +153,8 @@ def train_parcel(parcel: TrainingParcel, cargo: Mapping[str, bytes]) -> Answer:
         parcel: The training.
         cargo: What it needs, by name.
     """
-    other = differing_code(parcel.code, code_here())
-    if other:
-        return Answer(refused=f"{worker_name()}: {other}")
-    with TemporaryDirectory(prefix="edgecloud-") as name:
-        path = Path(name) / f"model{parcel.suffix}"
-        error = error_of(lambda: _train(parcel, cargo, path))
-        return Answer(error=error) if error else Answer(files={"model": path.read_bytes()})
+    file = f"model{parcel.suffix}"
+    return answered(parcel.code, lambda place: _train(parcel, cargo, place / file), {"model": file})
 
 
 def _train(parcel: TrainingParcel, cargo: Mapping[str, bytes], path: Path) -> None:

@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Observation
+from agents.schedulers.lane_action import LaneAction
 from edgecloud_gym.nodes import Slots
-from edgecloud_gym.simulator.legality import PartialAction
 from edgecloud_gym.simulator.observation import NODES
 from edgecloud_gym.simulator.simulator import Simulator
 
 
-class ClusterPlan(PartialAction):
+class ClusterPlan(LaneAction):
     """An action of a single lane, with what routers look at.
 
     Attributes:
@@ -23,8 +23,7 @@ class ClusterPlan(PartialAction):
     def __init__(self, simulator: Simulator, observation: Observation) -> None:
         """Begins with the state that the simulator's one lane is in."""
         config = simulator.config
-        super().__init__(1, config.candidate_pool_size, len(config.nodes))
-        self.begin(simulator.present, simulator.room)
+        super().__init__(simulator)
         self.speed = np.array(simulator.workload.capacities)
         self.is_cloud = np.array([isinstance(node, Slots) for node in config.nodes])
         self._total = simulator.total_room
@@ -35,17 +34,6 @@ class ClusterPlan(PartialAction):
         if shown is not None:  # of a cluster, perhaps as it was `signal_age` ago
             self._seen_room = np.rint(shown[:, NODES.positions.room] * self._total).astype(np.int64)
             self._cache = shown[:, NODES.positions.cache]
-
-    @property
-    def action(self) -> NDArray[np.int64]:
-        """What `env.step` takes, int64 (M,)."""
-        return np.asarray(self.picks[0])
-
-    @property
-    def waiting(self) -> list[int]:
-        """Candidates not assigned yet, in the queue's order."""
-        candidates: list[int] = np.flatnonzero(self.unassigned[0]).tolist()
-        return candidates
 
     @property
     def open(self) -> NDArray[np.int64]:

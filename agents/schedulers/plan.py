@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from agents.base import Info
+from agents.schedulers.lane_action import LaneAction
 from edgecloud_gym.config import CONTINUOUS
 from edgecloud_gym.nodes import CLOUD_NODE, EDGE_NODE
-from edgecloud_gym.simulator.legality import PartialAction
 from edgecloud_gym.simulator.simulator import Simulator
 
 
-class Plan(PartialAction):
+class Plan(LaneAction):
     """An action of a single lane that is filled pick by pick, with the room that the picks leave.
 
     A static edge takes a batch of up to K requests per free slot. A continuous edge has no
@@ -28,22 +25,10 @@ class Plan(PartialAction):
 
     def __init__(self, simulator: Simulator) -> None:
         """Begins with the state that the simulator's one lane is in."""
-        super().__init__(1, simulator.config.candidate_pool_size)
-        self.begin(simulator.present, simulator.room)
+        super().__init__(simulator)
         self.continuous = simulator.config.batching == CONTINUOUS
         self.edge_busy, self.cloud_busy = simulator.busy_slots(0)
         self._batch_capacity = simulator.batch_capacity
-
-    @property
-    def action(self) -> NDArray[np.int64]:
-        """What `env.step` takes, int64 (M,)."""
-        return np.asarray(self.picks[0])
-
-    @property
-    def waiting(self) -> list[int]:
-        """Candidates not assigned yet, in the queue's order."""
-        candidates: list[int] = np.flatnonzero(self.unassigned[0]).tolist()
-        return candidates
 
     @property
     def edge_free(self) -> bool:

@@ -12,7 +12,6 @@ from edgecloud_gym.files import (
     read_jsonl,
     read_text,
     replacing,
-    replacing_folder,
     write_json,
 )
 
@@ -53,14 +52,6 @@ def test_a_device_stays_one() -> None:
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError, match="is a folder"), replacing(tmp_path):
         pass
-
-
-def test_a_folder_that_exists_stays(tmp_path: Path) -> None:
-    for text in ("first", "second"):
-        with replacing_folder(tmp_path / "d") as folder:
-            (folder / "f.txt").write_text(text)
-    assert (tmp_path / "d" / "f.txt").read_text() == "first"
-    assert names_in(tmp_path) == ["d"]
 
 
 def test_places_are_tried_before_the_work(tmp_path: Path) -> None:
