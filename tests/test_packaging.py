@@ -22,7 +22,7 @@ FLOORS = {
         " | arrivals dataset engines | files times | unpacking | checks processors"
     ),
     "agents": (
-        "cli | experiments | report | registry | schedulers policies | prediction"
+        "cli | gateway | experiments | report | registry | schedulers policies | prediction"
         " | base | checkpoint statistics"
     ),
     "data_tools": (
