@@ -151,6 +151,15 @@ def _node(file: Path, number: int, item: Any) -> Node:
     return node
 
 
+def make_node(fields: Mapping[str, Any]) -> Node:
+    """Makes a node of a mapping, as a file has it.
+
+    Raises:
+        UnreadableFileError: If it is none; the field is named.
+    """
+    return _node(Path(), 1, fields)
+
+
 def _model(file: Path, model: Any) -> Any:
     if isinstance(model, Mapping):
         return EngineModel.from_dict(model)

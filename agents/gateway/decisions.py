@@ -97,9 +97,10 @@ class Player:
         given = dict(settings or {})
         if agent.work_conserving is not None:
             given.setdefault("work_conserving", agent.work_conserving)
-        for name, value in agent.observes().items():
+        seen = agent.observes()
+        for name, value in seen.items():
             given.setdefault(name, value)
-        if given.get("observe") == "id":
+        if seen.get("observe") == "id":
             raise ValueError(
                 f"agent {agent.name!r} knows prompts by their rows in a dataset, and live prompts "
                 "have none: it must be trained with observe='embedding'"

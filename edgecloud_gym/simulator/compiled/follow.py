@@ -271,18 +271,23 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
                 engines.phases[0],
             )  # fmt: skip
         known[0] = _note_dispatched(lane, v, at_nodes, known[0])
-        for i in range(len(events)):
-            if events[i].time > lane.now:
-                pass_time(p, lane, v, events[i].time, step)
-                step.arrivals = 0
-                step.services_ended = 0
-            known[0] = _happen(p, lane, v, heap[0], ours, at_nodes, known[0], events[i], step)
-        if until > lane.now:
-            pass_time(p, lane, v, until, step)
-        _fill_nodes(lane, v, ours, hosts, at_nodes, known[0], closed)
-        if force and lane.dispatched == 0 and any_is_free(v):
-            known[0] = _force(p, lane, v, ours, hosts, at_nodes, known[0], step)
+        i = 0
+        while True:
+            while i < len(events) and events[i].time <= lane.now:
+                known[0] = _happen(p, lane, v, heap[0], ours, at_nodes, known[0], events[i], step)
+                i += 1
             _fill_nodes(lane, v, ours, hosts, at_nodes, known[0], closed)
+            time = events[i].time if i < len(events) else until
+            if time > lane.now:
+                pass_time(p, lane, v, time, step)
+                if i < len(events):
+                    step.arrivals = 0
+                    step.services_ended = 0
+            elif force and lane.dispatched == 0 and any_is_free(v):
+                known[0] = _force(p, lane, v, ours, hosts, at_nodes, known[0], step)
+                force = False
+            else:
+                break
         end_step(0, p, lane, step)
 
     compiled: Callable[..., Any] = follow_lane
