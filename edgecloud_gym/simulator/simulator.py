@@ -148,12 +148,13 @@ class Simulator:
         """Draws a lane's requests and puts it at time 0.
 
         Raises:
-            ValueError: If the arrival process does not return what it must.
+            ValueError: If the arrival process does not return what it must, or prompts that may
+                come once do not suffice.
         """
         config = self.config
         workload = self.workload
         arrivals = draw_arrivals(rng, config, workload.arrival_rate)
-        rows = draw_rows(rng, workload.rows, len(arrivals), config.prompt_order == "shuffle")
+        rows = draw_rows(rng, workload.rows, len(arrivals), config.prompt_order)
         ordered = self.parameters["priority_mode"][0] != BY_ARRIVAL
         self.state.reserve(len(arrivals), heap=bool(ordered))
         self.state.begin_episode(lane, arrivals, rows, config.telemetry_interval)
