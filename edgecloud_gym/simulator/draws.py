@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecloud_gym.config import SystemConfig
+from edgecloud_gym.simulator.mixture import Mixture
 
 
 def draw_arrivals(
@@ -20,6 +21,25 @@ def draw_arrivals(
             f"(s) in [0, duration={config.duration:g})"
         )
     return times
+
+
+def draw_mixed_rows(
+    rng: np.random.Generator, mixture: Mixture, arrivals: NDArray[np.float64], shuffle: bool
+) -> NDArray[np.int32]:
+    """Returns the same where families are mixed: each family has a deck of its own.
+
+    Args:
+        rng: The episode's generator.
+        mixture: Who arrives when.
+        arrivals: When the requests arrive, s (n,), sorted.
+        shuffle: See `draw_rows`.
+    """
+    families = mixture.draw_families(rng, arrivals)
+    rows = np.empty(len(arrivals), np.int32)
+    for number, deck in enumerate(mixture.decks):
+        mine = families == number
+        rows[mine] = draw_rows(rng, deck, int(np.count_nonzero(mine)), shuffle)
+    return rows
 
 
 def draw_rows(
