@@ -18,12 +18,14 @@ class Mixture:
     """What `SystemConfig.prompt_mix` means for a dataset.
 
     Attributes:
+        names: What the families of the split are called.
         decks: The rows of each family of the split, int32, one array each.
         times: When the shares change, s (k,).
         shares: The probability of each family before the first of these times and from each one
             on, (k + 1, families). Before the first it is the family's part of the split.
     """
 
+    names: tuple[str, ...]
     decks: tuple[NDArray[np.int32], ...]
     times: NDArray[np.float64]
     shares: NDArray[np.float64]
@@ -58,6 +60,7 @@ class Mixture:
         weights = [[asked.get(name, 0.0) for name in names] for _, asked in config.prompt_mix]
         table = np.array([counts, *weights], np.float64)
         return cls(
+            names=tuple(names),
             decks=tuple(rows[labels == name] for name in names),
             times=np.array([time for time, _ in config.prompt_mix]),
             shares=table / table.sum(axis=1, keepdims=True),

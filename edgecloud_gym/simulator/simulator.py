@@ -151,16 +151,16 @@ class Simulator:
         """Draws a lane's requests and puts it at time 0.
 
         Raises:
-            ValueError: If the arrival process does not return what it must.
+            ValueError: If the arrival process does not return what it must, or prompts that may
+                come once do not suffice.
         """
         config = self.config
         workload = self.workload
         arrivals = draw_arrivals(rng, config, workload.arrival_rate)
-        shuffle = config.prompt_order == "shuffle"
         if workload.mixture is None:
-            rows = draw_rows(rng, workload.rows, len(arrivals), shuffle)
+            rows = draw_rows(rng, workload.rows, len(arrivals), config.prompt_order)
         else:
-            rows = draw_mixed_rows(rng, workload.mixture, arrivals, shuffle)
+            rows = draw_mixed_rows(rng, workload.mixture, arrivals, config.prompt_order)
         ordered = self._parameters["priority_mode"][0] != BY_ARRIVAL
         self.state.reserve(len(arrivals), heap=bool(ordered))
         changes = self._changes["time"]
