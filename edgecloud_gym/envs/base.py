@@ -27,7 +27,7 @@ from edgecloud_gym.simulator.compiled.events import (
     START,
     STEP,
 )
-from edgecloud_gym.simulator.rules import Rule, play_rule
+from edgecloud_gym.simulator.rules import Rule, RulePlayer
 from edgecloud_gym.simulator.simulator import Output, Simulator
 from edgecloud_gym.simulator.state import OUTCOME, info_fields
 
@@ -176,7 +176,7 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         """
         if not self._running:
             raise ResetNeeded("the episode has ended or not begun: call reset() before play()")
-        yield from play_rule(self._simulator, rule, decision)
+        yield from RulePlayer(self._simulator, rule, decision).play(decision)
         self._running = False
         self._run(OBSERVE)
 

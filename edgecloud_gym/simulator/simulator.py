@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,7 @@ class Simulator:
         parameters: The settings as compiled code reads them, `PARAMETERS_DTYPE` (1,).
         node_table: The nodes likewise, `NODE_DTYPE` (nodes,).
         curves: Their slowdown curves, one behind the other, float64.
+        step_address: Where the machine code of a step is.
         arrays: All that compiled code works on; other arrays after each start of an episode.
     """
 
@@ -102,7 +103,7 @@ class Simulator:
     def __getstate__(self) -> dict[str, Any]:
         # Neither copying nor pickling keeps views as views and read-only arrays read-only, and
         # machine code is this process's own: all three are bound anew.
-        return {k: v for k, v in self.__dict__.items() if k not in ("arrays", "_step_lanes")}
+        return {k: v for k, v in self.__dict__.items() if k not in _BOUND}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -226,6 +227,7 @@ class Simulator:
         buffers = (output.floats, output.ids, output.masks)
         arguments = (0, 0, self.lanes, self._everyone, self._no_action, *self.arrays, *buffers)
         self._step_lanes = events.step_lanes.compiled_for(arguments)
+        self.step_address = events.step_lanes.address_for(arguments)
 
     def _bind_arrays(self) -> None:
         """Gathers the compiled code's arrays once, not at every step."""
@@ -320,6 +322,9 @@ class Simulator:
     def nodes(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
         """Returns the node of each slot that a request was dispatched to, -1 for `WAITING`."""
         return np.searchsorted(self.node_table["first_slot"], slots, side="right") - 1
+
+
+_BOUND: Final = ("arrays", "step_address", "_step_lanes")  # to this process
 
 
 def _readonly(array: NDArray[np.generic]) -> NDArray[np.generic]:
