@@ -270,8 +270,12 @@ def settable(defaults: Mapping[str, Any]) -> list[str]:
 
 
 def _unknown_setting(name: str, value: object, known: Iterable[str]) -> str:
+    """Returns a refusal with Python's own words: TorchRL tries settings, and looks for these."""
     hint = did_you_mean(name, known)
-    return f"unknown setting {name}={value!r}{hint}; this environment takes: {', '.join(known)}"
+    return (
+        f"unknown setting {name}={value!r}, an unexpected keyword argument {name!r}{hint}; "
+        f"this environment takes: {', '.join(known)}"
+    )
 
 
 def _check_dataset(dataset: object) -> None:
