@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from agents.schedulers.bandits.bandit import Bandit, Contexts, Floats
@@ -60,26 +59,44 @@ class NeuralBandit(Bandit):
 
     def evaluate(self, contexts: Contexts, explore: bool) -> tuple[Floats, Floats]:
         """Returns predicted standardised log times and scores."""
-        if self._estimator.seen < self.train_every:  # nothing learnt: in order of arrival
-            nothing = np.zeros(len(contexts))
-            return nothing, nothing
-        activations = self._estimator.network.activations(torch.from_numpy(contexts))
-        mean = activations[-1].numpy()[:, 0].astype(np.float64)
-        if not explore:
-            return mean, mean
-        return mean, self.exploration_scores(mean, activations)
+        rows = np.arange(len(contexts))
+        means = self._means(contexts, rows)
+        return means, self._scores(means, contexts, rows) if explore else means
 
-    def exploration_scores(self, mean: Floats, activations: list[torch.Tensor]) -> Floats:
-        """Returns scores, from predictions (n,) and the network's activations: the predictions."""
-        del activations
-        return mean
+    def means(self, rows: Indices) -> Floats:
+        """Returns predictions; those that the present network has made before are remembered."""
+        new = rows[self._known[rows] != self._estimator.network.version]
+        if len(new):
+            self._remembered[new] = self._means(self.table, new)
+            self._known[new] = self._estimator.network.version
+        remembered: Floats = self._remembered[rows]
+        return remembered
+
+    def scores(self, means: Floats, rows: Indices) -> Floats:
+        """Returns scores, from predictions: see `exploration_scores`."""
+        return self._scores(means, self.table, rows)
+
+    def _means(self, contexts: Contexts, rows: Indices) -> Floats:
+        if self._estimator.seen < self.train_every:  # nothing learnt: in order of arrival
+            return np.zeros(len(rows))
+        return self._estimator.network.outputs(contexts, rows).astype(np.float64)
+
+    def _scores(self, means: Floats, contexts: Contexts, rows: Indices) -> Floats:
+        if self._estimator.seen < self.train_every:
+            return means
+        return self.exploration_scores(means, contexts, rows)
+
+    def exploration_scores(self, means: Floats, contexts: Contexts, rows: Indices) -> Floats:
+        """Returns scores of rows (n,) of contexts, from predictions (n,): the predictions."""
+        del contexts, rows
+        return means
 
     def seconds(self, predictions: Floats) -> Floats:
         """Returns predicted times (s)."""
         return self._estimator.moments.times(predictions)
 
     def update_exploration(self, contexts: Contexts) -> None:
-        """Updates the exploration statistics."""
+        """Updates the exploration statistics: there are none."""
 
     def learn(self, contexts: Contexts, times: Floats) -> None:
         """Trains the network."""
@@ -129,25 +146,24 @@ class DiagonalBandit(NeuralBandit):
         """Starts at U = ridge."""
         self._precision = DiagonalPrecision(self._estimator.network, self.ridge)
 
-    def scaled_width(self, activations: list[torch.Tensor]) -> Floats:
-        """Returns sqrt(ridge nu sum g^2 / (m U)) (n,)."""
-        width = self._precision.width(activations).numpy().astype(np.float64)
-        scaled: Floats = np.sqrt(self.ridge * self.nu) * width
+    def scaled_width(self, contexts: Contexts, rows: Indices) -> Floats:
+        """Returns sqrt(ridge nu sum g^2 / (m U)) of rows (n,) of contexts."""
+        _, width = self._estimator.network.outputs_and_widths(contexts, rows)
+        scaled: Floats = np.sqrt(self.ridge * self.nu) * width.astype(np.float64)
         return scaled
 
     def update_exploration(self, contexts: Contexts) -> None:
         """Adds requests to U."""
-        activations = self._estimator.network.activations(torch.from_numpy(contexts))
-        self._precision.add(activations, self.discount)
+        self._precision.add(contexts, np.arange(len(contexts)), self.discount)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Returns what was learnt."""
-        return {**super().state(), "precision": self._precision.values.numpy()}
+        return {**super().state(), "precision": self._precision.values}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Takes over what was learnt."""
         super().restore(state)
-        self._precision.restore(state["precision"])
+        self._precision.values = state["precision"]
 
 
 class CNDUCB(DiagonalBandit):
@@ -166,9 +182,9 @@ class CNDUCB(DiagonalBandit):
 
     name: ClassVar[str] = "cn-ducb"
 
-    def exploration_scores(self, mean: Floats, activations: list[torch.Tensor]) -> Floats:
+    def exploration_scores(self, means: Floats, contexts: Contexts, rows: Indices) -> Floats:
         """Returns predictions less the bonus."""
-        return mean - self.scaled_width(activations)
+        return means - self.scaled_width(contexts, rows)
 
 
 class CNTS(DiagonalBandit):
@@ -185,9 +201,10 @@ class CNTS(DiagonalBandit):
 
     name: ClassVar[str] = "cn-ts"
 
-    def exploration_scores(self, mean: Floats, activations: list[torch.Tensor]) -> Floats:
+    def exploration_scores(self, means: Floats, contexts: Contexts, rows: Indices) -> Floats:
         """Returns draws about the predictions."""
-        return mean + self.scaled_width(activations) * self._rng.standard_normal(len(mean))
+        draws = self._rng.standard_normal(len(means))
+        return means + self.scaled_width(contexts, rows) * draws
 
 
 class NeuralLinear(NeuralBandit):
@@ -250,7 +267,7 @@ class NeuralLinear(NeuralBandit):
             self._next_refit = self._estimator.seen + grown
 
     def _features(self, contexts: Contexts) -> Floats:
-        last = self._frozen.activations(torch.from_numpy(contexts))[-2].numpy()
+        last = self._frozen.last_hidden(np.ascontiguousarray(contexts))
         return with_intercept(last / np.sqrt(last.shape[1]))
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -258,7 +275,7 @@ class NeuralLinear(NeuralBandit):
         return {
             **super().state(),
             **self._model.state(),
-            "frozen": self._frozen.parameters.numpy(),
+            "frozen": self._frozen.parameters,
             "next_refit": np.array(self._next_refit),
         }
 
@@ -266,5 +283,5 @@ class NeuralLinear(NeuralBandit):
         """Takes over what was learnt."""
         super().restore(state)
         self._model.restore(state)
-        self._frozen.parameters.numpy()[...] = state["frozen"]
+        self._frozen.parameters = state["frozen"]
         self._next_refit = int(state["next_refit"])
