@@ -41,6 +41,10 @@ Priority: TypeAlias = (
 STATIC: Final = "static"
 CONTINUOUS: Final = "continuous"
 CLUSTER: Final = "cluster"
+SHUFFLE: Final = "shuffle"
+ONCE: Final = "once"
+SEQUENTIAL: Final = "sequential"
+PROMPT_ORDERS: Final = (SHUFFLE, SEQUENTIAL, ONCE)
 # What a reward may be made of, and the type in which a step adds it up.
 REWARD_TERMS: Final[Mapping[str, type]] = {
     "jct": float,
@@ -68,8 +72,9 @@ class SystemConfig:
             the settings of edge and cloud describe, and cannot be given.
         dataset: A bundled name, a path to JSONL or Parquet, or a `RequestDataset`.
         split: ``"train"``, ``"test"`` or ``"all"``: which prompts arrive.
-        prompt_order: ``"shuffle"`` (each prompt once before any repeats) or ``"sequential"``
-            (request i is row i mod n of the split).
+        prompt_order: ``"shuffle"`` (each prompt once before any repeats, like a deck of cards),
+            ``"once"`` (the same, but none ever repeats: more requests than prompts are an error)
+            or ``"sequential"`` (request i is row i mod n of the split).
         arrivals: A name or an object of `edgecloud_gym.arrivals`.
         arrival_rate: Mean arrival rate (requests/s); excludes ``load``.
         load: Arrival rate as a fraction of the system's capacity; excludes ``arrival_rate``.
@@ -108,7 +113,7 @@ class SystemConfig:
     nodes: Sequence[Node] = ()
     dataset: str | Path | RequestDataset = "smollm2-135m"
     split: str = "all"
-    prompt_order: str = "shuffle"
+    prompt_order: str = SHUFFLE
     arrivals: str | ArrivalProcess = "poisson"
     arrival_rate: float | None = None
     load: float | None = None
@@ -139,7 +144,7 @@ class SystemConfig:
         check_choice("batching", self.batching, (STATIC, CONTINUOUS, CLUSTER))
         _check_dataset(self.dataset)
         check_choice("split", self.split, SPLITS)
-        check_choice("prompt_order", self.prompt_order, ("shuffle", "sequential"))
+        check_choice("prompt_order", self.prompt_order, PROMPT_ORDERS)
         if self.arrival_rate is not None and self.load is not None:
             raise ValueError(
                 f"arrival_rate={self.arrival_rate!r} and load={self.load!r}: give at most one"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecloud_gym.config import SystemConfig
+from edgecloud_gym.config import ONCE, SEQUENTIAL, SystemConfig
 
 
 def draw_arrivals(
@@ -23,11 +23,21 @@ def draw_arrivals(
 
 
 def draw_rows(
-    rng: np.random.Generator, rows: NDArray[np.int32], count: int, shuffle: bool
+    rng: np.random.Generator, rows: NDArray[np.int32], count: int, order: str
 ) -> NDArray[np.int32]:
-    """Returns which dataset row each of ``count`` requests carries."""
+    """Returns which dataset row each of ``count`` requests carries, in the `PROMPT_ORDERS`.
+
+    Raises:
+        ValueError: If each row may come once, and there are more requests.
+    """
+    if order == ONCE and count > len(rows):
+        raise ValueError(
+            f"prompt_order='once': {count:,} requests arrive in this episode, and there are "
+            f"{len(rows):,} prompts in the split; give a shorter duration, a lower rate, more "
+            "prompts, or prompt_order='shuffle'"
+        )
     rounds = -(-count // len(rows))
     laps = np.tile(rows, (rounds, 1))
-    if shuffle:
+    if order != SEQUENTIAL:
         laps = rng.permuted(laps, axis=1)
     return laps.ravel()[:count]
