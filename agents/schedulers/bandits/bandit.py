@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -16,10 +17,13 @@ from agents.schedulers.placement import Placement
 from agents.schedulers.plan import Plan
 from agents.schedulers.scheduler import Scheduler
 from edgecloud_gym.checks import check_integer
-from edgecloud_gym.config import Priority
+from edgecloud_gym.config import CONTINUOUS, Priority
+from edgecloud_gym.nodes import CLOUD_NODE, EDGE_NODE
+from edgecloud_gym.simulator.simulator import Simulator
 
 Contexts = NDArray[np.float32]
 Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 FIRST_RANKING: Final = 16  # completions before the queue is first ranked by what was learnt
 
@@ -62,7 +66,9 @@ class Bandit(Scheduler):
             ValueError: If the dataset has no embeddings, or the model is for another width.
         """
         super().reset(env, seed)
-        self._table = self.env.simulator.embeddings
+        simulator = self.env.simulator
+        # A copy of its own, as compiled code takes it.
+        self._table = np.array(simulator.embeddings, np.float32, order="C")
         width = self._table.shape[1]
         if self._width is None:
             self._width = width
@@ -76,53 +82,108 @@ class Bandit(Scheduler):
         self._predictions: list[tuple[NDArray[np.int64], Floats]] = []
         self._completed = 0
         self._next_ranking = FIRST_RANKING
-        self._placement = Placement(self.env.simulator)
+        self._placement = Placement(simulator)
         self._seen = np.zeros(2)  # output tokens and base latency (s) of what has finished
+        self._continuous = self.env.config.batching == CONTINUOUS
+        simulator.score_rows = self._score_rows  # spares it the contexts of who arrives
 
     def priority(self) -> Priority:
         """Orders the queue by score."""
         return self._score
 
     def _score(self, contexts: Contexts) -> Floats:
-        return self.evaluate(contexts, self._explore)[1]
+        return self.evaluate(np.array(contexts, np.float32, order="C"), self._explore)[1]
+
+    def _score_rows(self, rows: Indices) -> Floats:
+        return self.assess(rows, self._explore)[1]
 
     def choose(self, plan: ClusterPlan, candidate: int) -> int | None:
         """Is not asked: `route` looks at all candidates together."""
         raise NotImplementedError
 
     def decide(self, plan: Plan, observation: Observation, info: Info, explore: bool) -> None:
+        """Is not asked: `act` decides by itself."""
+        raise NotImplementedError
+
+    def act(self, observation: Observation, info: Info, explore: bool = True) -> NDArray[np.int64]:
         """Sends the lowest scores to the edge, then the best that are left to the cloud."""
-        del info
+        if not self.env.config.is_pair:
+            return super().act(observation, info, explore)
+        action = np.zeros(self.env.config.candidate_pool_size, np.int64)
+        if self._calls.take(info):
+            self._decide(self.env.simulator, action, explore)
+        return action
+
+    @property
+    def plays_alone(self) -> bool:
+        """Whether it decides and learns as bandits do, for an edge and a cloud."""
+        own = all(getattr(type(self), name) is getattr(Bandit, name) for name in ("act", "observe"))
+        return own and self.env.config.is_pair
+
+    def play(self, explore: bool) -> Iterator[float]:
+        """Plays an episode for which nothing is written that a bandit does not read.
+
+        That is the embeddings of all candidates, above all.
+        """
+        simulator = self.env.simulator
+        state, base_latency = simulator.state, self.env.dataset.base_latency
+        lane, step = state.lanes[0], state.steps[0]
+        actions = np.zeros((1, simulator.config.candidate_pool_size), np.int64)
+
+        def choose() -> NDArray[np.int64]:
+            actions[...] = 0
+            events = step["arrivals"] + step["services_ended"]
+            if self._calls.take_of(step["elapsed"], events):
+                self._decide(simulator, actions[0], explore)
+            return actions
+
+        for reward in self.env.play_unseen(choose):
+            done = state.finished[0, lane["done_before"] : lane["done"]]
+            if len(done):
+                rows = state.requests["row"][0, done]
+                due = self.learn_rows(rows, base_latency[rows])
+                if due and not (step["terminated"] or step["truncated"]):
+                    simulator.rank_anew(0)
+            yield reward
+
+    def _decide(self, simulator: Simulator, action: NDArray[np.int64], explore: bool) -> None:
+        """Fills an action (M,), zero at first, for an edge and a cloud."""
         self._explore = explore
-        waiting = np.array(plan.waiting, np.int64)
+        state = simulator.state
+        waiting = state.window[0, : state.lanes["window_size"][0]]
         if not len(waiting):
             return
-        contexts = self._contexts(observation, waiting)
-        means, scores = self.evaluate(contexts, explore)
-        room = plan.batch_room
-        if room:
-            plan.to_edge(self.edge_picks(scores, room, explore))
-        if plan.cloud_room:
+        rows = state.requests["row"][0, waiting].astype(np.int64)
+        edge, cloud = state.nodes["room"][0].tolist()
+        if not self._continuous:
+            edge = min(edge, simulator.batch_capacity)
+        edge = min(edge, len(waiting))
+        means, scores = self.assess(rows, explore, scored=edge > 0 or not self.cloud_by_mean)
+        if edge:
+            action[self.edge_picks(scores, edge, explore)] = 1 + EDGE_NODE
+        cloud = min(cloud, len(waiting) - edge)
+        if cloud:
             order = np.argsort(means if self.cloud_by_mean else scores, kind="stable")
-            rest = order[plan.action[order] == 0]
-            plan.to_cloud(rest[: plan.cloud_room].tolist())
-        picked = np.flatnonzero(plan.action[waiting])
+            rest = order[action[order] == 0]
+            action[rest[:cloud]] = 1 + CLOUD_NODE
+        picked = np.flatnonzero(action)
         if len(picked):
-            requests = self.env.candidates()["request"][waiting[picked]]
-            self._predictions.append((requests, self.seconds(means[picked])))
+            self._predictions.append(
+                (waiting[picked].astype(np.int64), self.seconds(means[picked]))
+            )
             if explore:
-                self.update_exploration(contexts[picked])
+                self.explore_rows(rows[picked])
 
     def route(self, plan: ClusterPlan, observation: Observation, explore: bool) -> None:
         """Sends candidates, lowest scores first, to the nodes predicted to finish them soonest."""
         self._explore = explore
+        del observation
         waiting = np.array(plan.waiting, np.int64)
         if not len(waiting):
             return
-        contexts = self._contexts(observation, waiting)
-        means, scores = self.evaluate(contexts, explore)
-        times = self.seconds(means)
         known = self.env.candidates()[waiting]
+        means, scores = self.assess(known["row"].copy(), explore)
+        times = self.seconds(means)
         prompts = self.env.dataset.prompt_tokens
         sent = []
         for j in np.argsort(scores, kind="stable").tolist():
@@ -134,7 +195,7 @@ class Bandit(Scheduler):
         if sent:
             self._predictions.append((known["request"][sent], times[sent]))
             if explore:
-                self.update_exploration(contexts[sent])
+                self.explore_rows(known["row"][sent])
 
     def _soonest(self, plan: ClusterPlan, seconds: float, prompt_tokens: int) -> int:
         """Returns the node predicted to finish a request soonest, of those that take it.
@@ -159,19 +220,33 @@ class Bandit(Scheduler):
         if len(completions) and "output_tokens" in (completions.dtype.names or ()):
             counted = completions[completions["output_tokens"] >= 0]
             self._seen += counted["output_tokens"].sum(), counted["base_latency"].sum()
-        if not len(completions) or not self._explore:
+        return self.learn_rows(completions["row"], completions["base_latency"])
+
+    def learn_rows(self, rows: NDArray[np.integer[Any]], times: Floats) -> bool:
+        """Learns from dataset rows (n,) that took so long (n,), s; returns what `observe` does."""
+        if not len(rows) or not self._explore:
             return False
-        self.learn(self._table[completions["row"]], completions["base_latency"])
-        self._completed += len(completions)
+        self.learn(self._table[rows], times)
+        self._completed += len(rows)
         if self._completed < self._next_ranking:
             return False
         self._next_ranking = min(2 * self._completed, self._completed + self.rerank_every)
         return True
 
-    def _contexts(self, observation: Observation, waiting: NDArray[np.int64]) -> Contexts:
-        if "embeddings" in observation:
-            return np.asarray(observation["embeddings"][waiting])
-        return self._table[observation["prompt_ids"][waiting]]
+    def assess(self, rows: Indices, explore: bool, scored: bool = True) -> tuple[Floats, Floats]:
+        """Returns predictions and scores of dataset rows (n,): see `evaluate`.
+
+        Args:
+            rows: Which rows.
+            explore: As for `evaluate`.
+            scored: Whether the scores will be looked at; they may be anything otherwise.
+        """
+        del scored
+        return self.evaluate(self._table[rows], explore)
+
+    def explore_rows(self, rows: Indices) -> None:
+        """Updates the exploration statistics with dataset rows (n,) that were dispatched."""
+        self.update_exploration(self._table[rows])
 
     def predicted_times(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Returns what was predicted for the requests dispatched; see `Agent.predicted_times`."""

@@ -284,6 +284,7 @@ def _allocate(sizes: Sequence[int], rows: int) -> compiled.Arrays:
         signals=zeros(rows * sum(padded)),
         squares=zeros(rows * sum(padded)),
         spare=zeros(max(rows, compiled.CHUNK) * max(padded) + 1),
+        scale=np.float32(1.0 / sizes[-2]),
     )
 
 

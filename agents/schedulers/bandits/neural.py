@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.schedulers.bandits.bandit import Bandit, Contexts, Floats
+from agents.schedulers.bandits.bandit import Bandit, Contexts, Floats, Indices
 from agents.schedulers.bandits.estimator import LatencyEstimator, Training
 from agents.schedulers.bandits.linear import with_intercept
 from agents.schedulers.bandits.mlp import DiagonalPrecision
@@ -18,7 +18,13 @@ from edgecloud_gym.checks import check_number
 
 
 class NeuralBandit(Bandit):
-    """Base: a network predicts standardised log times; see `LatencyEstimator` for its settings."""
+    """Base: a network predicts standardised log times; see `LatencyEstimator` for its settings.
+
+    Attributes:
+        draws: Whether scores are drawn at random, each time whether or not they are looked at.
+    """
+
+    draws: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -48,6 +54,8 @@ class NeuralBandit(Bandit):
         """Prepares for an episode; see `Bandit.reset`."""
         super().reset(env, seed)
         self._estimator.seed(np.random.default_rng([seed, 2]))
+        self._remembered = np.zeros(len(self._table))  # predictions, by dataset row,
+        self._known = np.full(len(self._table), -1)  # and which version of the network made them
 
     def build(self, width: int, rng: np.random.Generator) -> None:
         """Makes an untrained estimator."""
@@ -63,18 +71,17 @@ class NeuralBandit(Bandit):
         means = self._means(contexts, rows)
         return means, self._scores(means, contexts, rows) if explore else means
 
-    def means(self, rows: Indices) -> Floats:
-        """Returns predictions; those that the present network has made before are remembered."""
-        new = rows[self._known[rows] != self._estimator.network.version]
+    def assess(self, rows: Indices, explore: bool, scored: bool = True) -> tuple[Floats, Floats]:
+        """Returns predictions and scores; what the present network predicted is remembered."""
+        version = self._estimator.network.version
+        new = rows[self._known[rows] != version]
         if len(new):
-            self._remembered[new] = self._means(self.table, new)
-            self._known[new] = self._estimator.network.version
-        remembered: Floats = self._remembered[rows]
-        return remembered
-
-    def scores(self, means: Floats, rows: Indices) -> Floats:
-        """Returns scores, from predictions: see `exploration_scores`."""
-        return self._scores(means, self.table, rows)
+            self._remembered[new] = self._means(self._table, new)
+            self._known[new] = version
+        means = self._remembered[rows]
+        if not explore or not (scored or self.draws):
+            return means, means
+        return means, self._scores(means, self._table, rows)
 
     def _means(self, contexts: Contexts, rows: Indices) -> Floats:
         if self._estimator.seen < self.train_every:  # nothing learnt: in order of arrival
@@ -87,7 +94,7 @@ class NeuralBandit(Bandit):
         return self.exploration_scores(means, contexts, rows)
 
     def exploration_scores(self, means: Floats, contexts: Contexts, rows: Indices) -> Floats:
-        """Returns scores of rows (n,) of contexts, from predictions (n,): the predictions."""
+        """Returns scores of rows (n,) of contexts, from predictions (n,): the same."""
         del contexts, rows
         return means
 
@@ -156,6 +163,10 @@ class DiagonalBandit(NeuralBandit):
         """Adds requests to U."""
         self._precision.add(contexts, np.arange(len(contexts)), self.discount)
 
+    def explore_rows(self, rows: Indices) -> None:
+        """Adds dataset rows to U."""
+        self._precision.add(self._table, rows, self.discount)
+
     def state(self) -> dict[str, NDArray[Any]]:
         """Returns what was learnt."""
         return {**super().state(), "precision": self._precision.values}
@@ -200,6 +211,7 @@ class CNTS(DiagonalBandit):
     """
 
     name: ClassVar[str] = "cn-ts"
+    draws: ClassVar[bool] = True
 
     def exploration_scores(self, means: Floats, contexts: Contexts, rows: Indices) -> Floats:
         """Returns draws about the predictions."""
@@ -246,6 +258,14 @@ class NeuralLinear(NeuralBandit):
         if not explore:
             return mean, mean
         return mean, mean - self.alpha * self._model.width(features)
+
+    def assess(self, rows: Indices, explore: bool, scored: bool = True) -> tuple[Floats, Floats]:
+        """Returns predictions and scores of dataset rows."""
+        return self.evaluate(self._table[rows], explore and scored)
+
+    def explore_rows(self, rows: Indices) -> None:
+        """Adds dataset rows to the design."""
+        self.update_exploration(self._table[rows])
 
     def seconds(self, predictions: Floats) -> Floats:
         """Returns predicted times (s)."""

@@ -54,10 +54,11 @@ class Arrays(NamedTuple):
         second: Its second moment.
         precision: U, as ``values``.
         inverse: 1 / U.
-        signals: Work space (rows, sum of sizes): derivatives of the output by activations.
-        squares: Work space (rows, sum of sizes).
-        work: Work space (rows, sum of sizes): activations, layer by layer.
-        spare: Work space (`CHUNK` times the largest size,).
+        work: Work space: activations of all rows, layer by layer.
+        signals: Work space likewise: derivatives by the units.
+        squares: Work space likewise.
+        spare: Work space, room for a layer of all rows and for `CHUNK` rows of weights.
+        scale: 1 / m, float32; m is the true width of the last hidden layer.
     """
 
     sizes: Any
@@ -71,6 +72,7 @@ class Arrays(NamedTuple):
     signals: Any
     squares: Any
     spare: Any
+    scale: Any
 
 
 @_reassociating
@@ -309,14 +311,14 @@ def _widths(net, rows, capacity, widths, start):
     for i in range(rows):
         squares = net.squares[source + i * last : source + (i + 1) * last]
         total = _dot(squares, net.inverse[at : at + last]) + net.inverse[at + last]
-        widths[start + i] = np.sqrt((widths[start + i] + total) / np.float32(last))
+        widths[start + i] = np.sqrt((widths[start + i] + total) * net.scale)
 
 
 @_merged
 def _add_precision(net, rows, capacity):
     """Adds the squares of the gradients of rows, over m, to U."""
     last = net.sizes[-1]
-    scale = _ONE / np.float32(last)
+    scale = net.scale
     at = source = 0
     for layer in range(len(net.sizes) - 1):
         inputs, units = net.sizes[layer], net.sizes[layer + 1]
