@@ -226,7 +226,7 @@ class Bandit(Scheduler):
         """Learns from dataset rows (n,) that took so long (n,), s; returns what `observe` does."""
         if not len(rows) or not self._explore:
             return False
-        self.learn(self._table[rows], times)
+        self.take_in(rows.astype(np.int64), times)
         self._completed += len(rows)
         if self._completed < self._next_ranking:
             return False
@@ -243,6 +243,10 @@ class Bandit(Scheduler):
         """
         del scored
         return self.evaluate(self._table[rows], explore)
+
+    def take_in(self, rows: Indices, times: Floats) -> None:
+        """Learns from completed dataset rows (n,) and their times (n,), s."""
+        self.learn(self._table[rows], times)
 
     def explore_rows(self, rows: Indices) -> None:
         """Updates the exploration statistics with dataset rows (n,) that were dispatched."""
