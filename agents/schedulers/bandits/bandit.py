@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Info, Observation
+from agents.schedulers.bandits.lane_view import LaneView, take_lowest
 from agents.schedulers.cluster_plan import ClusterPlan, least
 from agents.schedulers.placement import Placement
 from agents.schedulers.plan import Plan
@@ -19,7 +20,6 @@ from agents.schedulers.scheduler import Scheduler
 from edgecloud_gym.checks import check_integer
 from edgecloud_gym.config import CONTINUOUS, Priority
 from edgecloud_gym.nodes import CLOUD_NODE, EDGE_NODE
-from edgecloud_gym.simulator.simulator import Simulator
 
 Contexts = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -84,6 +84,7 @@ class Bandit(Scheduler):
         self._next_ranking = FIRST_RANKING
         self._placement = Placement(simulator)
         self._seen = np.zeros(2)  # output tokens and base latency (s) of what has finished
+        self._view_of: Any = None  # the arrays that the view is of
         self._continuous = self.env.config.batching == CONTINUOUS
         simulator.score_rows = self._score_rows  # spares it the contexts of who arrives
 
@@ -109,9 +110,11 @@ class Bandit(Scheduler):
         """Sends the lowest scores to the edge, then the best that are left to the cloud."""
         if not self.env.config.is_pair:
             return super().act(observation, info, explore)
+        if self._view_of is not self.env.simulator.arrays:
+            self._look()
         action = np.zeros(self.env.config.candidate_pool_size, np.int64)
         if self._calls.take(info):
-            self._decide(self.env.simulator, action, explore)
+            self._decide(action, explore)
         return action
 
     @property
@@ -125,52 +128,49 @@ class Bandit(Scheduler):
 
         That is the embeddings of all candidates, above all.
         """
+        self._look()
         simulator = self.env.simulator
-        state, base_latency = simulator.state, self.env.dataset.base_latency
-        lane, step = state.lanes[0], state.steps[0]
+        step = simulator.state.steps[0]
         actions = np.zeros((1, simulator.config.candidate_pool_size), np.int64)
 
         def choose() -> NDArray[np.int64]:
-            actions[...] = 0
+            actions.fill(0)
             events = step["arrivals"] + step["services_ended"]
             if self._calls.take_of(step["elapsed"], events):
-                self._decide(simulator, actions[0], explore)
+                self._decide(actions[0], explore)
             return actions
 
         for reward in self.env.play_unseen(choose):
-            done = state.finished[0, lane["done_before"] : lane["done"]]
-            if len(done):
-                rows = state.requests["row"][0, done]
-                due = self.learn_rows(rows, base_latency[rows])
-                if due and not (step["terminated"] or step["truncated"]):
+            if step["completed"] and self.learn_rows(*self._view.completed()):
+                if not (step["terminated"] or step["truncated"]):
                     simulator.rank_anew(0)
             yield reward
 
-    def _decide(self, simulator: Simulator, action: NDArray[np.int64], explore: bool) -> None:
+    def _look(self) -> None:
+        self._view_of = self.env.simulator.arrays
+        self._view = LaneView(self.env.simulator)
+
+    def _decide(self, action: NDArray[np.int64], explore: bool) -> None:
         """Fills an action (M,), zero at first, for an edge and a cloud."""
         self._explore = explore
-        state = simulator.state
-        waiting = state.window[0, : state.lanes["window_size"][0]]
-        if not len(waiting):
+        waiting, rows = self._view.waiting()
+        count = len(waiting)
+        if not count:
             return
-        rows = state.requests["row"][0, waiting].astype(np.int64)
-        edge, cloud = state.nodes["room"][0].tolist()
+        edge, cloud = self._view.room()
         if not self._continuous:
-            edge = min(edge, simulator.batch_capacity)
-        edge = min(edge, len(waiting))
+            edge = min(edge, self.env.simulator.batch_capacity)
+        edge = min(edge, count)
+        cloud = min(cloud, count - edge)
         means, scores = self.assess(rows, explore, scored=edge > 0 or not self.cloud_by_mean)
         if edge:
-            action[self.edge_picks(scores, edge, explore)] = 1 + EDGE_NODE
-        cloud = min(cloud, len(waiting) - edge)
+            self.pick_for_edge(scores, edge, action, explore)
         if cloud:
-            order = np.argsort(means if self.cloud_by_mean else scores, kind="stable")
-            rest = order[action[order] == 0]
-            action[rest[:cloud]] = 1 + CLOUD_NODE
-        picked = np.flatnonzero(action)
-        if len(picked):
-            self._predictions.append(
-                (waiting[picked].astype(np.int64), self.seconds(means[picked]))
-            )
+            values = means if self.cloud_by_mean else scores
+            take_lowest(values, cloud, 1 + CLOUD_NODE, action)
+        if edge + cloud:
+            picked = action[:count].nonzero()[0]
+            self._predictions.append((waiting[picked], self.seconds(means[picked])))
             if explore:
                 self.explore_rows(rows[picked])
 
@@ -208,11 +208,12 @@ class Bandit(Scheduler):
         answer = seconds * tokens / base if base else 0.0
         return least(self._placement.times(plan, seconds, prompt_tokens, answer), plan.open)
 
-    def edge_picks(self, scores: Floats, room: int, explore: bool) -> list[int]:
-        """Returns which candidates go to the edge: those of the lowest scores."""
+    def pick_for_edge(
+        self, scores: Floats, room: int, action: NDArray[np.int64], explore: bool
+    ) -> None:
+        """Sends candidates to the edge, by filling the action: those of the lowest scores."""
         del explore
-        picks: list[int] = np.argsort(scores, kind="stable")[:room].tolist()
-        return picks
+        take_lowest(scores, room, 1 + EDGE_NODE, action)
 
     def observe(self, completions: NDArray[np.void]) -> bool:
         """Learns from what finished; asks for a new ranking when one is due."""
@@ -220,13 +221,13 @@ class Bandit(Scheduler):
         if len(completions) and "output_tokens" in (completions.dtype.names or ()):
             counted = completions[completions["output_tokens"] >= 0]
             self._seen += counted["output_tokens"].sum(), counted["base_latency"].sum()
-        return self.learn_rows(completions["row"], completions["base_latency"])
+        return self.learn_rows(completions["row"].copy(), completions["base_latency"])
 
-    def learn_rows(self, rows: NDArray[np.integer[Any]], times: Floats) -> bool:
+    def learn_rows(self, rows: Indices, times: Floats) -> bool:
         """Learns from dataset rows (n,) that took so long (n,), s; returns what `observe` does."""
         if not len(rows) or not self._explore:
             return False
-        self.take_in(rows.astype(np.int64), times)
+        self.take_in(rows, times)
         self._completed += len(rows)
         if self._completed < self._next_ranking:
             return False

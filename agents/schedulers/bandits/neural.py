@@ -15,6 +15,7 @@ from agents.schedulers.bandits.linear import with_intercept
 from agents.schedulers.bandits.mlp import DiagonalPrecision
 from agents.schedulers.bandits.ridge import Ridge
 from edgecloud_gym.checks import check_number
+from edgecloud_gym.nodes import EDGE_NODE
 
 
 class NeuralBandit(Bandit):
@@ -134,11 +135,14 @@ class CNGreedy(NeuralBandit):
         super().__init__(**training)
         self.epsilon = check_number("epsilon", epsilon, least=0, most=1)
 
-    def edge_picks(self, scores: Floats, room: int, explore: bool) -> list[int]:
-        """Returns a random batch with probability epsilon, else the shortest."""
+    def pick_for_edge(
+        self, scores: Floats, room: int, action: NDArray[np.int64], explore: bool
+    ) -> None:
+        """Sends a random batch with probability epsilon, else the shortest."""
         if explore and self._rng.random() < self.epsilon:
-            return [int(j) for j in self._rng.choice(len(scores), room, replace=False)]
-        return super().edge_picks(scores, room, explore)
+            action[self._rng.choice(len(scores), room, replace=False)] = 1 + EDGE_NODE
+        else:
+            super().pick_for_edge(scores, room, action, explore)
 
 
 class DiagonalBandit(NeuralBandit):
