@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgecloud_gym.config import REWARD_TERMS, SystemConfig
 from edgecloud_gym.dataset import RequestDataset
-from edgecloud_gym.nodes import Engine, Node, Sequences, Slots, StaticBatches
+from edgecloud_gym.nodes import Engine, Node, Sequences, Slots, StaticBatches, node_names
 from edgecloud_gym.simulator.observation import FLOAT_KEYS, ObservationLayout
 from edgecloud_gym.simulator.workload import Workload
 
@@ -64,6 +64,15 @@ NODE_DTYPE: Final = np.dtype(
         ("rate", "f8"),  # requests/s that it can complete
         ("speed", "f8"),  # that as a share of the fastest node's
         ("token_scale", "f8"),  # prompt tokens, where its squashed outstanding ones are one half
+    ],
+    align=True,
+)
+
+CHANGE_DTYPE: Final = np.dtype(
+    [
+        ("time", "f8"),
+        ("node", "i8"),
+        ("pace", "f8"),  # how long a second of work takes from then on: 1 / speed
     ],
     align=True,
 )
@@ -129,6 +138,17 @@ def make_nodes(nodes: tuple[Node, ...], workload: Workload) -> NDArray[np.void]:
         member += member_count(node)
         curve += len(slowdown)
         engine += isinstance(node, Engine)
+    return packed
+
+
+def make_changes(config: SystemConfig) -> NDArray[np.void]:
+    """Packs the changes of speed, `CHANGE_DTYPE` (changes,), by time."""
+    names = node_names(config.nodes)
+    packed = np.zeros(len(config.speed_changes), CHANGE_DTYPE)
+    for record, (node, time, speed) in zip(packed, config.speed_changes, strict=True):
+        record["time"] = time
+        record["node"] = names.index(node)
+        record["pace"] = 1.0 / speed
     return packed
 
 

@@ -19,10 +19,16 @@ from edgecloud_gym.dataset import RequestDataset, load_dataset
 from edgecloud_gym.nodes import EDGE_NODE, node_names
 from edgecloud_gym.simulator.compiled import events
 from edgecloud_gym.simulator.compiled.views import Engines
-from edgecloud_gym.simulator.draws import draw_arrivals, draw_rows
+from edgecloud_gym.simulator.draws import draw_arrivals, draw_mixed_rows, draw_rows
 from edgecloud_gym.simulator.legality import legal_pairs
 from edgecloud_gym.simulator.observation import ObservationLayout
-from edgecloud_gym.simulator.parameters import WAITING, make_nodes, make_parameters, make_table
+from edgecloud_gym.simulator.parameters import (
+    WAITING,
+    make_changes,
+    make_nodes,
+    make_parameters,
+    make_table,
+)
 from edgecloud_gym.simulator.state import (
     BY_ARRIVAL,
     BY_CALLABLE,
@@ -84,6 +90,7 @@ class Simulator:
         self.parameters = make_parameters(config, self.workload, self.layout)
         self.node_table = make_nodes(tuple(config.nodes), self.workload)
         self.curves = np.concatenate([*self.workload.slowdowns, np.empty(0)])
+        self.changes = make_changes(config)
         self._table = make_table(self.dataset)
         self.node_names = node_names(config.nodes)
         self.batch_capacity = config.nodes[EDGE_NODE].batch
@@ -157,10 +164,15 @@ class Simulator:
         config = self.config
         workload = self.workload
         arrivals = draw_arrivals(rng, config, workload.arrival_rate)
-        rows = draw_rows(rng, workload.rows, len(arrivals), config.prompt_order)
+        if workload.mixture is None:
+            rows = draw_rows(rng, workload.rows, len(arrivals), config.prompt_order)
+        else:
+            rows = draw_mixed_rows(rng, workload.mixture, arrivals, config.prompt_order)
         ordered = self.parameters["priority_mode"][0] != BY_ARRIVAL
         self.state.reserve(len(arrivals), heap=bool(ordered))
-        self.state.begin_episode(lane, arrivals, rows, config.telemetry_interval)
+        changes = self.changes["time"]
+        first_change = float(changes[0]) if len(changes) else np.inf
+        self.state.begin_episode(lane, arrivals, rows, config.telemetry_interval, first_change)
         if self.state.served is not None:
             self.state.begin_service(
                 lane, self._tokens("prompt_tokens", rows), self._tokens("response_tokens", rows)
@@ -229,6 +241,7 @@ class Simulator:
             self.parameters,
             self.node_table,
             self.curves,
+            self.changes,
             self._table,
             _readonly(self._shown),
             state.lanes,

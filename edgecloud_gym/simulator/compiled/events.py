@@ -29,6 +29,7 @@ from edgecloud_gym.simulator.compiled.queueing import admit, reorder
 from edgecloud_gym.simulator.compiled.room import any_is_free
 from edgecloud_gym.simulator.compiled.service import schedule
 from edgecloud_gym.simulator.compiled.slots import free_next, member_of
+from edgecloud_gym.simulator.compiled.speed import change_speeds
 from edgecloud_gym.simulator.compiled.views import Engines, View
 from edgecloud_gym.simulator.parameters import ENGINE
 
@@ -102,6 +103,7 @@ def _process_events(p, lane, v, served, engines, step):
             _run_engine(p, lane, v, served, engines, k, step)
             continue
         _end_services(p, lane, v, served, k, step)
+    change_speeds(lane, v, served, engines)
     while lane.arrived < lane.requests and v.requests[lane.arrived].arrival <= lane.now:
         lane.arrived += 1
         lane.queue_length += 1
@@ -143,6 +145,8 @@ def _advance(p, lane, v, served, engines, dispatched, step):
     may_be_epoch = dispatched
     while not (may_be_epoch and lane.queue_length > 0 and any_is_free(v)):
         time = _next_event(lane, v, served, engines)
+        if time < np.inf:  # a change of speed alone keeps no episode going
+            time = min(time, lane.next_change)
         if not p.drain and time > p.duration:
             _pass_time(p, lane, v, p.duration, step)
             step.truncated = True
@@ -240,6 +244,7 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
         parameters,
         nodes,
         curves,
+        changes,
         table,
         embeddings,
         lanes,
@@ -267,8 +272,8 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
             if not active[i]:
                 continue
             v = View(
-                nodes, states[i], curves, table, requests[i], finished[i], window[i], slots[i],
-                members[i], history[i], signals[i],
+                nodes, states[i], curves, changes, table, requests[i], finished[i], window[i],
+                slots[i], members[i], history[i], signals[i],
             )  # fmt: skip
             ours = None if served is None else served[i]
             hosts = None
