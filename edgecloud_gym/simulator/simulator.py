@@ -69,6 +69,8 @@ class Simulator:
         curves: Their slowdown curves, one behind the other, float64.
         step_address: Where the machine code of a step is.
         arrays: All that compiled code works on; other arrays after each start of an episode.
+        score_rows: Takes the place of a ``priority`` callable, with the dataset rows (n,) of the
+            prompts instead of their embeddings; `set_priority` removes it.
     """
 
     def __init__(self, config: SystemConfig, lanes: int) -> None:
@@ -97,6 +99,7 @@ class Simulator:
         self._no_action = np.zeros((lanes, config.candidate_pool_size), np.int64)
         self._everyone = np.ones(lanes, np.bool_)
         self._scorer: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None = None
+        self.score_rows: Callable[[NDArray[np.int64]], NDArray[np.float64]] | None = None
         self.set_priority(config.priority)
         self._bind()
 
@@ -132,7 +135,7 @@ class Simulator:
             ValueError: If an array does not hold one score per dataset row, or a callable is to
                 score the embeddings of a dataset that has none.
         """
-        self._scorer = None
+        self._scorer = self.score_rows = None
         if priority is None:
             self.parameters["priority_mode"] = BY_ARRIVAL
         elif callable(priority):
@@ -264,22 +267,26 @@ class Simulator:
         arrived = self.state.requests[lane, record["admitted"] : record["arrived"]]
         arrived["score"] = self._scores(arrived["row"])
 
-    def rescore_waiting(self, lane: int) -> None:
-        """Scores all waiting requests anew, each distinct prompt once; `REORDER` then ranks them.
+    def rank_anew(self, lane: int) -> None:
+        """Scores all waiting requests anew with the priority callable, and ranks them.
 
-        In overload the same prompts wait many times.
+        Each distinct prompt is scored once: in overload the same prompts wait many times.
         """
         requests = self.state.requests[lane, : self.state.lanes[lane]["admitted"]]
         waiting = np.flatnonzero(requests["slot"] == WAITING)
         rows, places = np.unique(requests["row"][waiting], return_inverse=True)
         requests["score"][waiting] = self._scores(rows)[places]
+        self.run(events.REORDER | events.SETTLE, self.output(), first=lane, last=lane + 1)
 
     def _scores(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
         """Returns what the priority callable makes of dataset rows (n,)."""
         assert self._scorer is not None  # asked for only where the priority is a callable
         if len(rows) == 0:
             return np.empty(0)
-        scores = np.asarray(self._scorer(self.embeddings[rows]), np.float64)
+        if self.score_rows is None:
+            scores = np.asarray(self._scorer(self.embeddings[rows]), np.float64)
+        else:
+            scores = self.score_rows(rows.astype(np.int64))
         if scores.shape != rows.shape or not np.all(np.isfinite(scores)):
             raise ValueError(
                 f"priority callable returned {scores!r} for {len(rows)} prompts: must "
