@@ -46,6 +46,7 @@ class Exchange:
         last: When the answer ended, s; None if it did not.
         status: "ok", "failed", "unreached" (no connection) or "interrupted" (given up by us).
         error: What went wrong; None if nothing did.
+        code: HTTP status, where the server refused; None where it did not.
         prompt_tokens, output_tokens, cached_tokens: As the server counts them; None where it does
             not, but for the output, which is then counted in chunks.
         counted: Whether the server counted the output.
@@ -58,6 +59,7 @@ class Exchange:
     last: float | None = None
     status: str = INTERRUPTED
     error: str | None = None
+    code: int | None = None
     prompt_tokens: int | None = None
     output_tokens: int | None = None
     cached_tokens: int | None = None
@@ -69,6 +71,18 @@ class Exchange:
     def first(self) -> float | None:
         """When the first chunk with generated text came, s; None if none did."""
         return self.moments[0] if self.moments else None
+
+
+class RefusedError(PromptFailedError):
+    """The server answered with a status other than OK.
+
+    Attributes:
+        code: The status.
+    """
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"HTTP {code}: {text.strip()[:300]}")
+        self.code = code
 
 
 class ChatClient:
@@ -162,6 +176,7 @@ class ChatClient:
             if not answer.complete or isinstance(error, PromptFailedError):
                 exchange.status, exchange.error = _failure(error, answer)
                 exchange.error = without_key(exchange.error, self._api_key)
+                exchange.code = error.code if isinstance(error, RefusedError) else None
         if exchange.status == INTERRUPTED:  # nothing went wrong
             exchange.status, exchange.last = OK, answer.last
         exchange.prompt_tokens = answer.usage.get("prompt_tokens") or None
@@ -180,7 +195,7 @@ def _nobody(_: Exchange) -> None:
 async def _require_answer(response: httpx2.Response) -> None:
     if response.status_code != httpx2.codes.OK:
         await response.aread()
-        raise PromptFailedError(f"HTTP {response.status_code}: {response.text.strip()[:300]}")
+        raise RefusedError(response.status_code, response.text)
     if not is_stream(response):
         await response.aread()
         raise no_stream(response)
