@@ -7,7 +7,7 @@ more candidates than ``skips`` have been left waiting.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from gymnasium import spaces
@@ -72,7 +72,6 @@ class QueueWalk(PartialAction):
         self.shortest = np.full((simulator.lanes, self.nodes), np.inf)
         self.lag = np.zeros((simulator.lanes, self.nodes))
         self._expected = np.zeros((simulator.lanes, 0))
-        self._shown: dict[str, NDArray[Any]] = {}
 
     def start(
         self,
@@ -125,7 +124,11 @@ class QueueWalk(PartialAction):
 
     def observe(self) -> dict[str, NDArray[np.float32]]:
         """Returns what is known of the candidate at hand and of the nodes, for all lanes."""
-        return dict(self._shown)
+        legal = self.mask[:, 1:] == 1
+        here = legal.any(axis=1)
+        at = np.minimum(self.cursor, self.picks.shape[1] - 1)
+        shown = self._features.write(at, here, legal, self.room, self)
+        return {**shown, "legal": self.mask.astype(np.float32)}
 
     def space(self) -> spaces.Dict:
         """Returns the space of one lane's observation."""
@@ -140,8 +143,6 @@ class QueueWalk(PartialAction):
         more = legal.any(axis=1)
         self.mask[:, 1:] = legal
         self.mask[:, WAIT] = 1 if self._may_hold else ~self._some_idle(legal)
-        self._shown = self._features.write(at, here, legal, self.room, self)
-        self._shown["legal"] = self.mask.astype(np.float32)
         return more
 
     def _some_idle(self, legal: Bools) -> Bools:

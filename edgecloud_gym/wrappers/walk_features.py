@@ -125,9 +125,6 @@ class WalkFeatures:
         """
         state = self._simulator.state
         ids = state.window[self._lanes, at]
-        if state.requests.shape[1] == 0:  # before the first episode
-            shapes = {key: box.shape or () for key, box in self.space().items()}
-            return {k: np.zeros((len(at), *shape), np.float32) for k, shape in shapes.items()}
         requests = state.requests[self._lanes, ids]
         row = np.where(here, requests["row"], 0)
         self.base = self._time[row]
