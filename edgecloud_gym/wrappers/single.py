@@ -233,25 +233,28 @@ class QueueHead(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     - v0: initial version
     """
 
-    def __init__(self, env: BaseEnv, forecast: Forecast, skips: int = 0) -> None:
+    def __init__(self, env: BaseEnv, forecast: Forecast, skips: int = 0, scores: bool = False) -> None:
         """Wraps an environment, and orders its queue by the forecast.
 
         Args:
             env: One of the EdgeCloud environments.
             forecast: What is predicted of the rows of its dataset.
             skips: How many candidates may be left waiting before a decision ends.
+            scores: Whether an action is a score per choice, of which the highest legal one is
+                taken, for agents with continuous actions.
 
         Raises:
             TypeError: If ``env`` is another environment.
             ValueError: If the forecast is of another dataset, or a wrapper between changes
                 observations or actions.
         """
-        RecordConstructorArgs.__init__(self, forecast=forecast, skips=skips)
+        RecordConstructorArgs.__init__(self, forecast=forecast, skips=skips, scores=scores)
         gym.Wrapper.__init__(self, env)
         self._system = _base(env, "QueueHead")
         self.walk = QueueWalk(self._system.simulator, forecast, check_integer("skips", skips, least=0))
         self._system.set_priority(forecast.time)
-        self.action_space = spaces.Discrete(1 + self.walk.nodes)
+        self._scores = scores
+        self.action_space = self.walk.action_space(scores)
         self.observation_space = self.walk.space()
 
     def reset(
@@ -262,7 +265,7 @@ class QueueHead(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self.walk.start(begun=slice(None))
         return self._shown(info)
 
-    def step(self, action: int) -> tuple[Observation, SupportsFloat, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Observation, SupportsFloat, bool, bool, dict[str, Any]]:
         """Makes one choice, and steps the environment if that ends the decision.
 
         Raises:
@@ -270,8 +273,12 @@ class QueueHead(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             TypeError: If the action is not an integer.
             ValueError: If it is outside the action space.
         """
-        choice = checked_choices(action, (), 1 + self.walk.nodes)
-        ended, illegal = self.walk.choose(choice[np.newaxis])
+        if self._scores:
+            given = checked_scores(action, self.walk.mask.shape[1:])
+            choices = self.walk.best(given[np.newaxis])
+        else:
+            choices = checked_choices(action, (), 1 + self.walk.nodes)[np.newaxis]
+        ended, illegal = self.walk.choose(choices)
         if ended[0]:
             _, reward, terminated, truncated, info = self.env.step(self.walk.picks[0].copy())
             self.walk.start(over=np.array([terminated or truncated]))

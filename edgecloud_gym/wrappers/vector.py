@@ -174,13 +174,15 @@ class QueueHead(VectorWrapper[Any, Any, Any, Any, Any]):
 
     env: EdgeCloudVectorEnv
 
-    def __init__(self, env: EdgeCloudVectorEnv, forecast: Forecast, skips: int = 0) -> None:
+    def __init__(self, env: EdgeCloudVectorEnv, forecast: Forecast, skips: int = 0, scores: bool = False) -> None:
         """Wraps a vector environment, and orders its queues by the forecast.
 
         Args:
             env: One of the native EdgeCloud vector environments, in any autoreset mode.
             forecast: What is predicted of the rows of its dataset.
             skips: How many candidates may be left waiting before a decision ends.
+            scores: Whether an action is a score per choice, of which the highest legal one is
+                taken, for agents with continuous actions.
 
         Raises:
             TypeError: If ``env`` is another environment.
@@ -190,7 +192,8 @@ class QueueHead(VectorWrapper[Any, Any, Any, Any, Any]):
         self.walk = QueueWalk(env.simulator, forecast, check_integer("skips", skips, least=0))
         env.simulator.set_priority(forecast.time)
         self._over = np.zeros(env.num_envs, np.bool_)
-        self.single_action_space = spaces.Discrete(1 + self.walk.nodes)
+        self._scores = scores
+        self.single_action_space = self.walk.action_space(scores)
         self.action_space = batch_space(self.single_action_space, env.num_envs)
         self.single_observation_space = self.walk.space()
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
@@ -226,7 +229,10 @@ class QueueHead(VectorWrapper[Any, Any, Any, Any, Any]):
             TypeError: If the actions are not integers.
             ValueError: If their shape is wrong or one is outside the action space.
         """
-        choices = checked_choices(actions, (self.num_envs,), 1 + self.walk.nodes)
+        if self._scores:
+            choices = self.walk.best(checked_scores(actions, self.walk.mask.shape))
+        else:
+            choices = checked_choices(actions, (self.num_envs,), 1 + self.walk.nodes)
         decided, illegal = self.walk.choose(choices)
         illegal &= ~self._over  # an ended lane is reset, whatever the choice
         restarting = decided & self._over

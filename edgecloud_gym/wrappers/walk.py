@@ -7,7 +7,7 @@ more candidates than ``skips`` have been left waiting.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from gymnasium import spaces
@@ -121,6 +121,16 @@ class QueueWalk(PartialAction):
         self._waiting += ~placing
         self.cursor += 1
         return ~self._look(), ~legal
+
+    def best(self, scores: NDArray[np.float64]) -> Ints:
+        """Returns the legal choice of the highest score in each lane, of scores (lanes, 1 + N)."""
+        return np.where(self.mask == 1, scores, -np.inf).argmax(axis=1)
+
+    def action_space(self, scores: bool) -> spaces.Space[Any]:
+        """Returns a lane's action space: a choice, or a score for each."""
+        if scores:
+            return spaces.Box(-1.0, 1.0, (1 + self.nodes,), np.float32)
+        return spaces.Discrete(1 + self.nodes)
 
     def observe(self) -> dict[str, NDArray[np.float32]]:
         """Returns what is known of the candidate at hand and of the nodes, for all lanes."""
