@@ -19,10 +19,16 @@ from edgecloud_gym.dataset import RequestDataset, load_dataset
 from edgecloud_gym.nodes import EDGE_NODE, node_names
 from edgecloud_gym.simulator.compiled import events
 from edgecloud_gym.simulator.compiled.views import Engines
-from edgecloud_gym.simulator.draws import draw_arrivals, draw_rows
+from edgecloud_gym.simulator.draws import draw_arrivals, draw_mixed_rows, draw_rows
 from edgecloud_gym.simulator.legality import legal_pairs
 from edgecloud_gym.simulator.observation import ObservationLayout
-from edgecloud_gym.simulator.parameters import WAITING, make_nodes, make_parameters, make_table
+from edgecloud_gym.simulator.parameters import (
+    WAITING,
+    make_changes,
+    make_nodes,
+    make_parameters,
+    make_table,
+)
 from edgecloud_gym.simulator.state import (
     BY_ARRIVAL,
     BY_CALLABLE,
@@ -58,6 +64,10 @@ class Simulator:
         node_names: What the nodes are called, in order.
         batch_capacity: Requests that a service of the first node takes.
         state: All that changes.
+        parameters: The settings as compiled code reads them, `PARAMETERS_DTYPE` (1,).
+        node_table: The nodes likewise, `NODE_DTYPE` (nodes,).
+        curves: Their slowdown curves, one behind the other, float64.
+        arrays: All that compiled code works on; other arrays after each start of an episode.
     """
 
     def __init__(self, config: SystemConfig, lanes: int) -> None:
@@ -75,9 +85,10 @@ class Simulator:
         self._float_count = lanes * self.layout.size
         self._id_shape = (lanes, config.candidate_pool_size if config.observe == "id" else 0)
         self._mask_shape = (lanes, config.candidate_pool_size, 1 + len(config.nodes))
-        self._parameters = make_parameters(config, self.workload, self.layout)
-        self._nodes = make_nodes(tuple(config.nodes), self.workload)
-        self._curves = np.concatenate([*self.workload.slowdowns, np.empty(0)])
+        self.parameters = make_parameters(config, self.workload, self.layout)
+        self.node_table = make_nodes(tuple(config.nodes), self.workload)
+        self.curves = np.concatenate([*self.workload.slowdowns, np.empty(0)])
+        self.changes = make_changes(config)
         self._table = make_table(self.dataset)
         self.node_names = node_names(config.nodes)
         self.batch_capacity = config.nodes[EDGE_NODE].batch
@@ -91,7 +102,7 @@ class Simulator:
     def __getstate__(self) -> dict[str, Any]:
         # Neither copying nor pickling keeps views as views and read-only arrays read-only, and
         # machine code is this process's own: all three are bound anew.
-        return {k: v for k, v in self.__dict__.items() if k not in ("_arrays", "_step_lanes")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("arrays", "_step_lanes")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -122,10 +133,10 @@ class Simulator:
         """
         self._scorer = None
         if priority is None:
-            self._parameters["priority_mode"] = BY_ARRIVAL
+            self.parameters["priority_mode"] = BY_ARRIVAL
         elif callable(priority):
             _require_embeddings(self.dataset)
-            self._parameters["priority_mode"] = BY_CALLABLE
+            self.parameters["priority_mode"] = BY_CALLABLE
             self._scorer = priority
         else:
             scores = np.asarray(priority, np.float64)
@@ -134,25 +145,31 @@ class Simulator:
                     f"priority has shape {scores.shape}: needs one score per dataset row, "
                     f"({len(self.dataset)},)"
                 )
-            self._parameters["priority_mode"] = BY_TABLE
+            self.parameters["priority_mode"] = BY_TABLE
             self._table["score"] = scores
             shown = scores[self.workload.rows]
-            self._parameters["score_mean"] = shown.mean()
-            self._parameters["score_std"] = shown.std()
+            self.parameters["score_mean"] = shown.mean()
+            self.parameters["score_std"] = shown.std()
 
     def begin_episode(self, lane: int, rng: np.random.Generator) -> None:
         """Draws a lane's requests and puts it at time 0.
 
         Raises:
-            ValueError: If the arrival process does not return what it must.
+            ValueError: If the arrival process does not return what it must, or prompts that may
+                come once do not suffice.
         """
         config = self.config
         workload = self.workload
         arrivals = draw_arrivals(rng, config, workload.arrival_rate)
-        rows = draw_rows(rng, workload.rows, len(arrivals), config.prompt_order == "shuffle")
-        ordered = self._parameters["priority_mode"][0] != BY_ARRIVAL
+        if workload.mixture is None:
+            rows = draw_rows(rng, workload.rows, len(arrivals), config.prompt_order)
+        else:
+            rows = draw_mixed_rows(rng, workload.mixture, arrivals, config.prompt_order)
+        ordered = self.parameters["priority_mode"][0] != BY_ARRIVAL
         self.state.reserve(len(arrivals), heap=bool(ordered))
-        self.state.begin_episode(lane, arrivals, rows, config.telemetry_interval)
+        changes = self.changes["time"]
+        first_change = float(changes[0]) if len(changes) else np.inf
+        self.state.begin_episode(lane, arrivals, rows, config.telemetry_interval, first_change)
         if self.state.served is not None:
             self.state.begin_service(
                 lane, self._tokens("prompt_tokens", rows), self._tokens("response_tokens", rows)
@@ -196,7 +213,7 @@ class Simulator:
             self.lanes if last is None else last,
             self._everyone if active is None else active,
             self._no_action if actions is None else actions,
-            *self._arrays,
+            *self.arrays,
             output.floats,
             output.ids,
             output.masks,
@@ -207,7 +224,7 @@ class Simulator:
         self._bind_arrays()
         output = self.output()
         buffers = (output.floats, output.ids, output.masks)
-        arguments = (0, 0, self.lanes, self._everyone, self._no_action, *self._arrays, *buffers)
+        arguments = (0, 0, self.lanes, self._everyone, self._no_action, *self.arrays, *buffers)
         self._step_lanes = events.step_lanes.compiled_for(arguments)
 
     def _bind_arrays(self) -> None:
@@ -217,10 +234,11 @@ class Simulator:
         if state.engines is not None:
             names = Engines._fields
             engines = Engines(*(getattr(state.engines, name) for name in names))
-        self._arrays = (
-            self._parameters,
-            self._nodes,
-            self._curves,
+        self.arrays = (
+            self.parameters,
+            self.node_table,
+            self.curves,
+            self.changes,
             self._table,
             _readonly(self._shown),
             state.lanes,
@@ -296,12 +314,12 @@ class Simulator:
 
     def offsets(self, node: int) -> tuple[int, int]:
         """Returns where a node's slots and members begin in the state's arrays."""
-        spec = self._nodes[node]
+        spec = self.node_table[node]
         return int(spec["first_slot"]), int(spec["first_member"])
 
     def nodes(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
         """Returns the node of each slot that a request was dispatched to, -1 for `WAITING`."""
-        return np.searchsorted(self._nodes["first_slot"], slots, side="right") - 1
+        return np.searchsorted(self.node_table["first_slot"], slots, side="right") - 1
 
 
 def _readonly(array: NDArray[np.generic]) -> NDArray[np.generic]:

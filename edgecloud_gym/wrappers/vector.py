@@ -6,7 +6,7 @@ Lane i behaves as the wrapped single environment with the same seed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
@@ -29,6 +29,25 @@ from edgecloud_gym.wrappers.assignment import (
 from edgecloud_gym.wrappers.forecast import Forecast
 from edgecloud_gym.wrappers.walk import QueueWalk
 
+if TYPE_CHECKING:
+    _Wrapper = VectorWrapper[Any, Any, Any, Any, Any]
+    _ActionWrapper = VectorActionWrapper[
+        Observation, NDArray[np.floating[Any]], NDArray[np.int64], Arrays
+    ]
+else:  # before Gymnasium 1.3 they cannot be subscripted
+    _Wrapper, _ActionWrapper = VectorWrapper, VectorActionWrapper
+
+
+class _OfLanes:
+    """What both wrappers tell of the environment that they wrap."""
+
+    env: EdgeCloudVectorEnv
+
+    @property
+    def autoreset_mode(self) -> AutoresetMode:
+        """When a lane whose episode ended is reset."""
+        return self.env.autoreset_mode
+
 
 def _checked_env(env: object, wrapper: str) -> EdgeCloudVectorEnv:
     if not isinstance(env, EdgeCloudVectorEnv):
@@ -39,7 +58,7 @@ def _checked_env(env: object, wrapper: str) -> EdgeCloudVectorEnv:
     return env
 
 
-class SequentialAssignment(VectorWrapper[Any, Any, Any, Any, Any]):
+class SequentialAssignment(_OfLanes, _Wrapper):
     """Decides one assignment at a time; see `edgecloud_gym.wrappers.SequentialAssignment`.
 
     In lanes that are in the middle of a decision no time passes while others go on.
@@ -133,9 +152,7 @@ class SequentialAssignment(VectorWrapper[Any, Any, Any, Any, Any]):
         return self._decision.choice_masks()
 
 
-class PriorityAction(
-    VectorActionWrapper[Observation, NDArray[np.floating[Any]], NDArray[np.int64], Arrays]
-):
+class PriorityAction(_OfLanes, _ActionWrapper):
     """Decides by one score per candidate; see `edgecloud_gym.wrappers.PriorityAction`."""
 
     env: EdgeCloudVectorEnv

@@ -44,6 +44,8 @@ class Bandit(Scheduler):
             whenever their number has doubled.
     """
 
+    learns: ClassVar[bool] = True
+    from_zero: ClassVar[bool] = True
     # Whether the cloud takes the lowest predictions, as the edge takes the lowest scores.
     cloud_by_mean: ClassVar[bool] = True
 
