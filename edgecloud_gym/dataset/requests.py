@@ -29,8 +29,9 @@ from edgecloud_gym.files import UnreadableFileError
 
 __all__ = ["RequestDataset", "bundled_datasets", "load_dataset", "prompts_digest"]
 
-SPLITS = ("all", "train", "test")
+SPLITS = ("all", "train", "test", "fit", "validation")
 TEST_SHARE = 0.2
+VALIDATION_SHARE = 0.16  # a fifth of the train side
 EMBEDDING_BOUND = 10.0
 
 
@@ -154,26 +155,39 @@ class RequestDataset:
 
         A row belongs to the test side if a hash of its prompt falls into the lowest fifth of the
         hash's range: rows with equal prompts share a side, and a row keeps its side when others
-        come or go. Without prompts the row number is hashed.
+        come or go. Without prompts the row number is hashed. The train side is divided in the same
+        way for those who choose between models: "validation", and "fit" for what is left.
 
         Args:
-            split: "all", "train" (about 80 %) or "test".
+            split: "all", "train" (about 80 %), "test", "fit" (about 64 %) or "validation".
 
         Raises:
             ValueError: If the split is unknown, or empty in this dataset.
         """
         check_choice("split", split, SPLITS)
-        side = self._is_test if split == "test" else ~self._is_test
-        chosen = np.arange(len(self)) if split == "all" else np.flatnonzero(side)
+        place, cut = self._places, TEST_SHARE + VALIDATION_SHARE
+        sides = {
+            "all": np.ones(len(self), np.bool_),
+            "train": ~self._is_test,
+            "test": self._is_test,
+            "fit": place >= cut,
+            "validation": ~self._is_test & (place < cut),
+        }
+        chosen = np.flatnonzero(sides[split])
         if chosen.size == 0:
             raise ValueError(f"split {split!r} of {self!r} is empty; use split='all'")
         return read_only(chosen.astype(np.int32))
 
     @cached_property
-    def _is_test(self) -> NDArray[np.bool_]:
+    def _places(self) -> NDArray[np.float64]:
+        """Where the hash of each row's prompt lies in its range, as a share of it (n,)."""
         keys = self.prompts if self.prompts is not None else map(str, range(len(self)))
         hashes = [int.from_bytes(blake2b(_encoded(key), digest_size=8).digest()) for key in keys]
-        return np.array([value < TEST_SHARE * 2**64 for value in hashes])
+        return np.array([value / 2**64 for value in hashes])
+
+    @cached_property
+    def _is_test(self) -> NDArray[np.bool_]:
+        return self._places < TEST_SHARE
 
     def embedding_table(self, dim: int | None) -> NDArray[np.float32]:
         """Returns the embeddings as an agent sees them: centred, scaled, shortened if asked for.
