@@ -69,7 +69,7 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         self.render_mode = render_mode
         self.config = SystemConfig.from_settings(settings, self.defaults)
         self._settings = settings
-        self._simulator = Simulator(self.config, lanes=1)
+        self._simulator = self._make_simulator()
         self._info_fields = list(info_fields(self.config))
         self._action_shape = (self.config.candidate_pool_size,)
         self.action_space = action_space(self.config.candidate_pool_size, len(self.config.nodes))
@@ -89,6 +89,9 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({settings_in_words(self._settings)})"
+
+    def _make_simulator(self) -> Simulator:
+        return Simulator(self.config, lanes=1)
 
     def _bind_step(self) -> None:
         """Looks at what a step yields."""
