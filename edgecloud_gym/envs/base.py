@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import gymnasium as gym
@@ -17,6 +17,7 @@ from edgecloud_gym.envs.inputs import check_reset_options, checked_actions, sett
 from edgecloud_gym.envs.spaces import action_space, observation_space
 from edgecloud_gym.results import records
 from edgecloud_gym.results.snapshot import snapshot
+from edgecloud_gym.simulator.compiled.decision import Decision
 from edgecloud_gym.simulator.compiled.events import (
     ADVANCE,
     APPLY,
@@ -26,6 +27,7 @@ from edgecloud_gym.simulator.compiled.events import (
     START,
     STEP,
 )
+from edgecloud_gym.simulator.rules import Rule, play_rule
 from edgecloud_gym.simulator.simulator import Output, Simulator
 from edgecloud_gym.simulator.state import OUTCOME, info_fields
 
@@ -155,6 +157,28 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
             self.render()
         info = self._info(output, values)
         return self._observation(output), reward, terminated, truncated, info
+
+    def play(self, rule: Rule, decision: Decision) -> Iterator[float]:
+        """Plays the episode to its end by a compiled rule, without a step of Python.
+
+        Decisions, times and rewards are those of stepping; afterwards everything can be read that
+        can be read after the last step.
+
+        Args:
+            rule: Decides.
+            decision: What it is handed; see `edgecloud_gym.simulator.rules.make_decision`.
+
+        Yields:
+            The reward of each step. The system may be some steps ahead.
+
+        Raises:
+            gymnasium.error.ResetNeeded: If the episode has ended or not begun.
+        """
+        if not self._running:
+            raise ResetNeeded("the episode has ended or not begun: call reset() before play()")
+        yield from play_rule(self._simulator, rule, decision)
+        self._running = False
+        self._run(OBSERVE)
 
     def hold(self) -> tuple[Observation, dict[str, Any]]:
         """Takes a step in which nothing happens and no time passes; its reward would be 0.

@@ -61,7 +61,8 @@ NODE_DTYPE: Final = np.dtype(
         ("first_member", "i8"),  # likewise the members of its batches
         ("first_curve", "i8"),  # likewise its slowdown curve, s(1) first
         ("engine", "i8"),  # its number among the engines
-        ("speed", "f8"),  # capacity as a share of the fastest node's
+        ("rate", "f8"),  # requests/s that it can complete
+        ("speed", "f8"),  # that as a share of the fastest node's
         ("token_scale", "f8"),  # prompt tokens, where its squashed outstanding ones are one half
     ],
     align=True,
@@ -121,6 +122,7 @@ def make_nodes(nodes: tuple[Node, ...], workload: Workload) -> NDArray[np.void]:
         record["first_member"] = member
         record["first_curve"] = curve
         record["engine"] = engine
+        record["rate"] = capacity
         record["speed"] = capacity / max(workload.capacities)
         record["token_scale"] = max(1.0, workload.mean_prompt * node.services * node.batch)
         slot += slot_count(node)

@@ -58,6 +58,10 @@ class Simulator:
         node_names: What the nodes are called, in order.
         batch_capacity: Requests that a service of the first node takes.
         state: All that changes.
+        parameters: The settings as compiled code reads them, `PARAMETERS_DTYPE` (1,).
+        node_table: The nodes likewise, `NODE_DTYPE` (nodes,).
+        curves: Their slowdown curves, one behind the other, float64.
+        arrays: All that compiled code works on; other arrays after each start of an episode.
     """
 
     def __init__(self, config: SystemConfig, lanes: int) -> None:
@@ -75,9 +79,9 @@ class Simulator:
         self._float_count = lanes * self.layout.size
         self._id_shape = (lanes, config.candidate_pool_size if config.observe == "id" else 0)
         self._mask_shape = (lanes, config.candidate_pool_size, 1 + len(config.nodes))
-        self._parameters = make_parameters(config, self.workload, self.layout)
-        self._nodes = make_nodes(tuple(config.nodes), self.workload)
-        self._curves = np.concatenate([*self.workload.slowdowns, np.empty(0)])
+        self.parameters = make_parameters(config, self.workload, self.layout)
+        self.node_table = make_nodes(tuple(config.nodes), self.workload)
+        self.curves = np.concatenate([*self.workload.slowdowns, np.empty(0)])
         self._table = make_table(self.dataset)
         self.node_names = node_names(config.nodes)
         self.batch_capacity = config.nodes[EDGE_NODE].batch
@@ -91,7 +95,7 @@ class Simulator:
     def __getstate__(self) -> dict[str, Any]:
         # Neither copying nor pickling keeps views as views and read-only arrays read-only, and
         # machine code is this process's own: all three are bound anew.
-        return {k: v for k, v in self.__dict__.items() if k not in ("_arrays", "_step_lanes")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("arrays", "_step_lanes")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -116,7 +120,7 @@ class Simulator:
     @property
     def is_scored(self) -> bool:
         """Whether the waiting queue is in the order of scores, not of arrival."""
-        return bool(self._parameters["priority_mode"][0] != BY_ARRIVAL)
+        return bool(self.parameters["priority_mode"][0] != BY_ARRIVAL)
 
     def set_priority(self, priority: Priority) -> None:
         """Chooses how waiting queues are ordered, from the next episode on.
@@ -127,14 +131,14 @@ class Simulator:
         """
         self._scorer = None
         if priority is None:
-            self._parameters["priority_mode"] = BY_ARRIVAL
+            self.parameters["priority_mode"] = BY_ARRIVAL
         elif callable(priority):
             _require_embeddings(self.dataset)
-            self._parameters["priority_mode"] = BY_CALLABLE
+            self.parameters["priority_mode"] = BY_CALLABLE
             self._scorer = priority
         else:
             self._take_scores(priority)
-            self._parameters["priority_mode"] = BY_TABLE
+            self.parameters["priority_mode"] = BY_TABLE
 
     def set_scores(self, scores: ArrayLike) -> None:
         """Takes other scores in place of those of a priority with one per dataset row.
@@ -146,7 +150,7 @@ class Simulator:
             RuntimeError: If the priority is something else.
             ValueError: If there is not one score per dataset row.
         """
-        if self._parameters["priority_mode"][0] != BY_TABLE:
+        if self.parameters["priority_mode"][0] != BY_TABLE:
             raise RuntimeError("set_scores() needs a priority with one score per dataset row")
         self._take_scores(scores)
 
@@ -159,8 +163,8 @@ class Simulator:
             )
         self._table["score"] = given
         shown = given[self.workload.rows]
-        self._parameters["score_mean"] = shown.mean()
-        self._parameters["score_std"] = shown.std()
+        self.parameters["score_mean"] = shown.mean()
+        self.parameters["score_std"] = shown.std()
 
     def begin_episode(self, lane: int, rng: np.random.Generator) -> None:
         """Draws a lane's requests and puts it at time 0.
@@ -218,7 +222,7 @@ class Simulator:
             self.lanes if last is None else last,
             self._everyone if active is None else active,
             self._no_action if actions is None else actions,
-            *self._arrays,
+            *self.arrays,
             output.floats,
             output.ids,
             output.masks,
@@ -229,7 +233,7 @@ class Simulator:
         self._bind_arrays()
         output = self.output()
         buffers = (output.floats, output.ids, output.masks)
-        arguments = (0, 0, self.lanes, self._everyone, self._no_action, *self._arrays, *buffers)
+        arguments = (0, 0, self.lanes, self._everyone, self._no_action, *self.arrays, *buffers)
         self._step_lanes = events.step_lanes.compiled_for(arguments)
 
     def _bind_arrays(self) -> None:
@@ -239,10 +243,10 @@ class Simulator:
         if state.engines is not None:
             names = Engines._fields
             engines = Engines(*(getattr(state.engines, name) for name in names))
-        self._arrays = (
-            self._parameters,
-            self._nodes,
-            self._curves,
+        self.arrays = (
+            self.parameters,
+            self.node_table,
+            self.curves,
             self._table,
             _readonly(self._shown),
             state.lanes,
@@ -319,12 +323,12 @@ class Simulator:
 
     def offsets(self, node: int) -> tuple[int, int]:
         """Returns where a node's slots and members begin in the state's arrays."""
-        spec = self._nodes[node]
+        spec = self.node_table[node]
         return int(spec["first_slot"]), int(spec["first_member"])
 
     def nodes(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
         """Returns the node of each slot that a request was dispatched to, -1 for `WAITING`."""
-        return np.searchsorted(self._nodes["first_slot"], slots, side="right") - 1
+        return np.searchsorted(self.node_table["first_slot"], slots, side="right") - 1
 
 
 def _readonly(array: NDArray[np.generic]) -> NDArray[np.generic]:

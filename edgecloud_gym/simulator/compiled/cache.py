@@ -76,6 +76,11 @@ class CompiledFunction:
         self._function = self._cached()
 
     @property
+    def dispatcher(self) -> Any:
+        """The function as Numba hands it to other compiled functions."""
+        return self._function
+
+    @property
     def signatures(self) -> list[tuple[Any, ...]]:
         """The argument types that there is machine code for."""
         return list(self._function.signatures)
@@ -87,13 +92,16 @@ class CompiledFunction:
         argument at each call, took two thirds of the time of a call. So nothing checks the types
         any more: arrays of another dtype or layout must not be handed to it.
         """
-        types = tuple(numba.typeof(argument) for argument in arguments)
+        return self.compiled_as(tuple(numba.typeof(argument) for argument in arguments))
+
+    def compiled_as(self, types: tuple[Any, ...]) -> Callable[..., Any]:
+        """Returns the function for arguments of these Numba types; see `compiled_for`."""
         try:
             self._function.compile(types)
         except _DAMAGE:  # a defect of ours comes up again below
             self._discard()
             self._function.compile(types)
-        function: Callable[..., None] = self._function.overloads[types].entry_point
+        function: Callable[..., Any] = self._function.overloads[types].entry_point
         return function
 
     def _cached(self) -> Any:

@@ -22,7 +22,7 @@ from edgecloud_gym.simulator.compiled.engine_node import (
     receive,
     schedule_engine,
 )
-from edgecloud_gym.simulator.compiled.features import observe_lane, sample_history
+from edgecloud_gym.simulator.compiled.features import observe_lane, sample_history, settle
 from edgecloud_gym.simulator.compiled.inlining import inlined, merged
 from edgecloud_gym.simulator.compiled.prefetch import prefetch
 from edgecloud_gym.simulator.compiled.queueing import admit, reorder
@@ -38,8 +38,10 @@ ADVANCE: Final = 2  # to the next decision epoch
 OBSERVE: Final = 4  # admit the arrivals and write the observation
 REORDER: Final = 8  # rank the waiting queue anew
 HOLD: Final = 16  # a step in which nothing happens and no time passes
+SETTLE: Final = 32  # what `OBSERVE` changes, without writing what it shows
 STEP: Final = APPLY | ADVANCE | OBSERVE
 START: Final = ADVANCE | OBSERVE
+UNSEEN_STEP: Final = APPLY | ADVANCE | SETTLE
 
 AHEAD: Final = 4  # lanes between asking for memory and using it
 
@@ -276,11 +278,11 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
                     engines.phases[i],
                 )  # fmt: skip
             _run_lane(stage, p, lanes[i], v, ours, hosts, actions[i], heap[i], steps[i])
-            if stage & OBSERVE:
+            if stage & (OBSERVE | SETTLE):
                 admit(p, lanes[i], v.requests, table, v.window, heap[i])
-                observe_lane(
-                    p, lanes[i], v, hosts, i, len(lanes), embeddings, steps[i], out, ids, masks
-                )
+                settle(p, lanes[i], v, hosts)
+            if stage & OBSERVE:
+                observe_lane(p, lanes[i], v, i, len(lanes), embeddings, steps[i], out, ids, masks)
 
     compiled: Callable[..., Any] = step_lanes
     return compiled
