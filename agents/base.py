@@ -48,6 +48,9 @@ class Agent(ABC):
     Attributes:
         name: What the agent is called in the registry, in tables and in checkpoints; the class's
             name by default.
+        learns: Whether it goes on learning while it plays, if it may.
+        from_zero: Whether it knows nothing before it has learnt: without a file of what was learnt
+            and without learning it has nothing to go by.
         work_conserving: Whether the agent is to play in an environment that fills places which it
             leaves idle. ``False`` for one that decides fully by itself, ``True`` for one that
             counts on the filling, ``None`` to take the environment's default. The setting of this
@@ -55,6 +58,8 @@ class Agent(ABC):
     """
 
     name: ClassVar[str]
+    learns: ClassVar[bool] = False
+    from_zero: ClassVar[bool] = False
     work_conserving: bool | None = None
     _named_by_class: ClassVar[bool]
     _env: EdgeCloudEnv | None = None
@@ -110,6 +115,26 @@ class Agent(ABC):
         Returns:
             0 (wait), 1 (edge) or 2 (cloud) per candidate, int64 (M,).
         """
+
+    def probabilities(
+        self, observation: Observation, info: Info, explore: bool = True
+    ) -> NDArray[np.float64] | None:
+        """Returns how likely `act` is to send each candidate to each node, before it is called.
+
+        It changes nothing: neither what the agent has learnt nor what it will draw. Off-policy
+        estimates need it (see `agents.collect`).
+
+        Args:
+            observation: As for `act`.
+            info: As for `act`.
+            explore: As for `act`.
+
+        Returns:
+            Marginal probabilities (M, 1 + nodes), column 0 of waiting, rows of sum 1; ``None`` for
+            an agent that does not say, as this one does unless it is overridden.
+        """
+        del observation, info, explore
+        return None
 
     def observe(self, completions: NDArray[np.void]) -> bool:
         """Learns from what has finished since the last step.

@@ -69,6 +69,19 @@ def read_node_file(
     if isinstance(content, Mapping) and {*content} <= {"nodes", "model"} and "nodes" in content:
         served = content.get("model")
         content = content["nodes"]
+    return read_nodes(content, file)
+
+
+def read_nodes(content: object, file: Path) -> tuple[Node, ...]:
+    """Makes nodes of what a file says of them; see `load_nodes`.
+
+    Args:
+        content: A list of mappings.
+        file: Where it stands.
+
+    Raises:
+        UnreadableFileError: If it is something else; the file, the node and the field are named.
+    """
     if not isinstance(content, list):
         raise UnreadableFileError(f"{file}: must hold a list of nodes, got {_named(content)}")
     servers = [

@@ -18,6 +18,7 @@ def make_app() -> typer.Typer:
     """Returns the application with every command whose packages are installed."""
     import typer
 
+    from agents.cli.bench_suite import app as bench_suite
     from agents.cli.compare import compare
     from agents.cli.evaluate import evaluate
     from agents.cli.merge import merge
@@ -53,6 +54,7 @@ def make_app() -> typer.Typer:
 
     for command in (compare, train, evaluate, merge, report, settings, serve, replay):
         app.command(cls=Command)(command)
+    app.add_typer(bench_suite, name="bench-suite")
     _mount_data_commands(app)
     return app
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgecloud_gym.config import REWARD_TERMS, SystemConfig
 from edgecloud_gym.dataset import RequestDataset
-from edgecloud_gym.nodes import Engine, Node, Sequences, Slots, StaticBatches
+from edgecloud_gym.nodes import Engine, Node, Sequences, Slots, StaticBatches, node_names
 from edgecloud_gym.simulator.observation import FLOAT_KEYS, ObservationLayout
 from edgecloud_gym.simulator.workload import Workload
 
@@ -61,8 +61,18 @@ NODE_DTYPE: Final = np.dtype(
         ("first_member", "i8"),  # likewise the members of its batches
         ("first_curve", "i8"),  # likewise its slowdown curve, s(1) first
         ("engine", "i8"),  # its number among the engines
-        ("speed", "f8"),  # capacity as a share of the fastest node's
+        ("rate", "f8"),  # requests/s that it can complete
+        ("speed", "f8"),  # that as a share of the fastest node's
         ("token_scale", "f8"),  # prompt tokens, where its squashed outstanding ones are one half
+    ],
+    align=True,
+)
+
+CHANGE_DTYPE: Final = np.dtype(
+    [
+        ("time", "f8"),
+        ("node", "i8"),
+        ("pace", "f8"),  # how long a second of work takes from then on: 1 / speed
     ],
     align=True,
 )
@@ -121,12 +131,24 @@ def make_nodes(nodes: tuple[Node, ...], workload: Workload) -> NDArray[np.void]:
         record["first_member"] = member
         record["first_curve"] = curve
         record["engine"] = engine
+        record["rate"] = capacity
         record["speed"] = capacity / max(workload.capacities)
         record["token_scale"] = max(1.0, workload.mean_prompt * node.services * node.batch)
         slot += slot_count(node)
         member += member_count(node)
         curve += len(slowdown)
         engine += isinstance(node, Engine)
+    return packed
+
+
+def make_changes(config: SystemConfig) -> NDArray[np.void]:
+    """Packs the changes of speed, `CHANGE_DTYPE` (changes,), by time."""
+    names = node_names(config.nodes)
+    packed = np.zeros(len(config.speed_changes), CHANGE_DTYPE)
+    for record, (node, time, speed) in zip(packed, config.speed_changes, strict=True):
+        record["time"] = time
+        record["node"] = names.index(node)
+        record["pace"] = 1.0 / speed
     return packed
 
 

@@ -22,13 +22,14 @@ from edgecloud_gym.simulator.compiled.engine_node import (
     receive,
     schedule_engine,
 )
-from edgecloud_gym.simulator.compiled.features import observe_lane, sample_history
+from edgecloud_gym.simulator.compiled.features import observe_lane, sample_history, settle
 from edgecloud_gym.simulator.compiled.inlining import inlined, merged
 from edgecloud_gym.simulator.compiled.prefetch import prefetch
 from edgecloud_gym.simulator.compiled.queueing import admit, reorder
 from edgecloud_gym.simulator.compiled.room import any_is_free
 from edgecloud_gym.simulator.compiled.service import schedule
 from edgecloud_gym.simulator.compiled.slots import free_next, member_of
+from edgecloud_gym.simulator.compiled.speed import change_speeds
 from edgecloud_gym.simulator.compiled.views import Engines, View
 from edgecloud_gym.simulator.parameters import ENGINE
 
@@ -38,8 +39,10 @@ ADVANCE: Final = 2  # to the next decision epoch
 OBSERVE: Final = 4  # admit the arrivals and write the observation
 REORDER: Final = 8  # rank the waiting queue anew
 HOLD: Final = 16  # a step in which nothing happens and no time passes
+SETTLE: Final = 32  # what `OBSERVE` changes, without writing what it shows
 STEP: Final = APPLY | ADVANCE | OBSERVE
 START: Final = ADVANCE | OBSERVE
+UNSEEN_STEP: Final = APPLY | ADVANCE | SETTLE
 
 AHEAD: Final = 4  # lanes between asking for memory and using it
 
@@ -101,6 +104,7 @@ def _process_events(p, lane, v, served, engines, step):
             _run_engine(p, lane, v, served, engines, k, step)
             continue
         _end_services(p, lane, v, served, k, step)
+    change_speeds(lane, v, served, engines)
     while lane.arrived < lane.requests and v.requests[lane.arrived].arrival <= lane.now:
         lane.arrived += 1
         lane.queue_length += 1
@@ -142,6 +146,8 @@ def _advance(p, lane, v, served, engines, dispatched, step):
     may_be_epoch = dispatched
     while not (may_be_epoch and lane.queue_length > 0 and any_is_free(v)):
         time = _next_event(lane, v, served, engines)
+        if time < np.inf:  # a change of speed alone keeps no episode going
+            time = min(time, lane.next_change)
         if not p.drain and time > p.duration:
             pass_time(p, lane, v, p.duration, step)
             step.truncated = True
@@ -240,6 +246,7 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
         parameters,
         nodes,
         curves,
+        changes,
         table,
         embeddings,
         lanes,
@@ -267,8 +274,8 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
             if not active[i]:
                 continue
             v = View(
-                nodes, states[i], curves, table, requests[i], finished[i], window[i], slots[i],
-                members[i], history[i], signals[i],
+                nodes, states[i], curves, changes, table, requests[i], finished[i], window[i],
+                slots[i], members[i], history[i], signals[i],
             )  # fmt: skip
             ours = None if served is None else served[i]
             hosts = None
@@ -278,11 +285,11 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
                     engines.phases[i],
                 )  # fmt: skip
             _run_lane(stage, p, lanes[i], v, ours, hosts, actions[i], heap[i], steps[i])
-            if stage & OBSERVE:
+            if stage & (OBSERVE | SETTLE):
                 admit(p, lanes[i], v.requests, table, v.window, heap[i])
-                observe_lane(
-                    p, lanes[i], v, hosts, i, len(lanes), embeddings, steps[i], out, ids, masks
-                )
+                settle(p, lanes[i], v, hosts)
+            if stage & OBSERVE:
+                observe_lane(p, lanes[i], v, i, len(lanes), embeddings, steps[i], out, ids, masks)
 
     compiled: Callable[..., Any] = step_lanes
     return compiled
