@@ -69,7 +69,14 @@ def read_node_file(
     if isinstance(content, Mapping) and {*content} <= {"nodes", "model"} and "nodes" in content:
         served = content.get("model")
         content = content["nodes"]
-    return read_nodes(content, file)
+    nodes = read_nodes(content, file)
+    servers = [
+        {name: item[name] for name in SERVER_FIELDS if name in item}
+        if isinstance(item, Mapping)
+        else {}
+        for item in content
+    ]
+    return nodes, servers, served
 
 
 def read_nodes(content: object, file: Path) -> tuple[Node, ...]:
@@ -84,19 +91,12 @@ def read_nodes(content: object, file: Path) -> tuple[Node, ...]:
     """
     if not isinstance(content, list):
         raise UnreadableFileError(f"{file}: must hold a list of nodes, got {_named(content)}")
-    servers = [
-        {name: item[name] for name in SERVER_FIELDS if name in item}
-        if isinstance(item, Mapping)
-        else {}
-        for item in content
-    ]
     try:
-        nodes = checked_nodes([_node(file, n, item) for n, item in enumerate(content, start=1)])
+        return checked_nodes([_node(file, n, item) for n, item in enumerate(content, start=1)])
     except UnreadableFileError:
         raise
     except (TypeError, ValueError) as error:
         raise UnreadableFileError(f"{file}: {error}") from error
-    return nodes, servers, served
 
 
 def _content(file: Path) -> Any:

@@ -83,6 +83,13 @@ class LiveRequests:
         self.response_tokens[row] = output_tokens
         self.base_latency[row] = self.alone(int(self.prompt_tokens[row]), output_tokens, service)
 
+    @property
+    def present(self) -> NDArray[np.int64]:
+        """The rows that are taken, int64 (k,)."""
+        taken = np.ones(len(self), np.bool_)
+        taken[self._free] = False
+        return np.flatnonzero(taken)
+
     def free(self, row: int) -> None:
         """Gives a row back."""
         self._free.append(row)

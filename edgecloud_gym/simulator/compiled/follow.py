@@ -240,6 +240,7 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
         parameters,
         nodes,
         curves,
+        changes,
         table,
         lanes,
         states,
@@ -260,8 +261,8 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
         lane = lanes[0]
         step = steps[0]
         v = View(
-            nodes, states[0], curves, table, requests[0], finished[0], window[0], slots[0],
-            members[0], history[0], signals[0],
+            nodes, states[0], curves, changes, table, requests[0], finished[0], window[0],
+            slots[0], members[0], history[0], signals[0],
         )  # fmt: skip
         ours = served[0]
         hosts = None

@@ -72,6 +72,11 @@ class FakeServer:
     def connections(self) -> int:
         return len(self._tasks)
 
+    def event(self, number: int, event: bytes) -> bytes:
+        """What is sent as an event, by default what is given."""
+        del number
+        return event
+
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
@@ -142,6 +147,7 @@ class FakeServer:
         for number, event in enumerate(events(self.tokens)):
             if self.break_after is not None and number > self.break_after:
                 return False
+            event = self.event(number, event)
             writer.write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
             await writer.drain()
             await asyncio.sleep(self.pause)
