@@ -153,11 +153,25 @@ class Predictor:
         Raises:
             ValueError: If it has no embeddings, or of another width.
         """
-        if dataset.embeddings is None:
-            raise ValueError(f"{dataset!r} has no embeddings to predict from")
+        self.require_fits(dataset)
+        assert dataset.embeddings is not None
         chosen = slice(None) if rows is None else np.asarray(rows, np.int64)
         counts = dataset.prompt_tokens
         return self.predict(dataset.embeddings[chosen], None if counts is None else counts[chosen])
+
+    def require_fits(self, dataset: RequestDataset) -> None:
+        """Raises ``ValueError`` if a dataset has no embeddings of the width that it takes."""
+        if dataset.embeddings is None:
+            raise ValueError(
+                f"{dataset!r} has no embeddings to predict from; make them with `edgecloud embed`"
+            )
+        width = dataset.embeddings.shape[1]
+        if width != self.width:
+            raise ValueError(
+                f"the predictor takes embeddings of width {self.width}, and {dataset!r} has them "
+                f"of width {width}: fit one to it with `edgecloud train predictor`, and give its "
+                "file as predictor"
+            )
 
     def kernel_values(self, embeddings: ArrayLike, prompt_tokens: ArrayLike | None) -> Floats:
         """Returns the kernel of n requests with the m supports (n, m); arguments of `predict`."""
