@@ -127,7 +127,8 @@ class Belief:
     def _trust(self) -> Floats:
         """How much of what is a prompt's own its times tell, 0 to 1."""
         told = self._served * self._own
-        return np.asarray(told / (told + self._blur))
+        unserved = np.zeros_like(told)
+        return np.asarray(np.divide(told, told + self._blur, out=unserved, where=told > 0.0))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Returns what was learnt, as arrays."""
