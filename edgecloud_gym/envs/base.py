@@ -232,19 +232,20 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         self._running = False
 
     def reprioritize(self) -> tuple[Observation, dict[str, Any]]:
-        """Scores the waiting requests anew with the ``priority`` callable and ranks them again.
+        """Scores the waiting requests anew and ranks them again.
 
-        The callable is given each distinct prompt once, however often it waits.
+        A ``priority`` callable is given each distinct prompt once, however often it waits. Of
+        scores per dataset row, those count that `Simulator.set_scores` was given last.
 
         Returns:
             Observation and ``info`` with the candidates in their new order: they replace those
             that `step` returned.
 
         Raises:
-            RuntimeError: If ``priority`` is not a callable.
+            RuntimeError: If the queue is in order of arrival.
         """
-        if not self._simulator.has_scorer:
-            raise RuntimeError("reprioritize() needs priority to be a callable")
+        if not self._simulator.is_scored:
+            raise RuntimeError("reprioritize() needs a priority: the queue is in order of arrival")
         self._simulator.rescore_waiting(0)
         output = self._run(REORDER | OBSERVE)
         return self._observation(output), self._info(output, self._step.item())

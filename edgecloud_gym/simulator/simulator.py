@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from edgecloud_gym.config import Priority, SystemConfig
 from edgecloud_gym.dataset import RequestDataset, load_dataset
@@ -118,6 +118,11 @@ class Simulator:
         """Whether a callable ranks the waiting queue."""
         return self._scorer is not None
 
+    @property
+    def is_scored(self) -> bool:
+        """Whether the waiting queue is in the order of scores, not of arrival."""
+        return bool(self.parameters["priority_mode"][0] != BY_ARRIVAL)
+
     def set_priority(self, priority: Priority) -> None:
         """Chooses how waiting queues are ordered, from the next episode on.
 
@@ -133,17 +138,34 @@ class Simulator:
             self.parameters["priority_mode"] = BY_CALLABLE
             self._scorer = priority
         else:
-            scores = np.asarray(priority, np.float64)
-            if scores.shape != (len(self.dataset),):
-                raise ValueError(
-                    f"priority has shape {scores.shape}: needs one score per dataset row, "
-                    f"({len(self.dataset)},)"
-                )
+            self._take_scores(priority)
             self.parameters["priority_mode"] = BY_TABLE
-            self._table["score"] = scores
-            shown = scores[self.workload.rows]
-            self.parameters["score_mean"] = shown.mean()
-            self.parameters["score_std"] = shown.std()
+
+    def set_scores(self, scores: ArrayLike) -> None:
+        """Takes other scores in place of those of a priority with one per dataset row.
+
+        They hold for whoever arrives from now on, and for those that wait after
+        `rescore_waiting`.
+
+        Raises:
+            RuntimeError: If the priority is something else.
+            ValueError: If there is not one score per dataset row.
+        """
+        if self.parameters["priority_mode"][0] != BY_TABLE:
+            raise RuntimeError("set_scores() needs a priority with one score per dataset row")
+        self._take_scores(scores)
+
+    def _take_scores(self, scores: ArrayLike) -> None:
+        given = np.asarray(scores, np.float64)
+        if given.shape != (len(self.dataset),):
+            raise ValueError(
+                f"priority has shape {given.shape}: needs one score per dataset row, "
+                f"({len(self.dataset)},)"
+            )
+        self._table["score"] = given
+        shown = given[self.workload.rows]
+        self.parameters["score_mean"] = shown.mean()
+        self.parameters["score_std"] = shown.std()
 
     def begin_episode(self, lane: int, rng: np.random.Generator) -> None:
         """Draws a lane's requests and puts it at time 0.
@@ -156,8 +178,7 @@ class Simulator:
         workload = self.workload
         arrivals = draw_arrivals(rng, config, workload.arrival_rate)
         rows = draw_rows(rng, workload.rows, len(arrivals), config.prompt_order)
-        ordered = self.parameters["priority_mode"][0] != BY_ARRIVAL
-        self.state.reserve(len(arrivals), heap=bool(ordered))
+        self.state.reserve(len(arrivals), heap=self.is_scored)
         self.state.begin_episode(lane, arrivals, rows, config.telemetry_interval)
         if self.state.served is not None:
             self.state.begin_service(
@@ -262,8 +283,9 @@ class Simulator:
         requests["score"][waiting] = self._scores(rows)[places]
 
     def _scores(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Returns what the priority callable makes of dataset rows (n,)."""
-        assert self._scorer is not None  # asked for only where the priority is a callable
+        """Returns the scores of dataset rows (n,)."""
+        if self._scorer is None:
+            return np.asarray(self._table["score"][rows])
         if len(rows) == 0:
             return np.empty(0)
         scores = np.asarray(self._scorer(self.embeddings[rows]), np.float64)
