@@ -116,6 +116,26 @@ class Agent(ABC):
             0 (wait), 1 (edge) or 2 (cloud) per candidate, int64 (M,).
         """
 
+    def probabilities(
+        self, observation: Observation, info: Info, explore: bool = True
+    ) -> NDArray[np.float64] | None:
+        """Returns how likely `act` is to send each candidate to each node, before it is called.
+
+        It changes nothing: neither what the agent has learnt nor what it will draw. Off-policy
+        estimates need it (see `agents.collect`).
+
+        Args:
+            observation: As for `act`.
+            info: As for `act`.
+            explore: As for `act`.
+
+        Returns:
+            Marginal probabilities (M, 1 + nodes), column 0 of waiting, rows of sum 1; ``None`` for
+            an agent that does not say, as this one does unless it is overridden.
+        """
+        del observation, info, explore
+        return None
+
     def observe(self, completions: NDArray[np.void]) -> bool:
         """Learns from what has finished since the last step.
 
@@ -128,6 +148,14 @@ class Agent(ABC):
         """
         del completions
         return False
+
+    def observes(self) -> dict[str, Any]:
+        """Returns the settings of environments that the agent's observation depends on.
+
+        Those that a trained model cannot do without, such as ``candidate_pool_size``: whoever makes
+        an environment for it, and was not told otherwise, takes them.
+        """
+        return {}
 
     def predicted_times(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Returns which requests were dispatched on which predictions in this episode.

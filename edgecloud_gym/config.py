@@ -21,6 +21,7 @@ from edgecloud_gym.checks import (
     float_array,
 )
 from edgecloud_gym.dataset import SPLITS, RequestDataset
+from edgecloud_gym.drift import checked_prompt_mix, checked_speed_changes
 from edgecloud_gym.engines import EngineModel
 from edgecloud_gym.nodes import (
     NODE_NAMES,
@@ -32,6 +33,7 @@ from edgecloud_gym.nodes import (
     checked_nodes,
     checked_slowdown,
     engine_model,
+    node_names,
 )
 
 Priority: TypeAlias = (
@@ -75,6 +77,10 @@ class SystemConfig:
         prompt_order: ``"shuffle"`` (each prompt once before any repeats, like a deck of cards),
             ``"once"`` (the same, but none ever repeats: more requests than prompts are an error)
             or ``"sequential"`` (request i is row i mod n of the split).
+        prompt_mix: From which times on which families of prompts arrive: ``(time, {family:
+            weight})``, several in a list; see `edgecloud_gym.drift.PromptMix`. Within a family
+            ``prompt_order`` holds. Before the first time, and by default, the split as it is, which
+            is what ``load`` refers to throughout.
         arrivals: A name or an object of `edgecloud_gym.arrivals`.
         arrival_rate: Mean arrival rate (requests/s); excludes ``load``.
         load: Arrival rate as a fraction of the system's capacity; excludes ``arrival_rate``.
@@ -92,6 +98,9 @@ class SystemConfig:
         cloud_concurrency: Cloud slots.
         cloud_time_multiplier: Cloud inference time as a multiple of the edge's.
         network_rtt: Network round trip to the cloud (s).
+        speed_changes: When nodes become slower or faster: ``(node, time, speed)``, several in a
+            list; see `edgecloud_gym.drift.SpeedChange`. ``load`` refers to the speeds that the
+            other settings say.
         candidate_pool_size: Waiting requests shown to the agent, M.
         priority: Order of the waiting queue, lower first: ``None`` (arrival order), one score per
             dataset row, or a callable from embeddings (n, D) to scores (n,).
@@ -114,6 +123,7 @@ class SystemConfig:
     dataset: str | Path | RequestDataset = "smollm2-135m"
     split: str = "all"
     prompt_order: str = SHUFFLE
+    prompt_mix: Sequence[tuple[float, Mapping[str, float]]] = ()
     arrivals: str | ArrivalProcess = "poisson"
     arrival_rate: float | None = None
     load: float | None = None
@@ -126,6 +136,7 @@ class SystemConfig:
     cloud_concurrency: int = 8
     cloud_time_multiplier: float = 0.7
     network_rtt: float = 0.05
+    speed_changes: Sequence[tuple[str, float, float]] = ()
     candidate_pool_size: int = 32
     priority: Priority = None
     work_conserving: bool = True
@@ -171,6 +182,10 @@ class SystemConfig:
         check_choice("observe", self.observe, ("embedding", "id"))
         self._set("edge_slowdown", checked_slowdown("edge_slowdown", self.edge_slowdown))
         self._settle_nodes()
+        names = node_names(self.nodes)
+        changes = checked_speed_changes(self.speed_changes, names, self.duration)
+        self._set("speed_changes", changes)
+        self._set("prompt_mix", checked_prompt_mix(self.prompt_mix, self.duration))
         self._set("priority", _checked_priority(self.priority))
         self._set("slo_limits", _checked_slo(self.slo, self.is_pair))
         self._set("reward_weights", _checked_reward(self.reward, "jct" in self.slo_limits))
@@ -255,8 +270,12 @@ def settable(defaults: Mapping[str, Any]) -> list[str]:
 
 
 def _unknown_setting(name: str, value: object, known: Iterable[str]) -> str:
+    """Returns a refusal with Python's own words: TorchRL tries settings, and looks for these."""
     hint = did_you_mean(name, known)
-    return f"unknown setting {name}={value!r}{hint}; this environment takes: {', '.join(known)}"
+    return (
+        f"unknown setting {name}={value!r}, an unexpected keyword argument {name!r}{hint}; "
+        f"this environment takes: {', '.join(known)}"
+    )
 
 
 def _check_dataset(dataset: object) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,10 +19,16 @@ from edgecloud_gym.dataset import RequestDataset, load_dataset
 from edgecloud_gym.nodes import EDGE_NODE, node_names
 from edgecloud_gym.simulator.compiled import events
 from edgecloud_gym.simulator.compiled.views import Engines
-from edgecloud_gym.simulator.draws import draw_arrivals, draw_rows
+from edgecloud_gym.simulator.draws import draw_arrivals, draw_mixed_rows, draw_rows
 from edgecloud_gym.simulator.legality import legal_pairs
 from edgecloud_gym.simulator.observation import ObservationLayout
-from edgecloud_gym.simulator.parameters import WAITING, make_nodes, make_parameters, make_table
+from edgecloud_gym.simulator.parameters import (
+    WAITING,
+    make_changes,
+    make_nodes,
+    make_parameters,
+    make_table,
+)
 from edgecloud_gym.simulator.state import (
     BY_ARRIVAL,
     BY_CALLABLE,
@@ -61,7 +67,10 @@ class Simulator:
         parameters: The settings as compiled code reads them, `PARAMETERS_DTYPE` (1,).
         node_table: The nodes likewise, `NODE_DTYPE` (nodes,).
         curves: Their slowdown curves, one behind the other, float64.
+        step_address: Where the machine code of a step is.
         arrays: All that compiled code works on; other arrays after each start of an episode.
+        score_rows: Takes the place of a ``priority`` callable, with the dataset rows (n,) of the
+            prompts instead of their embeddings; `set_priority` removes it.
     """
 
     def __init__(self, config: SystemConfig, lanes: int) -> None:
@@ -82,6 +91,7 @@ class Simulator:
         self.parameters = make_parameters(config, self.workload, self.layout)
         self.node_table = make_nodes(tuple(config.nodes), self.workload)
         self.curves = np.concatenate([*self.workload.slowdowns, np.empty(0)])
+        self.changes = make_changes(config)
         self._table = make_table(self.dataset)
         self.node_names = node_names(config.nodes)
         self.batch_capacity = config.nodes[EDGE_NODE].batch
@@ -89,13 +99,14 @@ class Simulator:
         self._no_action = np.zeros((lanes, config.candidate_pool_size), np.int64)
         self._everyone = np.ones(lanes, np.bool_)
         self._scorer: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None = None
+        self.score_rows: Callable[[NDArray[np.int64]], NDArray[np.float64]] | None = None
         self.set_priority(config.priority)
         self._bind()
 
     def __getstate__(self) -> dict[str, Any]:
         # Neither copying nor pickling keeps views as views and read-only arrays read-only, and
         # machine code is this process's own: all three are bound anew.
-        return {k: v for k, v in self.__dict__.items() if k not in ("arrays", "_step_lanes")}
+        return {k: v for k, v in self.__dict__.items() if k not in _BOUND}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -129,7 +140,7 @@ class Simulator:
             ValueError: If an array does not hold one score per dataset row, or a callable is to
                 score the embeddings of a dataset that has none.
         """
-        self._scorer = None
+        self._scorer = self.score_rows = None
         if priority is None:
             self.parameters["priority_mode"] = BY_ARRIVAL
         elif callable(priority):
@@ -144,7 +155,7 @@ class Simulator:
         """Takes other scores in place of those of a priority with one per dataset row.
 
         They hold for whoever arrives from now on, and for those that wait after
-        `rescore_waiting`.
+        `rank_anew`.
 
         Raises:
             RuntimeError: If the priority is something else.
@@ -176,9 +187,14 @@ class Simulator:
         config = self.config
         workload = self.workload
         arrivals = draw_arrivals(rng, config, workload.arrival_rate)
-        rows = draw_rows(rng, workload.rows, len(arrivals), config.prompt_order)
+        if workload.mixture is None:
+            rows = draw_rows(rng, workload.rows, len(arrivals), config.prompt_order)
+        else:
+            rows = draw_mixed_rows(rng, workload.mixture, arrivals, config.prompt_order)
         self.state.reserve(len(arrivals), heap=self.is_scored)
-        self.state.begin_episode(lane, arrivals, rows, config.telemetry_interval)
+        changes = self.changes["time"]
+        first_change = float(changes[0]) if len(changes) else np.inf
+        self.state.begin_episode(lane, arrivals, rows, config.telemetry_interval, first_change)
         if self.state.served is not None:
             self.state.begin_service(
                 lane, self._tokens("prompt_tokens", rows), self._tokens("response_tokens", rows)
@@ -235,6 +251,7 @@ class Simulator:
         buffers = (output.floats, output.ids, output.masks)
         arguments = (0, 0, self.lanes, self._everyone, self._no_action, *self.arrays, *buffers)
         self._step_lanes = events.step_lanes.compiled_for(arguments)
+        self.step_address = events.step_lanes.address_for(arguments)
 
     def _bind_arrays(self) -> None:
         """Gathers the compiled code's arrays once, not at every step."""
@@ -247,6 +264,7 @@ class Simulator:
             self.parameters,
             self.node_table,
             self.curves,
+            self.changes,
             self._table,
             _readonly(self._shown),
             state.lanes,
@@ -270,15 +288,16 @@ class Simulator:
         arrived = self.state.requests[lane, record["admitted"] : record["arrived"]]
         arrived["score"] = self._scores(arrived["row"])
 
-    def rescore_waiting(self, lane: int) -> None:
-        """Scores all waiting requests anew, each distinct prompt once; `REORDER` then ranks them.
+    def rank_anew(self, lane: int) -> None:
+        """Scores all waiting requests anew, and ranks them.
 
-        In overload the same prompts wait many times.
+        Each distinct prompt is scored once: in overload the same prompts wait many times.
         """
         requests = self.state.requests[lane, : self.state.lanes[lane]["admitted"]]
         waiting = np.flatnonzero(requests["slot"] == WAITING)
         rows, places = np.unique(requests["row"][waiting], return_inverse=True)
         requests["score"][waiting] = self._scores(rows)[places]
+        self.run(events.REORDER | events.SETTLE, self.output(), first=lane, last=lane + 1)
 
     def _scores(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
         """Returns the scores of dataset rows (n,)."""
@@ -286,7 +305,10 @@ class Simulator:
             return np.asarray(self._table["score"][rows])
         if len(rows) == 0:
             return np.empty(0)
-        scores = np.asarray(self._scorer(self.embeddings[rows]), np.float64)
+        if self.score_rows is None:
+            scores = np.asarray(self._scorer(self.embeddings[rows]), np.float64)
+        else:
+            scores = self.score_rows(rows.astype(np.int64))
         if scores.shape != rows.shape or not np.all(np.isfinite(scores)):
             raise ValueError(
                 f"priority callable returned {scores!r} for {len(rows)} prompts: must "
@@ -329,6 +351,9 @@ class Simulator:
     def nodes(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
         """Returns the node of each slot that a request was dispatched to, -1 for `WAITING`."""
         return np.searchsorted(self.node_table["first_slot"], slots, side="right") - 1
+
+
+_BOUND: Final = ("arrays", "step_address", "_step_lanes")  # to this process
 
 
 def _readonly(array: NDArray[np.generic]) -> NDArray[np.generic]:

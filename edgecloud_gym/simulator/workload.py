@@ -12,6 +12,7 @@ from edgecloud_gym.arrivals import Trace
 from edgecloud_gym.config import DEFAULT_LOAD, ONCE, SystemConfig
 from edgecloud_gym.dataset import RequestDataset
 from edgecloud_gym.nodes import Engine, Node, Sequences, Slots, StaticBatches
+from edgecloud_gym.simulator.mixture import Mixture
 
 MIN_CLOUD_TIME = 0.001  # s, the shortest inference in the cloud
 
@@ -30,6 +31,7 @@ class Workload:
         mean_rate: Requests/s that actually arrive on average.
         mean_latency: Mean single-request inference time of ``rows`` (s).
         mean_prompt: Mean prompt of ``rows`` (tokens), 0 where they are not known.
+        mixture: Which families arrive when; ``None`` where ``rows`` arrive as they are.
     """
 
     rows: NDArray[np.int32]
@@ -40,6 +42,7 @@ class Workload:
     mean_rate: float
     mean_latency: float
     mean_prompt: float
+    mixture: Mixture | None
 
     @property
     def slowdown(self) -> NDArray[np.float64]:
@@ -52,9 +55,10 @@ class Workload:
 
         Raises:
             ValueError: If the split is empty, a slowdown curve is shorter than its node's largest
-                batch, requests have no token counts or do not fit in an engine's cache, no
-                request of a recorded trace falls into the episode, or more requests are to be
-                expected than there are prompts that may come once.
+                batch, requests have no token counts or do not fit in an engine's cache, families
+                that are to arrive are not there, no request of a recorded trace falls into the
+                episode, or more requests are to be expected than there are prompts that may come
+                once.
         """
         rows = dataset.rows(config.split)
         for node in config.nodes:
@@ -79,6 +83,7 @@ class Workload:
             mean_rate=mean_rate,
             mean_latency=float(dataset.base_latency[rows].mean()),
             mean_prompt=_mean(dataset.prompt_tokens, rows),
+            mixture=Mixture.resolve(config, dataset, rows),
         )
 
 
