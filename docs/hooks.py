@@ -26,6 +26,8 @@ TABLES = {
     "learned": summaries.learned,
     "learning": summaries.learning,
     "paper": summaries.paper,
+    "predictor": summaries.predictor,
+    "protocols": summaries.protocols,
     "reference-traces": summaries.reference_traces,
     "schedulers": summaries.schedulers,
     "settings": reference.settings,
