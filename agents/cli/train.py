@@ -101,9 +101,7 @@ def train(
             show_default=False,
         ),
     ] = None,
-    evaluation_seeds: Annotated[
-        int, typer.Option(min=1, help="Episodes per look and load.")
-    ] = 4,
+    evaluation_seeds: Annotated[int, typer.Option(min=1, help="Episodes per look and load.")] = 4,
     beside: Annotated[
         str | None,
         typer.Option(

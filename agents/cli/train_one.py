@@ -84,9 +84,7 @@ def _tell_interrupted(output: Path, learner: Learner, total: int) -> None:
     typer.echo(f"Interrupted. {message}", err=True)
 
 
-def _advancing(
-    learner: Learner, training: Training, total: int, output: Path
-) -> Iterator[float]:
+def _advancing(learner: Learner, training: Training, total: int, output: Path) -> Iterator[float]:
     """Yields the return per episode each time the learner has advanced."""
     name = training.name
     columns = (

@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from agents.experiments.learners import Learner
-from agents.experiments.network_settings import WalkOptions, read_options
+from agents.experiments.network_settings import read_options
 from agents.experiments.runs import one_torch_thread
 from agents.experiments.scenario import Scenario
 from agents.prediction.forecasts import cross_fitted
@@ -25,7 +25,6 @@ from agents.schedulers.policy_file import (
     write_policy,
 )
 from edgecloud_gym.dataset import RequestDataset
-from edgecloud_gym.wrappers.forecast import Forecast
 
 _OFF_POLICY_STRIDE: Final = 10_000  # steps between chances to save
 
@@ -143,7 +142,7 @@ class NetworkLearner(Learner):
         """Returns the settings of an environment to learn in."""
         return {
             # Returns are then about as large as the number of requests in the system.
-            "reward": {"jct": 1.0 / self._options.horizon},
+            "reward": {"jct": 1.0 / (self._options.horizon or WalkOptions.horizon or 1.0)},
             "work_conserving": False,
             **scenario.settings,
             "dataset": scenario.dataset,
@@ -166,7 +165,7 @@ class NetworkLearner(Learner):
 
     def _in_time(self, simulators: Sequence[Any]) -> dict[str, Any]:
         """Returns the settings that make an algorithm discount by time."""
-        if not self._algorithm.timed:
+        if not self._algorithm.timed or self._options.horizon is None:
             return {}
         from agents.policies.rollouts import MaskableTimedRolloutBuffer, TimedRolloutBuffer
 

@@ -58,7 +58,8 @@ class WalkOptions:
         sharpness: By what the rule's scores are multiplied.
         learn_rule: Whether learning may change the rule's weights as well.
         skips: How many candidates may be left waiting per decision.
-        horizon: Time in which a second's worth falls to 1/e, s.
+        horizon: Time in which a second's worth falls to 1/e, s; None to discount by step, with
+            the algorithm's own ``gamma``.
         scale: Whether advantages are divided by 1 + the requests in the system.
         peers: How many lanes side by side meet the same requests.
         predictor: Name or file of the predictor; None for the bundled one of the dataset, or
@@ -71,7 +72,7 @@ class WalkOptions:
     sharpness: float = 3.0
     learn_rule: bool = False
     skips: int = 0
-    horizon: float = 60.0
+    horizon: float | None = 60.0
     scale: bool = True
     peers: int = 8
     predictor: str | None = None
@@ -82,8 +83,9 @@ class WalkOptions:
         if self.lanes is not None:
             check_integer("lanes", self.lanes, least=1)
         check_choice("rule", self.rule, ("index", "none"))
-        for name in ("sharpness", "horizon"):
-            check_number(name, getattr(self, name), above=0.0)
+        check_number("sharpness", self.sharpness, above=0.0)
+        if self.horizon is not None:
+            check_number("horizon", self.horizon, above=0.0)
         for name in ("learn_rule", "scale"):
             check_bool(name, getattr(self, name))
 
@@ -109,7 +111,9 @@ def read_options(name: str, given: Mapping[str, Any]) -> tuple[WalkOptions, dict
     for setting in given:
         if setting not in known:
             hint = did_you_mean(setting, known)
-            raise TypeError(f"{name} has no setting {setting!r}{hint}; it takes: {', '.join(known)}")
+            raise TypeError(
+                f"{name} has no setting {setting!r}{hint}; it takes: {', '.join(known)}"
+            )
     walk = WalkOptions(**{n: v for n, v in given.items() if n in own})
     rest = {n: v for n, v in given.items() if n not in own}
     for setting, value in rest.items():

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from agents.experiments.fingerprint import identify
 from agents.experiments.curve import Curve
+from agents.experiments.fingerprint import identify
 from agents.experiments.learners import BanditLearner, Learner
 from agents.experiments.model_file import read_model_file
 from agents.experiments.parcel import (
@@ -28,7 +28,15 @@ from agents.registry import agent_class
 from agents.schedulers.policy_file import POLICIES
 from edgecloud_gym.config import SystemConfig
 
-_BESIDE: Final = ("settings", "done", "algorithm", "allow_stop", "score", "seconds", "made")  # not what defines a training
+_BESIDE: Final = (
+    "settings",
+    "done",
+    "algorithm",
+    "allow_stop",
+    "score",
+    "seconds",
+    "made",
+)  # not what defines a training
 
 
 @dataclass(frozen=True)
@@ -199,8 +207,10 @@ class _Keeper:
     def stops(self) -> bool:
         """Whether nothing has become better for so long that it may stop."""
         patience = self._training.patience
-        return self._curve is not None and patience is not None and (
-            self._curve.since_best >= patience
+        return (
+            self._curve is not None
+            and patience is not None
+            and (self._curve.since_best >= patience)
         )
 
     def begin(self) -> None:

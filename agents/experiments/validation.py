@@ -16,9 +16,7 @@ from agents.registry import AGENT_NAMES, make_agent
 FIRST_SEED: Final = 1_000_000  # far from those of trainings and evaluations
 # What it is measured by, and who plays beside it.
 UNIT: Final = "fcfs"
-BESIDE: Final = tuple(
-    name for name in (UNIT, "cn-ducb", "predicted-sjf") if name in AGENT_NAMES
-)
+BESIDE: Final = tuple(name for name in (UNIT, "cn-ducb", "predicted-sjf") if name in AGENT_NAMES)
 BESIDE_IN_CLUSTERS: Final = tuple(
     name for name in (UNIT, "join-shortest-queue", "predicted-sjf") if name in AGENT_NAMES
 )

@@ -89,11 +89,13 @@ class PolicyFile:
         try:
             restore_network(policy, self.arrays)
         except ValueError as error:
-            there = int(np.prod(observed["legal"].shape)) - 1
-            hint = "" if algorithm.walks or there == self.walk.nodes else (
-                f"; networks of {self.agent} play the {self.walk.nodes} nodes that they learnt on, "
-                f"and here are {there}"
-            )
+            there = int(np.prod(observed["legal"].shape or ())) - 1
+            hint = ""
+            if not algorithm.walks and there != self.walk.nodes:
+                hint = (
+                    f"; networks of {self.agent} play the number of nodes that they learnt on, "
+                    f"{self.walk.nodes}, and here are {there}"
+                )
             raise ValueError(f"{self.path}: {error}{hint}") from error
         return policy
 
@@ -166,6 +168,4 @@ def bundled_model(agent: str, system: str) -> Path:
 
 def named_predictor(predictor: Predictor) -> str:
     """Returns the bundled name of a predictor, ``""`` for another one."""
-    return next(
-        (name for name in bundled_predictors() if load_predictor(name) is predictor), ""
-    )
+    return next((name for name in bundled_predictors() if load_predictor(name) is predictor), "")

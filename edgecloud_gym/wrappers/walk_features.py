@@ -191,7 +191,9 @@ class WalkFeatures:
         others = max(1, room.shape[1] - 1)
         gathered = (sent > 0) & (self._batch > 1)
         shortest = np.where(gathered, walk.shortest, self.base[:, np.newaxis])
-        out[:, :, _N.room] = share if self._pair else np.maximum(0.0, (self._total - occupied) / self._total)
+        out[:, :, _N.room] = (
+            share if self._pair else np.maximum(0.0, (self._total - occupied) / self._total)
+        )
         out[:, :, _N.open] = legal
         out[:, :, _N.full] = occupied >= self._places
         out[:, :, _N.elsewhere] = (share.sum(axis=1, keepdims=True) - share) / others
