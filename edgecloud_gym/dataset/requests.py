@@ -215,13 +215,35 @@ class RequestDataset:
         if dim is not None:
             dim = check_integer("embedding_dim", dim, least=1, most=width)
         if dim not in self._tables:
-            centre, axes, scale = self._principal_components
-            table = self.embeddings - centre
-            if dim is not None:
-                table = table @ axes[:, :dim]
-            table = np.clip(table / scale, -EMBEDDING_BOUND, EMBEDDING_BOUND)
-            self._tables[dim] = read_only(table.astype(np.float32))
+            self._tables[dim] = read_only(self.projected(self.embeddings, dim))
         return self._tables[dim]
+
+    def projected(self, embeddings: NDArray[np.float32], dim: int | None) -> NDArray[np.float32]:
+        """Returns embeddings of any prompts as `embedding_table` shows those of this dataset.
+
+        Args:
+            embeddings: (n, d) or (d,), by the encoder of this dataset.
+            dim: As there.
+
+        Returns:
+            (n, dim) or (n, d) float32, without n where that was not given.
+
+        Raises:
+            ValueError: If the dataset has no embeddings, or of another width.
+        """
+        if self.embeddings is None:
+            raise ValueError(f"{self!r} has no embeddings")
+        if embeddings.shape[-1] != self.embeddings.shape[1]:
+            raise ValueError(
+                f"embeddings of width {embeddings.shape[-1]}: those of {self!r} have width "
+                f"{self.embeddings.shape[1]}"
+            )
+        centre, axes, scale = self._principal_components
+        table = embeddings - centre
+        if dim is not None:
+            table = table @ axes[:, :dim]
+        clipped = np.clip(table / scale, -EMBEDDING_BOUND, EMBEDDING_BOUND)
+        return np.asarray(clipped, np.float32)
 
     @cached_property
     def _principal_components(
