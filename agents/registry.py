@@ -28,6 +28,7 @@ _CLASSES: Final = {
     "cn-ducb": "agents.schedulers.bandits.neural:CNDUCB",
     "neural-linear": "agents.schedulers.bandits.neural:NeuralLinear",
     "cn-ts": "agents.schedulers.bandits.neural:CNTS",
+    "warm-linear": "agents.schedulers.bandits.warm:WarmLinear",
     "ppo": "agents.schedulers.policy_agent:PPOAgent",
     "maskable-ppo": "agents.schedulers.policy_agent:MaskablePPOAgent",
     "a2c": "agents.schedulers.policy_agent:A2CAgent",
@@ -39,6 +40,7 @@ _CLASSES: Final = {
 
 AGENT_NAMES: Final = tuple(_CLASSES)
 BANDITS: Final = ("clinucb", "c2ucb", "cn-greedy", "cn-ducb", "neural-linear", "cn-ts")
+LEARNERS: Final = (*BANDITS, "warm-linear")  # from zero, and from what training knows
 
 
 def make_agent(name: str, **kwargs: Any) -> Agent:

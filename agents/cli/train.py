@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -39,19 +40,21 @@ from agents.cli.scenarios import (
     replay_trace,
 )
 from agents.cli.train_one import train_one
+from agents.cli.train_predictor import PREDICTOR, train_predictor
 from agents.cli.train_seeds import numbered, train_all
+from agents.experiments.scenario import Scenario
 from agents.experiments.training import Training, at_loads
 from agents.experiments.validation import BESIDE, BESIDE_IN_CLUSTERS, Validation
-from agents.registry import BANDITS, check_agent_names
+from agents.registry import LEARNERS, check_agent_names
 from agents.schedulers.policy_file import POLICIES
 from data_tools.cli.console import reading_input, reporting, warn
 from data_tools.cli.options import path_option
 from edgecloud_gym import CLUSTER_ID
 from edgecloud_gym.checks import did_you_mean
-from edgecloud_gym.dataset import load_dataset
+from edgecloud_gym.dataset import RequestDataset, load_dataset
 from edgecloud_gym.files import check_writable
 
-LEARNERS: Final = (*POLICIES, *BANDITS)
+TRAINABLE: Final = (*POLICIES, *LEARNERS, PREDICTOR)
 # Bandits learn in overload, where the order of requests matters most; networks at several loads.
 LOAD: Final = 1.2
 LOADS: Final = (0.8, 0.95, 1.1)
@@ -60,8 +63,9 @@ LONGER: Final = 150.0  # s, of networks: queues have to build up at all loads
 STEPS: Final = 1_000_000
 EPISODES: Final = 10
 LOOKS: Final = 10
+_OF_PREDICTOR: Final = ("agent", "output", "seed", "dataset", "help")
 _AGENT_HELP: Final = (
-    f"Agent: {', '.join(LEARNERS)}. Settings follow after colons: "
+    f"Agent: {', '.join(TRAINABLE)}. Settings follow after colons: "
     "cn-greedy:epsilon=0.2, ppo:learning_rate=3e-4."
 )
 
@@ -156,31 +160,36 @@ def train(
     edgecloud train ppo --env continuous --output ppo.npz
 
     edgecloud train 'cn-ducb:hidden=[64,64]' --env static --output cn-ducb.npz
+
+    edgecloud train predictor --dataset mine.jsonl --output mine.npz
     """
     with reporting(extra="agents"):
         with reading_input(gym.error.Error, ModuleNotFoundError):
             name, options = _read_agent(agent)
             _check_suffix(name, output)
+            if name == PREDICTOR:
+                _warn_of_others(context)
+                train_predictor(dataset, options, seed, output)
+                return
             network = name in POLICIES
-            wrong, right = ("episodes", "steps") if network else ("steps", "episodes")
+            wrong = "episodes" if network else "steps"
             if is_given(context, wrong):
+                right = "steps" if network else "episodes"
                 warn(f"--{wrong} has no effect: how long {name} learns is told by --{right}")
             amount = steps if network else episodes
             if evaluate_every is None:
                 evaluate_every = max(1, amount // LOOKS) if network else 0
-            loads = _read_loads(name, load)
             given = read_settings(settings, setting_kinds())
             chosen = {
                 "arrival_rate": arrival_rate,
-                "load": loads[0],
+                "load": (LOADS if network else [LOAD])[0] if load is None else load[0],
                 "duration": (LONGER if network else DURATION) if duration is None else duration,
                 "dataset": dataset,
             }
             side = "fit" if evaluate_every else "train"
             common = {"split": side, **join_settings(context, chosen, given)}
             rated = arrival_rate is not None or "arrival_rate" in given or trace is not None
-            if "load" in given or (rated and load is None):
-                loads = ()
+            loads = _read_loads(name, load, of_its_own=rated or "load" in given)
             if rated and load is None and "load" not in given:
                 del common["load"]  # only the default
             data = load_dataset(common["dataset"])
@@ -190,30 +199,26 @@ def train(
             notes = dataset_notes([env_id], common, data)
             prompts = {"dataset": data, "split": common["split"]}
             data, more = replay_trace(context, trace, rate_scale, common, data)
-            (scenario,) = make_scenarios([env_id], None, common, data)
-            scenario.check()
-            several = tuple(loads) if len(loads) > 1 else ()
+            scenario = _scenario(env_id, common, data)
             validation = None
             if evaluate_every:
-                aside = {**common, "split": "validation"}
-                (held,) = make_scenarios([env_id], None, aside, data)
-                held.check()
-                names = BESIDE_IN_CLUSTERS if env_id == CLUSTER_ID else BESIDE
-                if beside is not None:
-                    names = tuple(item.strip() for item in beside.split(",") if item.strip())
-                check_agent_names(list(names))
-                validation = Validation(at_loads(held, several), evaluation_seeds, names)
+                held = _scenario(env_id, {**common, "split": "validation"}, data)
+                others = _read_beside(beside, env_id)
+                validation = Validation(at_loads(held, loads), evaluation_seeds, others)
             training = Training(
-                name, options, scenario, seed, prompts, amount, several, validation,
-                evaluate_every, patience, None if tensorboard is None else str(tensorboard),
-            )  # fmt: skip
-            trainings = {output: training}
-            if seeds is not None:
-                own_seeds = range(seed, seed + seeds)
-                trainings = {numbered(output, own): training.seeded(own) for own in own_seeds}
-            for path, each in trainings.items():
-                each.resumable(path)
-                check_writable(path)
+                name=name,
+                options=options,
+                scenario=scenario,
+                seed=seed,
+                prompts=prompts,
+                amount=amount,
+                loads=loads,
+                validation=validation,
+                every=evaluate_every,
+                patience=patience,
+                tensorboard=None if tensorboard is None else str(tensorboard),
+            )
+            trainings = _by_file(training, output, seeds)
             if seeds is None:
                 for option, given_how in (("workers", None), ("scheduler", scheduler)):
                     if given_how is not None or is_given(context, option):
@@ -226,29 +231,78 @@ def train(
             train_all(trainings, workers, scheduler)
 
 
-def _read_loads(name: str, load: Sequence[float] | None) -> Sequence[float]:
-    """Returns the loads to learn at.
+def _scenario(env_id: str, settings: Mapping[str, Any], data: RequestDataset) -> Scenario:
+    """Returns a scenario after trying it."""
+    (scenario,) = make_scenarios([env_id], None, settings, data)
+    scenario.check()
+    return scenario
+
+
+def _by_file(training: Training, output: Path, seeds: int | None) -> dict[Path, Training]:
+    """Returns the trainings by the files that they go to.
+
+    Raises:
+        OSError: If a file cannot be written.
+        ValueError: If a file holds something else.
+    """
+    trainings = {output: training}
+    if seeds is not None:
+        own_seeds = range(training.seed, training.seed + seeds)
+        trainings = {numbered(output, own): replace(training, seed=own) for own in own_seeds}
+    for path, each in trainings.items():
+        each.resumable(path)
+        check_writable(path)
+    return trainings
+
+
+def _read_beside(beside: str | None, env_id: str) -> tuple[str, ...]:
+    """Returns the agents that play beside one in training.
+
+    Raises:
+        ValueError: If one is unknown.
+    """
+    if beside is None:
+        return BESIDE_IN_CLUSTERS if env_id == CLUSTER_ID else BESIDE
+    names = [item.strip() for item in beside.split(",") if item.strip()]
+    check_agent_names(names)
+    return tuple(names)
+
+
+def _read_loads(name: str, load: Sequence[float] | None, *, of_its_own: bool) -> tuple[float, ...]:
+    """Returns the loads to learn at side by side, if there are several.
+
+    Args:
+        name: The agent.
+        load: The loads that are given.
+        of_its_own: Whether other settings say how fast requests arrive.
 
     Raises:
         ValueError: If one is given twice, or several to a bandit.
     """
     if not load:
-        return LOADS if name in POLICIES else (LOAD,)
+        return LOADS if name in POLICIES and not of_its_own else ()
     if name not in POLICIES and len(load) > 1:
         raise ValueError(f"--load: {name} learns at one load, not at {len(load)}")
     if len(set(load)) < len(load):
         raise ValueError(f"--load: one is given twice: {', '.join(f'{x:g}' for x in load)}")
-    return load
+    return tuple(load) if len(load) > 1 else ()
 
 
 def _read_agent(text: str) -> tuple[str, dict[str, Any]]:
     name, items = read_name(text)
-    if name not in LEARNERS:
+    if name not in TRAINABLE:
         raise ValueError(
-            f"cannot train {name!r}: must be one of {', '.join(LEARNERS)}"
-            f"{did_you_mean(name, LEARNERS)}"
+            f"cannot train {name!r}: must be one of {', '.join(TRAINABLE)}"
+            f"{did_you_mean(name, TRAINABLE)}"
         )
-    return name, read_settings(items, None if name in POLICIES else agent_kinds(name))
+    return name, read_settings(items, None if name in (*POLICIES, PREDICTOR) else agent_kinds(name))
+
+
+def _warn_of_others(context: typer.Context) -> None:
+    """Warns of options that say where an agent plays: the predictor looks at prompts alone."""
+    for parameter in context.command.params:
+        if parameter.name not in _OF_PREDICTOR and is_given(context, str(parameter.name)):
+            warn(f"{parameter.opts[0]} has no effect: a predictor looks at prompts alone")
 
 
 def _check_suffix(name: str, output: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.checkpoint import read_header
-from agents.registry import BANDITS, check_agent_names
+from agents.registry import LEARNERS, check_agent_names
 from agents.schedulers.policy_file import POLICIES
 from agents.schedulers.sb3_file import read_sb3_file
 from edgecloud_gym.files import UnreadableFileError
@@ -52,7 +52,7 @@ def read_model_file(path: Path) -> ModelFile:
         check_agent_names([header["agent"]])
     except ValueError as error:
         raise UnreadableFileError(
-            f"{path}: no trained model: neither a checkpoint of {', '.join((*POLICIES, *BANDITS))} "
+            f"{path}: no trained model: neither a checkpoint of {', '.join((*POLICIES, *LEARNERS))} "
             f"nor saved by Stable-Baselines3 ({error})"
         ) from error
     settings = {} if header["agent"] in POLICIES else header["settings"]

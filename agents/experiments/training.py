@@ -94,10 +94,6 @@ class Training:
             "seed": self.seed,
         }
 
-    def seeded(self, seed: int) -> Training:
-        """Returns the same with another seed."""
-        return replace(self, seed=seed)
-
     def curve_in_words(self, path: Path) -> list[str]:
         """Returns what validation said at last, in words; nothing without one."""
         if self.validation is None:
