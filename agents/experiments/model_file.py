@@ -51,8 +51,9 @@ def read_model_file(path: Path) -> ModelFile:
         header = read_header(path)
         check_agent_names([header["agent"]])
     except ValueError as error:
+        known = ", ".join((*POLICIES, *LEARNERS))
         raise UnreadableFileError(
-            f"{path}: no trained model: neither a checkpoint of {', '.join((*POLICIES, *LEARNERS))} "
+            f"{path}: no trained model: neither a checkpoint of {known} "
             f"nor saved by Stable-Baselines3 ({error})"
         ) from error
     settings = {} if header["agent"] in POLICIES else header["settings"]

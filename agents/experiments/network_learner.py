@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from agents.experiments.learners import Learner
-from agents.experiments.network_settings import read_options
+from agents.experiments.network_settings import HORIZON, read_options
 from agents.experiments.runs import one_torch_thread
 from agents.experiments.scenario import Scenario
 from agents.prediction.forecasts import cross_fitted
@@ -142,7 +142,7 @@ class NetworkLearner(Learner):
         """Returns the settings of an environment to learn in."""
         return {
             # Returns are then about as large as the number of requests in the system.
-            "reward": {"jct": 1.0 / (self._options.horizon or WalkOptions.horizon or 1.0)},
+            "reward": {"jct": 1.0 / (self._options.horizon or HORIZON)},
             "work_conserving": False,
             **scenario.settings,
             "dataset": scenario.dataset,

@@ -47,6 +47,9 @@ _TAKEN: Final = (
 )
 
 
+HORIZON: Final = 60.0  # s
+
+
 @dataclass(frozen=True)
 class WalkOptions:
     """What a user may set of a network besides what the algorithm takes.
@@ -72,7 +75,7 @@ class WalkOptions:
     sharpness: float = 3.0
     learn_rule: bool = False
     skips: int = 0
-    horizon: float | None = 60.0
+    horizon: float | None = HORIZON
     scale: bool = True
     peers: int = 8
     predictor: str | None = None
