@@ -40,7 +40,8 @@ def _make_tile(rows: int) -> Any:
         depth: Any, c: Any, c_at: Any, c_row: Any,
     ) -> Any:  # fmt: skip
         """Adds to ``c[c_at + r c_row + j]`` the sum over k of
-        ``a[a_at + r a_row + k a_step] * b[b_at + k b_step + j]``."""
+        ``a[a_at + r a_row + k a_step] * b[b_at + k b_step + j]``.
+        """
         del a_at, a_row, a_step, b_at, b_step, depth, c_at, c_row
         count = types.intp
         signature = types.void(
