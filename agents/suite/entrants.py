@@ -36,7 +36,8 @@ def default_entrants(suite: Suite) -> list[AgentSpec]:
 def with_yardsticks(suite: Suite, specs: Sequence[AgentSpec]) -> list[AgentSpec]:
     """Adds the agents at both ends of the gap, without which there are no scores."""
     labels = [spec.label for spec in specs]
-    ends = [suite.zero, next(name for name in suite.one if name in AGENT_NAMES)]
+    zeros = [suite.zero(cell) for cell in suite.cells]
+    ends = dict.fromkeys([*zeros, next(name for name in suite.one if name in AGENT_NAMES)])
     return [*(AgentSpec(name) for name in ends if name not in labels), *specs]
 
 
