@@ -118,7 +118,8 @@ class Stable:
     def _needs(self, spec: AgentSpec, cell: Cell) -> Mapping[str, Preparation]:
         """Returns what an agent needs for a cell, by the way in which it takes it."""
         needed = {}
-        if spec.made.from_zero and cell.trained and spec.checkpoint is None:
+        is_named = isinstance(spec.agent, str)  # a class of one's own brings what it knows
+        if is_named and spec.made.from_zero and cell.trained and spec.checkpoint is None:
             needed[_TRAINED] = self._training(spec, cell)
         if cell.known_families and _PREDICTOR in constructor_arguments(spec.made):
             families, dataset = cell.known_families, self.suite.dataset
@@ -134,8 +135,7 @@ class Stable:
         if cell.known_families:
             settings["prompt_mix"] = [(0.0, dict.fromkeys(cell.known_families, 1.0))]
         scenario = Scenario(cell.env_id, settings, cell.env_id)
-        name = spec.agent if isinstance(spec.agent, str) else spec.name
-        training = Training(name, spec.settings, scenario, seed, {}, episodes)
+        training = Training(spec.name, spec.settings, scenario, seed, {}, episodes)
         return Preparation(training, amount=episodes)
 
     def _path(self, made: Preparation) -> Path:
