@@ -22,7 +22,7 @@ FLOORS = {
         " | arrivals dataset drift engines | files times | unpacking | checks processors"
     ),
     "agents": (
-        "cli | suite | experiments | report | registry | schedulers policies | prediction"
+        "cli | gateway suite | experiments | report | registry | schedulers policies | prediction"
         " | base | checkpoint statistics"
     ),
     "data_tools": (

@@ -23,6 +23,7 @@ def make_app() -> typer.Typer:
     from agents.cli.evaluate import evaluate
     from agents.cli.merge import merge
     from agents.cli.report import report
+    from agents.cli.serve import serve
     from agents.cli.settings import settings
     from agents.cli.train import train
     from data_tools.cli.console import Command, Group
@@ -50,7 +51,7 @@ def make_app() -> typer.Typer:
         """Schedule LLM requests between an edge and a cloud."""
         del show_version
 
-    for command in (compare, train, evaluate, merge, report, settings):
+    for command in (compare, train, evaluate, merge, report, settings, serve):
         app.command(cls=Command)(command)
     app.add_typer(bench_suite, name="bench-suite")
     _mount_data_commands(app)

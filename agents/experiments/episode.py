@@ -9,7 +9,7 @@ import gymnasium as gym
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
 
 from agents.base import Agent
-from agents.schedulers.ruled import RuleScheduler
+from agents.schedulers.scheduler import Scheduler
 from edgecloud_gym.envs.base import EdgeCloudEnv
 
 
@@ -40,12 +40,12 @@ def play_steps(
 ) -> Iterator[float]:
     """Runs an agent step by step; yields the rewards. See `run_episode`.
 
-    Of a scheduler that is a compiled rule the steps are played some thousands at a time.
+    Schedulers that need no observations play without any (`Scheduler.play`).
     """
     agent.reset(env, agent_seed)
     observation, info = env.reset(seed=seed)
-    if isinstance(agent, RuleScheduler) and agent.is_plain and _is_plain(env):
-        yield from env.unwrapped.play(agent.rule, agent.decision)  # type: ignore[attr-defined]
+    if isinstance(agent, Scheduler) and agent.plays_alone and _is_plain(env):
+        yield from agent.play(explore)
         return
     done = False
     while not done:
@@ -71,5 +71,4 @@ def _is_plain(env: gym.Env[Any, Any]) -> bool:
         isinstance(env, EdgeCloudEnv)
         and type(env).step is EdgeCloudEnv.step
         and env.render_mode is None
-        and not env.simulator.has_scorer
     )

@@ -88,7 +88,10 @@ class CallBudget:
 
     def take(self, info: Info) -> bool:
         """Takes a call, if one is left at this decision; returns whether there was one."""
-        events = info["arrivals"] + info["services_ended"]
-        left = calls_left.py_func(self._left, info["elapsed"], events)
+        return self.take_of(info["elapsed"], info["arrivals"] + info["services_ended"])
+
+    def take_of(self, elapsed: float, events: int) -> bool:
+        """The same, told the time since the last decision (s) and the events of this moment."""
+        left = calls_left.py_func(self._left, elapsed, events)
         self._left = max(0, left - 1)
         return bool(left > 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -91,6 +92,16 @@ class RuleScheduler(Scheduler):
         """Whether the rule alone decides: nothing of the class was overridden by another way."""
         own = ("act", "decide", "route", "choose", "observe")
         return all(getattr(type(self), name) is getattr(RuleScheduler, name) for name in own)
+
+    @property
+    def plays_alone(self) -> bool:
+        """Whether the rule alone decides, and nothing else orders the queue."""
+        return self.is_plain and not self.env.simulator.has_scorer
+
+    def play(self, explore: bool) -> Iterator[float]:
+        """Plays by the rule, without a step of Python."""
+        del explore
+        return self.env.play(self.rule, self.decision)
 
     def act(self, observation: Observation, info: Info, explore: bool = True) -> NDArray[np.int64]:
         """Decides by the rule."""
