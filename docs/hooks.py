@@ -31,6 +31,8 @@ TABLES = {
     "reference-traces": summaries.reference_traces,
     "schedulers": summaries.schedulers,
     "settings": reference.settings,
+    "suite-groups": reference.suite_groups,
+    "suite-training": reference.suite_training,
     "unseen": summaries.unseen,
     "versions": summaries.versions,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,19 +69,6 @@ def read_node_file(
     if isinstance(content, Mapping) and {*content} <= {"nodes", "model"} and "nodes" in content:
         served = content.get("model")
         content = content["nodes"]
-    return read_nodes(content, file)
-
-
-def read_nodes(content: object, file: Path) -> tuple[Node, ...]:
-    """Makes nodes of what a file says of them; see `load_nodes`.
-
-    Args:
-        content: A list of mappings.
-        file: Where it stands.
-
-    Raises:
-        UnreadableFileError: If it is something else; the file, the node and the field are named.
-    """
     if not isinstance(content, list):
         raise UnreadableFileError(f"{file}: must hold a list of nodes, got {_named(content)}")
     servers = [
@@ -90,13 +77,25 @@ def read_nodes(content: object, file: Path) -> tuple[Node, ...]:
         else {}
         for item in content
     ]
+    return read_nodes(content, file), servers, served
+
+
+def read_nodes(content: Sequence[Any], file: Path) -> tuple[Node, ...]:
+    """Makes nodes of what a file says of them; see `load_nodes`.
+
+    Args:
+        content: What should be a mapping for each node.
+        file: Where it stands.
+
+    Raises:
+        UnreadableFileError: If it is something else; the file, the node and the field are named.
+    """
     try:
-        nodes = checked_nodes([_node(file, n, item) for n, item in enumerate(content, start=1)])
+        return checked_nodes([_node(file, n, item) for n, item in enumerate(content, start=1)])
     except UnreadableFileError:
         raise
     except (TypeError, ValueError) as error:
         raise UnreadableFileError(f"{file}: {error}") from error
-    return nodes, servers, served
 
 
 def _content(file: Path) -> Any:
