@@ -69,27 +69,28 @@ def read_node_file(
     if isinstance(content, Mapping) and {*content} <= {"nodes", "model"} and "nodes" in content:
         served = content.get("model")
         content = content["nodes"]
-    if not isinstance(content, list):
-        raise UnreadableFileError(f"{file}: must hold a list of nodes, got {_named(content)}")
+    nodes = read_nodes(content, file)
     servers = [
         {name: item[name] for name in SERVER_FIELDS if name in item}
         if isinstance(item, Mapping)
         else {}
         for item in content
     ]
-    return read_nodes(content, file), servers, served
+    return nodes, servers, served
 
 
-def read_nodes(content: Sequence[Any], file: Path) -> tuple[Node, ...]:
+def read_nodes(content: object, file: Path) -> tuple[Node, ...]:
     """Makes nodes of what a file says of them; see `load_nodes`.
 
     Args:
-        content: What should be a mapping for each node.
+        content: A list of mappings.
         file: Where it stands.
 
     Raises:
         UnreadableFileError: If it is something else; the file, the node and the field are named.
     """
+    if not isinstance(content, list):
+        raise UnreadableFileError(f"{file}: must hold a list of nodes, got {_named(content)}")
     try:
         return checked_nodes([_node(file, n, item) for n, item in enumerate(content, start=1)])
     except UnreadableFileError:
@@ -161,6 +162,15 @@ def _node(file: Path, number: int, item: Any) -> Node:
     except (TypeError, ValueError, FileNotFoundError) as error:
         raise UnreadableFileError(f"{where}: {error}") from error
     return node
+
+
+def make_node(fields: Mapping[str, Any]) -> Node:
+    """Makes a node of a mapping, as a file has it.
+
+    Raises:
+        UnreadableFileError: If it is none; the field is named.
+    """
+    return _node(Path(), 1, fields)
 
 
 def _model(file: Path, model: Any) -> Any:

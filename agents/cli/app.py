@@ -22,6 +22,7 @@ def make_app() -> typer.Typer:
     from agents.cli.compare import compare
     from agents.cli.evaluate import evaluate
     from agents.cli.merge import merge
+    from agents.cli.replay import replay
     from agents.cli.report import report
     from agents.cli.serve import serve
     from agents.cli.settings import settings
@@ -51,7 +52,7 @@ def make_app() -> typer.Typer:
         """Schedule LLM requests between an edge and a cloud."""
         del show_version
 
-    for command in (compare, train, evaluate, merge, report, settings, serve):
+    for command in (compare, train, evaluate, merge, report, settings, serve, replay):
         app.command(cls=Command)(command)
     app.add_typer(bench_suite, name="bench-suite")
     _mount_data_commands(app)

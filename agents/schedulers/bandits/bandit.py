@@ -253,6 +253,14 @@ class Bandit(Scheduler):
         """Updates the exploration statistics with dataset rows (n,) that were dispatched."""
         self.update_exploration(self._table[rows])
 
+    def rows_changed(self, rows: Indices) -> None:
+        """Reads the embeddings of rows anew."""
+        self._table[rows] = self.env.simulator.embeddings[rows]
+
+    def forget_predictions(self) -> None:
+        """Forgets what was predicted for the requests dispatched."""
+        self._predictions.clear()
+
     def predicted_times(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Returns what was predicted for the requests dispatched; see `Agent.predicted_times`."""
         if not self._predictions:
