@@ -132,11 +132,6 @@ def greedy_decode(loaded: LoadedModel, prompt_ids: torch.Tensor, max_new_tokens:
     )
 
 
-def step_times(loaded: LoadedModel, prompts: torch.Tensor, steps: int) -> list[float]:
-    """Returns the times of the steps of `timed_steps`."""
-    return timed_steps(loaded, prompts, steps)[1]
-
-
 def timed_steps(
     loaded: LoadedModel, prompts: torch.Tensor, steps: int
 ) -> tuple[float, list[float]]:

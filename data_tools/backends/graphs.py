@@ -193,10 +193,6 @@ class FixedDecoding:
             finish_reason="eos" if tokens[-1] in stop else "length",
         )
 
-    def step_times(self, prompts: torch.Tensor, steps: int) -> list[float]:
-        """Returns the time, s, of each of so many decoding steps after a prefill of (n, length)."""
-        return self.timed(prompts, steps)[1]
-
     def timed(self, prompts: torch.Tensor, steps: int) -> tuple[float, list[float]]:
         """Returns the time of the prefill of (n, length) and of each of so many steps, s."""
         decoder = self.decoder(len(prompts), prompts.shape[1] + steps + 1)
@@ -211,7 +207,7 @@ class FixedDecoding:
 
     def device_share(self, prompts: torch.Tensor, steps: int) -> float | None:
         """Returns the share of the steps' wall time in which the device worked; None unknown."""
-        taken = self.step_times(prompts, steps)
+        _, taken = self.timed(prompts, steps)
         busy = self.decoder(len(prompts), prompts.shape[1] + steps + 1).busy
         return min(1.0, sum(busy) / sum(taken)) if busy else None
 
