@@ -22,6 +22,7 @@ def make_app() -> typer.Typer:
     from agents.cli.evaluate import evaluate
     from agents.cli.merge import merge
     from agents.cli.report import report
+    from agents.cli.reproduce_paper import reproduce_paper
     from agents.cli.settings import settings
     from agents.cli.train import train
     from data_tools.cli.console import Command, Group
@@ -49,8 +50,8 @@ def make_app() -> typer.Typer:
         """Schedule LLM requests between an edge and a cloud."""
         del show_version
 
-    for command in (compare, train, evaluate, merge, report, settings):
-        app.command(cls=Command)(command)
+    for command in (compare, train, evaluate, merge, report, reproduce_paper, settings):
+        app.command(command.__name__.replace("_", "-"), cls=Command)(command)
     _mount_data_commands(app)
     return app
 

@@ -141,9 +141,9 @@ class Bandit(Scheduler):
             return actions
 
         for reward in self.env.play_unseen(choose):
-            if step["completed"] and self.learn_rows(*self._view.completed()):
-                if not (step["terminated"] or step["truncated"]):
-                    simulator.rank_anew(0)
+            due = step["completed"] and self.learn_rows(*self._view.completed())
+            if due and not (step["terminated"] or step["truncated"]):
+                simulator.rank_anew(0)
             yield reward
 
     def _look(self) -> None:
