@@ -149,6 +149,14 @@ class Agent(ABC):
         del completions
         return False
 
+    def observes(self) -> dict[str, Any]:
+        """Returns the settings of environments that the agent's observation depends on.
+
+        Those that a trained model cannot do without, such as ``candidate_pool_size``: whoever makes
+        an environment for it, and was not told otherwise, takes them.
+        """
+        return {}
+
     def predicted_times(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Returns which requests were dispatched on which predictions in this episode.
 

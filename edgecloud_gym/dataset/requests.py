@@ -29,8 +29,9 @@ from edgecloud_gym.files import UnreadableFileError
 
 __all__ = ["RequestDataset", "bundled_datasets", "load_dataset", "prompts_digest"]
 
-SPLITS = ("all", "train", "test")
+SPLITS = ("all", "train", "test", "fit", "validation")
 TEST_SHARE = 0.2
+VALIDATION_SHARE = 0.16  # a fifth of the train side
 EMBEDDING_BOUND = 10.0
 
 
@@ -154,26 +155,39 @@ class RequestDataset:
 
         A row belongs to the test side if a hash of its prompt falls into the lowest fifth of the
         hash's range: rows with equal prompts share a side, and a row keeps its side when others
-        come or go. Without prompts the row number is hashed.
+        come or go. Without prompts the row number is hashed. The train side is divided in the same
+        way for those who choose between models: "validation", and "fit" for what is left.
 
         Args:
-            split: "all", "train" (about 80 %) or "test".
+            split: "all", "train" (about 80 %), "test", "fit" (about 64 %) or "validation".
 
         Raises:
             ValueError: If the split is unknown, or empty in this dataset.
         """
         check_choice("split", split, SPLITS)
-        side = self._is_test if split == "test" else ~self._is_test
-        chosen = np.arange(len(self)) if split == "all" else np.flatnonzero(side)
+        place, cut = self._places, TEST_SHARE + VALIDATION_SHARE
+        sides = {
+            "all": np.ones(len(self), np.bool_),
+            "train": ~self._is_test,
+            "test": self._is_test,
+            "fit": place >= cut,
+            "validation": ~self._is_test & (place < cut),
+        }
+        chosen = np.flatnonzero(sides[split])
         if chosen.size == 0:
             raise ValueError(f"split {split!r} of {self!r} is empty; use split='all'")
         return read_only(chosen.astype(np.int32))
 
     @cached_property
-    def _is_test(self) -> NDArray[np.bool_]:
+    def _places(self) -> NDArray[np.float64]:
+        """Where the hash of each row's prompt lies in its range, as a share of it (n,)."""
         keys = self.prompts if self.prompts is not None else map(str, range(len(self)))
         hashes = [int.from_bytes(blake2b(_encoded(key), digest_size=8).digest()) for key in keys]
-        return np.array([value < TEST_SHARE * 2**64 for value in hashes])
+        return np.array([value / 2**64 for value in hashes])
+
+    @cached_property
+    def _is_test(self) -> NDArray[np.bool_]:
+        return self._places < TEST_SHARE
 
     def embedding_table(self, dim: int | None) -> NDArray[np.float32]:
         """Returns the embeddings as an agent sees them: centred, scaled, shortened if asked for.
@@ -201,13 +215,35 @@ class RequestDataset:
         if dim is not None:
             dim = check_integer("embedding_dim", dim, least=1, most=width)
         if dim not in self._tables:
-            centre, axes, scale = self._principal_components
-            table = self.embeddings - centre
-            if dim is not None:
-                table = table @ axes[:, :dim]
-            table = np.clip(table / scale, -EMBEDDING_BOUND, EMBEDDING_BOUND)
-            self._tables[dim] = read_only(table.astype(np.float32))
+            self._tables[dim] = read_only(self.projected(self.embeddings, dim))
         return self._tables[dim]
+
+    def projected(self, embeddings: NDArray[np.float32], dim: int | None) -> NDArray[np.float32]:
+        """Returns embeddings of any prompts as `embedding_table` shows those of this dataset.
+
+        Args:
+            embeddings: (n, d) or (d,), by the encoder of this dataset.
+            dim: As there.
+
+        Returns:
+            (n, dim) or (n, d) float32, without n where that was not given.
+
+        Raises:
+            ValueError: If the dataset has no embeddings, or of another width.
+        """
+        if self.embeddings is None:
+            raise ValueError(f"{self!r} has no embeddings")
+        if embeddings.shape[-1] != self.embeddings.shape[1]:
+            raise ValueError(
+                f"embeddings of width {embeddings.shape[-1]}: those of {self!r} have width "
+                f"{self.embeddings.shape[1]}"
+            )
+        centre, axes, scale = self._principal_components
+        table = embeddings - centre
+        if dim is not None:
+            table = table @ axes[:, :dim]
+        clipped = np.clip(table / scale, -EMBEDDING_BOUND, EMBEDDING_BOUND)
+        return np.asarray(clipped, np.float32)
 
     @cached_property
     def _principal_components(

@@ -28,7 +28,7 @@ from edgecloud_gym.simulator.compiled.events import (
     STEP,
     UNSEEN_STEP,
 )
-from edgecloud_gym.simulator.rules import Rule, play_rule
+from edgecloud_gym.simulator.rules import Rule, RulePlayer
 from edgecloud_gym.simulator.simulator import Output, Simulator
 from edgecloud_gym.simulator.state import OUTCOME, info_fields
 
@@ -69,7 +69,7 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         self.render_mode = render_mode
         self.config = SystemConfig.from_settings(settings, self.defaults)
         self._settings = settings
-        self._simulator = Simulator(self.config, lanes=1)
+        self._simulator = self._make_simulator()
         self._info_fields = list(info_fields(self.config))
         self._action_shape = (self.config.candidate_pool_size,)
         self.action_space = action_space(self.config.candidate_pool_size, len(self.config.nodes))
@@ -89,6 +89,9 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({settings_in_words(self._settings)})"
+
+    def _make_simulator(self) -> Simulator:
+        return Simulator(self.config, lanes=1)
 
     def _bind_step(self) -> None:
         """Looks at what a step yields."""
@@ -177,7 +180,7 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         """
         if not self._running:
             raise ResetNeeded("the episode has ended or not begun: call reset() before play()")
-        yield from play_rule(self._simulator, rule, decision)
+        yield from RulePlayer(self._simulator, rule, decision).play(decision)
         self._running = False
         self._run(OBSERVE)
 
@@ -265,19 +268,20 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         self._running = False
 
     def reprioritize(self) -> tuple[Observation, dict[str, Any]]:
-        """Scores the waiting requests anew with the ``priority`` callable and ranks them again.
+        """Scores the waiting requests anew and ranks them again.
 
-        The callable is given each distinct prompt once, however often it waits.
+        A ``priority`` callable is given each distinct prompt once, however often it waits. Of
+        scores per dataset row, those count that `Simulator.set_scores` was given last.
 
         Returns:
             Observation and ``info`` with the candidates in their new order: they replace those
             that `step` returned.
 
         Raises:
-            RuntimeError: If ``priority`` is not a callable.
+            RuntimeError: If the queue is in order of arrival.
         """
-        if not self._simulator.has_scorer:
-            raise RuntimeError("reprioritize() needs priority to be a callable")
+        if not self._simulator.is_scored:
+            raise RuntimeError("reprioritize() needs a priority: the queue is in order of arrival")
         self._simulator.rank_anew(0)
         output = self._run(OBSERVE)
         return self._observation(output), self._info(output, self._step.item())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,14 +163,15 @@ def member_count(node: Node) -> int:
 
 
 def make_table(dataset: RequestDataset) -> NDArray[np.void]:
-    """Packs what the compiled code reads of each dataset row, shape (rows,).
-
-    The prompt's token count is shown as log(1 + tokens) / log(1 + 4096), at most 1.
-    """
+    """Packs what the compiled code reads of each dataset row, shape (rows,)."""
     table = np.zeros(len(dataset), TABLE_DTYPE)
     table["base_latency"] = dataset.base_latency
     if dataset.prompt_tokens is not None:
-        feature = np.log1p(dataset.prompt_tokens) / np.log1p(4096.0)
-        table["prompt_tokens"] = np.minimum(feature, 1.0)
+        table["prompt_tokens"] = prompt_feature(dataset.prompt_tokens)
         table["tokens"] = dataset.prompt_tokens
     return table
+
+
+def prompt_feature(tokens: Any) -> Any:
+    """Returns how counts of prompt tokens are shown: log(1 + tokens) / log(1 + 4096), at most 1."""
+    return np.minimum(np.log1p(tokens) / np.log1p(4096.0), 1.0)

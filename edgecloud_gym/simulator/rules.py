@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import numba
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
-from edgecloud_gym.simulator.compiled import episode, events
+from edgecloud_gym.simulator.compiled import episode
 from edgecloud_gym.simulator.compiled.decision import Decision
+from edgecloud_gym.simulator.compiled.pointers import address_of
 from edgecloud_gym.simulator.simulator import Simulator
 
 _CHUNK: Final = 2048  # decisions, some milliseconds, between two looks at Python's signals
@@ -24,14 +24,13 @@ class Rule:
 
     Attributes:
         function: What is compiled.
-        dispatcher: The function as Numba hands it to other compiled functions.
     """
 
     def __init__(self, function: Callable[[Decision], None]) -> None:
         self.function = function
         self.__doc__ = function.__doc__
         # Nothing is allocated in a rule, so that Numba need not count references.
-        self.dispatcher = numba.njit(error_model="numpy", _nrt=False)(function)
+        self._dispatcher = numba.njit(error_model="numpy", _nrt=False)(function)
         self._code: Callable[[Decision], None] | None = None
 
     def __repr__(self) -> str:
@@ -47,14 +46,15 @@ class Rule:
             numba.core.errors.NumbaError: If Numba cannot compile the function.
         """
         if self._code is None:
-            self.compile(numba.typeof(decision))
-        assert self._code is not None
+            kind = (numba.typeof(decision),)
+            self._dispatcher.compile(kind)
+            self._code = self._dispatcher.overloads[kind].entry_point
         self._code(decision)
 
-    def compile(self, kind: Any) -> None:
-        """Compiles the function for decisions of a Numba type, which all have in common."""
-        self.dispatcher.compile((kind,))
-        self._code = self.dispatcher.overloads[(kind,)].entry_point
+    def address(self, kind: Any) -> int:
+        """Returns where its machine code for decisions of a Numba type is."""
+        self._dispatcher.compile((kind,))
+        return address_of(self._dispatcher.overloads[(kind,)])
 
 
 def rule(function: Callable[[Decision], None]) -> Rule:
@@ -108,35 +108,45 @@ def make_decision(
     )
 
 
-def play_rule(simulator: Simulator, rule: Rule, decision: Decision) -> Iterator[float]:
-    """Plays the episode that has begun to its end, decision by decision of a rule.
+class RulePlayer:
+    """Plays episodes of a simulator's one lane by a rule.
 
     Args:
-        simulator: One lane, at a decision epoch.
+        simulator: One lane.
         rule: Who decides.
-        decision: Made for this episode by `make_decision`.
+        decision: One of its decisions, made by `make_decision`.
 
-    Yields:
-        The reward of each step. The simulator is up to `_CHUNK` steps ahead.
+    Raises:
+        numba.core.errors.NumbaError: If Numba cannot compile the rule.
     """
-    kind = numba.typeof(decision)
-    rule.compile(kind)
-    rewards = np.empty(_CHUNK)
-    output = simulator.output()
-    rest = (*simulator.arrays, output.floats, output.ids, output.masks)
-    everyone, actions = np.ones(1, np.bool_), decision.action[np.newaxis]
-    steps = tuple(numba.typeof(x) for x in (0, 0, 1, everyone, actions, *rest))
-    others = (decision, rewards, everyone, actions, rest)
-    play = episode.play_rule.compiled_as(
-        (
-            types.FunctionType(types.void(*steps)),
-            types.FunctionType(types.void(kind)),
-            *(numba.typeof(x) for x in others),
-        )
-    )
-    while True:
-        played = play(events.step_lanes.dispatcher, rule.dispatcher, *others)
-        yield from rewards[:played].tolist()
-        step = simulator.state.steps[0]
-        if step["terminated"] or step["truncated"]:
-            return
+
+    def __init__(self, simulator: Simulator, rule: Rule, decision: Decision) -> None:
+        self._simulator = simulator
+        self._rewards = np.empty(_CHUNK)
+        self._everyone = np.ones(1, np.bool_)
+        output = simulator.output()
+        self._unwritten = (output.floats, output.ids, output.masks)
+        self._addresses = (simulator.step_address, rule.address(numba.typeof(decision)))
+        self._play = episode.play_rule.compiled_for((*self._addresses, *self._arguments(decision)))
+
+    def play(self, decision: Decision) -> Iterator[float]:
+        """Plays the episode that has begun to its end, decision by decision of the rule.
+
+        Args:
+            decision: Made for this episode by `make_decision`.
+
+        Yields:
+            The reward of each step. The simulator is up to `_CHUNK` steps ahead.
+        """
+        arguments = self._arguments(decision)
+        step = self._simulator.state.steps[0]
+        while True:
+            played = self._play(*self._addresses, *arguments)
+            yield from self._rewards[:played].tolist()
+            if step["terminated"] or step["truncated"]:
+                return
+
+    def _arguments(self, decision: Decision) -> tuple[Any, ...]:
+        actions = decision.action[np.newaxis]
+        rest = (*self._simulator.arrays, *self._unwritten)
+        return decision, self._rewards, self._everyone, actions, rest

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from edgecloud_gym.config import Priority, SystemConfig
 from edgecloud_gym.dataset import RequestDataset, load_dataset
@@ -67,6 +67,7 @@ class Simulator:
         parameters: The settings as compiled code reads them, `PARAMETERS_DTYPE` (1,).
         node_table: The nodes likewise, `NODE_DTYPE` (nodes,).
         curves: Their slowdown curves, one behind the other, float64.
+        step_address: Where the machine code of a step is.
         arrays: All that compiled code works on; other arrays after each start of an episode.
         score_rows: Takes the place of a ``priority`` callable, with the dataset rows (n,) of the
             prompts instead of their embeddings; `set_priority` removes it.
@@ -105,7 +106,7 @@ class Simulator:
     def __getstate__(self) -> dict[str, Any]:
         # Neither copying nor pickling keeps views as views and read-only arrays read-only, and
         # machine code is this process's own: all three are bound anew.
-        return {k: v for k, v in self.__dict__.items() if k not in ("arrays", "_step_lanes")}
+        return {k: v for k, v in self.__dict__.items() if k not in _BOUND}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -127,6 +128,11 @@ class Simulator:
         """Whether a callable ranks the waiting queue."""
         return self._scorer is not None
 
+    @property
+    def is_scored(self) -> bool:
+        """Whether the waiting queue is in the order of scores, not of arrival."""
+        return bool(self.parameters["priority_mode"][0] != BY_ARRIVAL)
+
     def set_priority(self, priority: Priority) -> None:
         """Chooses how waiting queues are ordered, from the next episode on.
 
@@ -142,17 +148,34 @@ class Simulator:
             self.parameters["priority_mode"] = BY_CALLABLE
             self._scorer = priority
         else:
-            scores = np.asarray(priority, np.float64)
-            if scores.shape != (len(self.dataset),):
-                raise ValueError(
-                    f"priority has shape {scores.shape}: needs one score per dataset row, "
-                    f"({len(self.dataset)},)"
-                )
+            self._take_scores(priority)
             self.parameters["priority_mode"] = BY_TABLE
-            self._table["score"] = scores
-            shown = scores[self.workload.rows]
-            self.parameters["score_mean"] = shown.mean()
-            self.parameters["score_std"] = shown.std()
+
+    def set_scores(self, scores: ArrayLike) -> None:
+        """Takes other scores in place of those of a priority with one per dataset row.
+
+        They hold for whoever arrives from now on, and for those that wait after
+        `rank_anew`.
+
+        Raises:
+            RuntimeError: If the priority is something else.
+            ValueError: If there is not one score per dataset row.
+        """
+        if self.parameters["priority_mode"][0] != BY_TABLE:
+            raise RuntimeError("set_scores() needs a priority with one score per dataset row")
+        self._take_scores(scores)
+
+    def _take_scores(self, scores: ArrayLike) -> None:
+        given = np.asarray(scores, np.float64)
+        if given.shape != (len(self.dataset),):
+            raise ValueError(
+                f"priority has shape {given.shape}: needs one score per dataset row, "
+                f"({len(self.dataset)},)"
+            )
+        self._table["score"] = given
+        shown = given[self.workload.rows]
+        self.parameters["score_mean"] = shown.mean()
+        self.parameters["score_std"] = shown.std()
 
     def begin_episode(self, lane: int, rng: np.random.Generator) -> None:
         """Draws a lane's requests and puts it at time 0.
@@ -168,8 +191,7 @@ class Simulator:
             rows = draw_rows(rng, workload.rows, len(arrivals), config.prompt_order)
         else:
             rows = draw_mixed_rows(rng, workload.mixture, arrivals, config.prompt_order)
-        ordered = self.parameters["priority_mode"][0] != BY_ARRIVAL
-        self.state.reserve(len(arrivals), heap=bool(ordered))
+        self.state.reserve(len(arrivals), heap=self.is_scored)
         changes = self.changes["time"]
         first_change = float(changes[0]) if len(changes) else np.inf
         self.state.begin_episode(lane, arrivals, rows, config.telemetry_interval, first_change)
@@ -229,6 +251,7 @@ class Simulator:
         buffers = (output.floats, output.ids, output.masks)
         arguments = (0, 0, self.lanes, self._everyone, self._no_action, *self.arrays, *buffers)
         self._step_lanes = events.step_lanes.compiled_for(arguments)
+        self.step_address = events.step_lanes.address_for(arguments)
 
     def _bind_arrays(self) -> None:
         """Gathers the compiled code's arrays once, not at every step."""
@@ -266,7 +289,7 @@ class Simulator:
         arrived["score"] = self._scores(arrived["row"])
 
     def rank_anew(self, lane: int) -> None:
-        """Scores all waiting requests anew with the priority callable, and ranks them.
+        """Scores all waiting requests anew, and ranks them.
 
         Each distinct prompt is scored once: in overload the same prompts wait many times.
         """
@@ -277,8 +300,9 @@ class Simulator:
         self.run(events.REORDER | events.SETTLE, self.output(), first=lane, last=lane + 1)
 
     def _scores(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Returns what the priority callable makes of dataset rows (n,)."""
-        assert self._scorer is not None  # asked for only where the priority is a callable
+        """Returns the scores of dataset rows (n,)."""
+        if self._scorer is None:
+            return np.asarray(self._table["score"][rows])
         if len(rows) == 0:
             return np.empty(0)
         if self.score_rows is None:
@@ -327,6 +351,9 @@ class Simulator:
     def nodes(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
         """Returns the node of each slot that a request was dispatched to, -1 for `WAITING`."""
         return np.searchsorted(self.node_table["first_slot"], slots, side="right") - 1
+
+
+_BOUND: Final = ("arrays", "step_address", "_step_lanes")  # to this process
 
 
 def _readonly(array: NDArray[np.generic]) -> NDArray[np.generic]:

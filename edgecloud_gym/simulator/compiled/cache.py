@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import numba
 
+from edgecloud_gym.simulator.compiled.pointers import address_of
+
 SIMULATOR: Final = Path(__file__).parents[1]
 
 # What a damaged file makes pickle, Numba and LLVM raise when they load it.
@@ -79,11 +81,6 @@ class CompiledFunction:
         self._function = self._cached()
 
     @property
-    def dispatcher(self) -> Any:
-        """The function as Numba hands it to other compiled functions."""
-        return self._function
-
-    @property
     def signatures(self) -> list[tuple[Any, ...]]:
         """The argument types that there is machine code for."""
         return list(self._function.signatures)
@@ -95,17 +92,21 @@ class CompiledFunction:
         argument at each call, took two thirds of the time of a call. So nothing checks the types
         any more: arrays of another dtype or layout must not be handed to it.
         """
-        return self.compiled_as(tuple(numba.typeof(argument) for argument in arguments))
+        function: Callable[..., Any] = self._overload(arguments).entry_point
+        return function
 
-    def compiled_as(self, types: tuple[Any, ...]) -> Callable[..., Any]:
-        """Returns the function for arguments of these Numba types; see `compiled_for`."""
+    def address_for(self, arguments: Sequence[Any]) -> int:
+        """Returns where the machine code for arguments of these types is; see `pointers.call`."""
+        return address_of(self._overload(arguments))
+
+    def _overload(self, arguments: Sequence[Any]) -> Any:
+        types = tuple(numba.typeof(argument) for argument in arguments)
         try:
             self._function.compile(types)
         except _DAMAGE:  # a defect of ours comes up again below
             self._discard()
             self._function.compile(types)
-        function: Callable[..., Any] = self._function.overloads[types].entry_point
-        return function
+        return self._function.overloads[types]
 
     def _cached(self) -> Any:
         """Makes the function with a cache, where a place can be found for one."""

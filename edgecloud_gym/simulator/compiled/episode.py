@@ -10,11 +10,11 @@ import numba
 from edgecloud_gym.simulator.compiled.cache import CompiledFunction
 from edgecloud_gym.simulator.compiled.decision import begin_plan
 from edgecloud_gym.simulator.compiled.events import UNSEEN_STEP
+from edgecloud_gym.simulator.compiled.pointers import call
 
 
 def _build(sources: str, cache: bool) -> Callable[..., Any]:
-    # Both functions come as pointers to machine code that there is already: this loop is compiled
-    # once for all rules, and the simulator not at all.
+    # Simulator and rule come as addresses of machine code that there is already.
     @numba.njit(cache=cache, nogil=True, error_model="numpy", _nrt=False)
     def play_rule(step_lanes, rule, decision, rewards, active, actions, rest):
         sources  # noqa: B018 - captured, so that it is part of the cache key
@@ -22,8 +22,8 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
         played = 0
         while played < len(rewards):
             begin_plan(decision)
-            rule(decision)
-            step_lanes(UNSEEN_STEP, 0, 1, active, actions, *rest)
+            call(rule, (decision,))
+            call(step_lanes, (UNSEEN_STEP, 0, 1, active, actions, *rest))
             rewards[played] = step.reward
             played += 1
             if step.terminated or step.truncated:

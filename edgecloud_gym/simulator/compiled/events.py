@@ -48,7 +48,8 @@ AHEAD: Final = 4  # lanes between asking for memory and using it
 
 
 @inlined
-def _complete(p, lane, v, node, request, step):
+def complete(p, lane, v, node, request, step):
+    """Takes note that a request is done."""
     done = v.requests[request]
     done.finish = lane.now
     v.finished[lane.done] = request
@@ -72,7 +73,7 @@ def _end_services(p, lane, v, served, k, step):
     while node.busy > 0 and node.next <= lane.now:
         slot, count = free_next(lane, v, spec, node)
         for j in range(count):
-            _complete(p, lane, v, node, member_of(v, spec, slot, j), step)
+            complete(p, lane, v, node, member_of(v, spec, slot, j), step)
         step.services_ended += 1
     if served is not None:
         start_queued(lane, v, spec, node, served)
@@ -85,7 +86,7 @@ def _run_engine(p, lane, v, served, engines, k, step):
     node = v.states[k]
     request = end_due_step(lane, spec, node, served, engines)
     while request != NONE:
-        _complete(p, lane, v, node, request, step)
+        complete(p, lane, v, node, request, step)
         step.services_ended += 1
         request = served[request].queued_next
     receive(lane, v, spec, node, served, engines)
@@ -124,7 +125,7 @@ def _next_event(lane, v, served, engines):
 
 
 @merged
-def _pass_time(p, lane, v, until, step):
+def pass_time(p, lane, v, until, step):
     """Moves the clock to ``until``, over which nothing happens, and integrates."""
     if v.history.shape[0] > 0:
         while lane.next_sample <= until:
@@ -148,7 +149,7 @@ def _advance(p, lane, v, served, engines, dispatched, step):
         if time < np.inf:  # a change of speed alone keeps no episode going
             time = min(time, lane.next_change)
         if not p.drain and time > p.duration:
-            _pass_time(p, lane, v, p.duration, step)
+            pass_time(p, lane, v, p.duration, step)
             step.truncated = True
             break
         if time == np.inf:
@@ -160,7 +161,7 @@ def _advance(p, lane, v, served, engines, dispatched, step):
             step.forced_dispatches += waiting - lane.queue_length
             may_be_epoch = True
         else:
-            _pass_time(p, lane, v, time, step)
+            pass_time(p, lane, v, time, step)
             may_be_epoch |= _process_events(p, lane, v, served, engines, step)
 
 
@@ -182,7 +183,8 @@ def _begin_step(lane, step):
 
 
 @inlined
-def _end_step(stage, p, lane, step):
+def end_step(stage, p, lane, step):
+    """Writes what the step that ends now has yielded."""
     if not stage & APPLY:
         # A reset cannot end an episode: one without arrivals ends at its first step.
         step.terminated = False
@@ -214,7 +216,7 @@ def _run_lane(stage, p, lane, v, served, engines, action, rest, step):
     if stage & ADVANCE:
         _advance(p, lane, v, served, engines, dispatched, step)
     if stage & (ADVANCE | HOLD):
-        _end_step(stage, p, lane, step)
+        end_step(stage, p, lane, step)
     if stage & REORDER:
         reorder(p, lane, v.requests, v.window, rest)
 
