@@ -28,11 +28,13 @@ _CLASSES: Final = {
     "cn-ducb": "agents.schedulers.bandits.neural:CNDUCB",
     "neural-linear": "agents.schedulers.bandits.neural:NeuralLinear",
     "cn-ts": "agents.schedulers.bandits.neural:CNTS",
+    "warm-linear": "agents.schedulers.bandits.warm:WarmLinear",
     "sb3": "agents.schedulers.sb3_agent:SB3Agent",
 }
 
 AGENT_NAMES: Final = tuple(_CLASSES)
 BANDITS: Final = ("clinucb", "c2ucb", "cn-greedy", "cn-ducb", "neural-linear", "cn-ts")
+LEARNERS: Final = (*BANDITS, "warm-linear")  # from zero, and from what training knows
 
 
 def make_agent(name: str, **kwargs: Any) -> Agent:

@@ -52,11 +52,12 @@ from agents.cli.scenarios import (
     read_environment,
     replay_trace,
 )
+from agents.cli.train_predictor import PREDICTOR, train_predictor
 from agents.cli.train_seeds import numbered, train_all
 from agents.experiments.learners import PPO, Learner
 from agents.experiments.model_file import read_model_file
 from agents.experiments.training import Training, advancing, whole
-from agents.registry import BANDITS
+from agents.registry import LEARNERS
 from agents.report.words import counted
 from data_tools.cli.console import INTERRUPTED, reading_input, reporting, warn
 from data_tools.cli.options import path_option
@@ -64,13 +65,14 @@ from edgecloud_gym.checks import did_you_mean
 from edgecloud_gym.dataset import load_dataset
 from edgecloud_gym.files import check_writable
 
-LEARNERS: Final = (PPO, *BANDITS)
+TRAINABLE: Final = (PPO, *LEARNERS, PREDICTOR)
 LOAD: Final = 1.2
 DURATION: Final = 100.0
 _AGENT_HELP: Final = (
-    f"Agent: {', '.join(LEARNERS)}. Settings follow after colons: "
+    f"Agent: {', '.join(TRAINABLE)}. Settings follow after colons: "
     "cn-greedy:epsilon=0.2, ppo:learning_rate=3e-4."
 )
+_OF_PREDICTOR: Final = ("agent", "output", "seed", "dataset", "help")
 _BESIDE: Final = ("settings", "done", "algorithm", "allow_stop")  # not what defines a training
 # It makes returns of a size that a value network learns.
 PPO_REWARD: Final[Mapping[str, float]] = {"jct": 0.01}
@@ -122,11 +124,17 @@ def train(
     edgecloud train ppo --env continuous --output ppo.zip
 
     edgecloud train 'cn-ducb:hidden=[64,64]' --env static --output cn-ducb.npz
+
+    edgecloud train predictor --dataset mine.jsonl --output mine.npz
     """
     with reporting(extra="agents"):
         with reading_input(gym.error.Error):
             name, options = _read_agent(agent)
             _check_suffix(name, output)
+            if name == PREDICTOR:
+                _warn_of_others(context)
+                train_predictor(dataset, options, seed, output)
+                return
             wrong, right = ("episodes", "steps") if name == PPO else ("steps", "episodes")
             if is_given(context, wrong):
                 warn(f"--{wrong} has no effect: how long {name} learns is told by --{right}")
@@ -193,12 +201,19 @@ def _train_one(learner: Learner, training: Training, output: Path) -> None:
 
 def _read_agent(text: str) -> tuple[str, dict[str, Any]]:
     name, items = read_name(text)
-    if name not in LEARNERS:
+    if name not in TRAINABLE:
         raise ValueError(
-            f"cannot train {name!r}: must be one of {', '.join(LEARNERS)}"
-            f"{did_you_mean(name, LEARNERS)}"
+            f"cannot train {name!r}: must be one of {', '.join(TRAINABLE)}"
+            f"{did_you_mean(name, TRAINABLE)}"
         )
-    return name, read_settings(items, None if name == PPO else agent_kinds(name))
+    return name, read_settings(items, None if name in (PPO, PREDICTOR) else agent_kinds(name))
+
+
+def _warn_of_others(context: typer.Context) -> None:
+    """Warns of options that say where an agent plays: the predictor looks at prompts alone."""
+    for parameter in context.command.params:
+        if parameter.name not in _OF_PREDICTOR and is_given(context, str(parameter.name)):
+            warn(f"{parameter.opts[0]} has no effect: a predictor looks at prompts alone")
 
 
 def _check_suffix(name: str, output: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.checkpoint import read_header
-from agents.registry import BANDITS, check_agent_names
+from agents.registry import LEARNERS, check_agent_names
 from agents.schedulers.sb3_file import read_sb3_file
 from edgecloud_gym.files import UnreadableFileError
 
@@ -51,7 +51,7 @@ def read_model_file(path: Path) -> ModelFile:
         check_agent_names([header["agent"]])
     except ValueError as error:
         raise UnreadableFileError(
-            f"{path}: no trained model: neither a checkpoint of {', '.join(BANDITS)} "
+            f"{path}: no trained model: neither a checkpoint of {', '.join(LEARNERS)} "
             f"nor saved by Stable-Baselines3 ({error})"
         ) from error
     return ModelFile(path, header["agent"], header["settings"], header["training"])
