@@ -46,7 +46,9 @@ class Algorithm:
     timed: bool = False
     walks: bool = True
 
-    def build(self, observed: spaces.Dict, actions: spaces.Space[Any], **network: Any) -> BasePolicy:
+    def build(
+        self, observed: spaces.Dict, actions: spaces.Space[Any], **network: Any
+    ) -> BasePolicy:
         """Returns its networks alone, untrained, for spaces."""
         make: Callable[..., BasePolicy] = self.policy
         policy = make(observed, actions, _no_rate, **network)
