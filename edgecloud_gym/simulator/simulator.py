@@ -195,6 +195,19 @@ class Simulator:
             rows = draw_rows(rng, workload.rows, len(arrivals), config.prompt_order)
         else:
             rows = draw_mixed_rows(rng, workload.mixture, arrivals, config.prompt_order)
+        self.begin_with(lane, arrivals, rows)
+
+    def begin_with(
+        self, lane: int, arrivals: NDArray[np.float64], rows: NDArray[np.int32]
+    ) -> None:
+        """Puts a lane at time 0, before requests that were drawn already.
+
+        Args:
+            lane: Which lane.
+            arrivals: When they arrive (n,), sorted (s).
+            rows: Their rows of the dataset (n,).
+        """
+        config = self.config
         self.state.reserve(len(arrivals), heap=self.is_scored)
         changes = self.changes["time"]
         first_change = float(changes[0]) if len(changes) else np.inf
