@@ -157,6 +157,20 @@ class Agent(ABC):
         """
         return {}
 
+    def rows_changed(self, rows: NDArray[np.int64]) -> None:
+        """Takes note that some rows of the dataset stand for other requests from now on.
+
+        Only live systems have such datasets: who keeps anything about rows forgets it here.
+
+        Args:
+            rows: Which rows (n,).
+        """
+        del rows
+
+    def forget_predictions(self) -> None:
+        """Forgets what `predicted_times` would return, as in episodes that do not end."""
+        return
+
     def predicted_times(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Returns which requests were dispatched on which predictions in this episode.
 

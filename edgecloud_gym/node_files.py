@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,7 +69,14 @@ def read_node_file(
     if isinstance(content, Mapping) and {*content} <= {"nodes", "model"} and "nodes" in content:
         served = content.get("model")
         content = content["nodes"]
-    return read_nodes(content, file)
+    nodes = read_nodes(content, file)
+    servers = [
+        {name: item[name] for name in SERVER_FIELDS if name in item}
+        if isinstance(item, Mapping)
+        else {}
+        for item in content
+    ]
+    return nodes, servers, served
 
 
 def read_nodes(content: object, file: Path) -> tuple[Node, ...]:
@@ -84,19 +91,12 @@ def read_nodes(content: object, file: Path) -> tuple[Node, ...]:
     """
     if not isinstance(content, list):
         raise UnreadableFileError(f"{file}: must hold a list of nodes, got {_named(content)}")
-    servers = [
-        {name: item[name] for name in SERVER_FIELDS if name in item}
-        if isinstance(item, Mapping)
-        else {}
-        for item in content
-    ]
     try:
-        nodes = checked_nodes([_node(file, n, item) for n, item in enumerate(content, start=1)])
+        return checked_nodes([_node(file, n, item) for n, item in enumerate(content, start=1)])
     except UnreadableFileError:
         raise
     except (TypeError, ValueError) as error:
         raise UnreadableFileError(f"{file}: {error}") from error
-    return nodes, servers, served
 
 
 def _content(file: Path) -> Any:
@@ -162,6 +162,15 @@ def _node(file: Path, number: int, item: Any) -> Node:
     except (TypeError, ValueError, FileNotFoundError) as error:
         raise UnreadableFileError(f"{where}: {error}") from error
     return node
+
+
+def make_node(fields: Mapping[str, Any]) -> Node:
+    """Makes a node of a mapping, as a file has it.
+
+    Raises:
+        UnreadableFileError: If it is none; the field is named.
+    """
+    return _node(Path(), 1, fields)
 
 
 def _model(file: Path, model: Any) -> Any:

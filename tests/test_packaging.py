@@ -26,7 +26,7 @@ FLOORS = {
         " | base | checkpoint statistics"
     ),
     "data_tools": (
-        "cli | bundling describing | profiling calibration | backends prompts"
+        "cli | bundling describing load | profiling | calibration | backends prompts"
         " | hub machine progress"
     ),
 }

@@ -23,6 +23,7 @@ from edgecloud_gym.simulator.compiled.follow import SENT
 from edgecloud_gym.simulator.live import LiveEvent, LiveRequest
 
 FALLBACK: Final = "join-shortest-queue"
+_FORGET_EVERY: Final = 1000  # rounds
 _LOG = logging.getLogger(__name__)
 
 
@@ -97,9 +98,10 @@ class Player:
         given = dict(settings or {})
         if agent.work_conserving is not None:
             given.setdefault("work_conserving", agent.work_conserving)
-        for name, value in agent.observes().items():
+        seen = agent.observes()
+        for name, value in seen.items():
             given.setdefault(name, value)
-        if given.get("observe") == "id":
+        if seen.get("observe") == "id":
             raise ValueError(
                 f"agent {agent.name!r} knows prompts by their rows in a dataset, and live prompts "
                 "have none: it must be trained with observe='embedding'"
@@ -113,8 +115,10 @@ class Player:
         self._fallback = make_agent(FALLBACK)
         self._fallback.reset(self.env, seed)  # first: the queue's order is the agent's
         agent.reset(self.env, seed)
-        self.env.reset(seed=seed)
+        self._rounds = 0
         self._told = ""
+        # What is compiled or loaded at a first decision is so before there is any.
+        agent.act(*self.env.reset(seed=seed), learn)
 
     @property
     def needs_embeddings(self) -> bool:
@@ -125,7 +129,13 @@ class Player:
         """Takes down what has happened; returns keys of whom that has sent by force."""
         for node, places in enumerate(told.closed):
             self.env.live.close_places(node, places)
-        return self.env.follow(told.arrivals, told.events, told.now, told.force)
+        forced = self.env.follow(told.arrivals, told.events, told.now, told.force)
+        if len(self.env.live.entered):
+            self.agent.rows_changed(self.env.live.entered)
+        self._rounds += 1
+        if self._rounds % _FORGET_EVERY == 0:
+            self.agent.forget_predictions()
+        return forced
 
     def act(self) -> tuple[NDArray[np.int64], bool]:
         """Returns what the agent decides now, and whether it was the fallback that did."""

@@ -74,6 +74,9 @@ class Watcher(Protocol):
     def on_end(self, ticket: Ticket) -> None:
         """Is told of a request that has ended."""
 
+    def close(self) -> None:
+        """Is told that nothing more will come."""
+
 
 class Dispatcher:
     """Lets the decision process decide whenever something has happened.
@@ -268,3 +271,5 @@ class Dispatcher:
     def close(self) -> None:
         """Ends the thread of the decisions."""
         self._pool.shutdown(wait=True)
+        for watcher in self._watchers:
+            watcher.close()

@@ -180,17 +180,26 @@ def _about_sequences(file: SweepFile, together: int) -> str:
 
 
 def _context_time(file: SweepFile, notes: list[str]) -> float:
-    """Returns the slope of one sequence's decoding step over its context, s per token."""
-    by_length: dict[int, list[tuple[float, float]]] = {}
+    """Returns the slope of decoding steps over their context, s per token.
+
+    Of each number of sequences the mean is its own, the slope is common to all: least squares of
+    the relative error.
+    """
+    groups: dict[tuple[int, int], list[tuple[float, float]]] = {}
     for m in file.idle:
         if m.step is not None:
-            by_length.setdefault(m.asked, []).append((m.context, m.step))
-    if len(by_length) < 2:
+            groups.setdefault((1, m.asked), []).append((m.context, m.step))
+    for r in file.rounds:
+        if r.step is not None and r.concurrency > 1:
+            groups.setdefault((r.concurrency, r.asked), []).append((r.context, r.step))
+    sizes = sorted({n for n, _ in groups})
+    if len(groups) == len(sizes):
         notes.append("context_time: not measured, two prompt lengths or more would tell; it is 0")
         return 0.0
-    context, step = np.array([np.median(pairs, axis=0) for pairs in by_length.values()]).T
-    design = np.column_stack([np.ones_like(context), context]) / step[:, None]
-    (_, slope), *_ = np.linalg.lstsq(design, np.ones_like(step), rcond=None)
+    context, step = np.array([np.median(pairs, axis=0) for pairs in groups.values()]).T
+    own = np.array([[n == size for size in sizes] for n, _ in groups], dtype=np.float64)
+    design = np.column_stack([own, context]) / step[:, None]
+    slope = np.linalg.lstsq(design, np.ones_like(step), rcond=None)[0][-1]
     if slope <= 0:
         notes.append("context_time: steps over longer contexts took no longer; it is 0")
     return max(0.0, float(slope))

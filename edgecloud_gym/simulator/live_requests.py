@@ -81,16 +81,30 @@ class LiveRequests:
             service: How long it was in service (s).
         """
         self.response_tokens[row] = output_tokens
-        known = output_tokens > 0 and self.time_per_token is not None
-        prompt = int(self.prompt_tokens[row])
-        self.base_latency[row] = self._alone(prompt, output_tokens) if known else service
+        self.base_latency[row] = self.alone(int(self.prompt_tokens[row]), output_tokens, service)
+
+    @property
+    def present(self) -> NDArray[np.int64]:
+        """The rows that are taken, int64 (k,)."""
+        taken = np.ones(len(self), np.bool_)
+        taken[self._free] = False
+        return np.flatnonzero(taken)
 
     def free(self, row: int) -> None:
         """Gives a row back."""
         self._free.append(row)
 
-    def _alone(self, prompt_tokens: int, output_tokens: int) -> float:
-        assert self.time_per_token is not None
+    def alone(self, prompt_tokens: int, output_tokens: int, service: float) -> float:
+        """Returns how long a request would have taken alone on the reference's machine (s).
+
+        Args:
+            prompt_tokens: Tokens of its prompt.
+            output_tokens: Tokens of its answer, 0 if they were not counted.
+            service: How long it was in service where it was, which stands in where the reference
+                has no token counts or the answer's were not counted (s).
+        """
+        if self.time_per_token is None or output_tokens == 0:
+            return service
         start, per_prompt, per_output = self.time_per_token
         return start + per_prompt * prompt_tokens + per_output * output_tokens
 

@@ -191,4 +191,3 @@ class QueueWalk(PartialAction):
             nodes = simulator.nodes(done["slot"])
             target = (some[known], nodes[known])
             self.lag[target] += MEMORY * (lag[known] - self.lag[target])
-

@@ -53,7 +53,9 @@ def sweep_of(
             together = min(n, server.sequences)
             step = noisy(server.step_time(decoding=n, context=72.0 * n))
             file = file.with_round(
-                RoundMeasurement(n, repeat, together, step if together == n else None, 60, 72.0 * n)
+                RoundMeasurement(
+                    n, 40, repeat, together, step if together == n else None, 60, 72.0 * n
+                )
             )
     return file
 
@@ -106,7 +108,7 @@ def test_one_prompt_length_does_not_tell_the_context() -> None:
 def test_a_single_measurement_is_no_curve() -> None:
     with pytest.raises(ValueError, match="two concurrencies or prompt lengths"):
         steps_of(
-            SweepFile((1,), (40,), repeats=1).with_round(RoundMeasurement(1, 0, 1, 0.01, 60, 9))
+            SweepFile((1,), (40,), repeats=1).with_round(RoundMeasurement(1, 40, 0, 1, 0.01, 60, 9))
         )
 
 

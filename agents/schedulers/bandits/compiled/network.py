@@ -368,7 +368,7 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
         capacity = len(ones)
         for start in range(0, len(rows), capacity):
             here = min(capacity, len(rows) - start)
-            place = start if task == PREDICT or task == PREDICT_WIDTHS else 0
+            place = start if task in (PREDICT, PREDICT_WIDTHS) else 0
             _gather(contexts, rows, start, here, net.work)
             _forward(net, here, capacity, outputs, place)
             if task == PREDICT:
