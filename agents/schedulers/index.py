@@ -153,9 +153,16 @@ def predicted(
     dataset: RequestDataset, predictor: str | Path | Predictor | None = None
 ) -> Prediction:
     """Returns what is predicted of each row of a dataset; see `PredictedSJF`."""
+    return predictor_for(dataset, predictor).predict_dataset(dataset)
+
+
+def predictor_for(
+    dataset: RequestDataset, predictor: str | Path | Predictor | None = None
+) -> Predictor:
+    """Returns the predictor given, or the one that suits a dataset; see `PredictedSJF`."""
     if predictor is None and dataset.name not in bundled_predictors():
-        return Predictor.fit(dataset).predict_dataset(dataset)
-    return load_predictor(predictor or dataset.name).predict_dataset(dataset)
+        return Predictor.fit(dataset)
+    return load_predictor(predictor or dataset.name)
 
 
 def predicted_facts(dataset: RequestDataset, prediction: Prediction) -> Floats:

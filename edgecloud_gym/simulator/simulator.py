@@ -197,9 +197,7 @@ class Simulator:
             rows = draw_mixed_rows(rng, workload.mixture, arrivals, config.prompt_order)
         self.begin_with(lane, arrivals, rows)
 
-    def begin_with(
-        self, lane: int, arrivals: NDArray[np.float64], rows: NDArray[np.int32]
-    ) -> None:
+    def begin_with(self, lane: int, arrivals: NDArray[np.float64], rows: NDArray[np.int32]) -> None:
         """Puts a lane at time 0, before requests that were drawn already.
 
         Args:
