@@ -104,6 +104,15 @@ def _step_time(e, decoding, context, prompt):
 
 
 @compiled
+def fitting(d, parameters, node):
+    """Returns how many requests a node serves side by side, as far as its cache holds them."""
+    spec = d.nodes[node]
+    if spec.kind == ENGINE:
+        return parameters[int(parameters[_FIRST + node]) + _MOST]
+    return float(spec.services * spec.capacity)
+
+
+@compiled
 def _engine_time(e, spec, taken, context, prompt, output):
     running = min(taken + 1.0, e[_MOST])
     queueing = max(0.0, taken + 1 - e[_MOST]) / spec.rate

@@ -93,7 +93,7 @@ class LiveSimulator(Simulator):
         self._table = np.zeros(len(self.rows), TABLE_DTYPE)
         self._shown = np.zeros((len(self.rows), self._shown.shape[1]), np.float32)
         self._projected: NDArray[np.float32] | None = None
-        self._parameters["duration"] = np.inf  # a day that does not end
+        self.parameters["duration"] = np.inf  # a day that does not end
         self.state.served = np.zeros((1, 0), ENGINE_REQUEST_DTYPE)
         self.state.reserve(width, heap=True)
         self._at_nodes = np.zeros(places, np.int32)
@@ -120,7 +120,7 @@ class LiveSimulator(Simulator):
         self._bind_arrays()
         state = self.state
         self._followed = (
-            self._parameters, self._nodes, self._curves, self._table, state.lanes, state.nodes,
+            self.parameters, self.node_table, self.curves, self._table, state.lanes, state.nodes,
             state.requests, state.finished, state.window, state.heap, state.slots, state.members,
             state.history, state.signals, state.steps, state.served, self._engines(),
         )  # fmt: skip
@@ -291,7 +291,7 @@ class LiveSimulator(Simulator):
         if self.state.lanes["queue_length"][0] == 0:
             return False
         states = self.state.nodes[0]
-        return bool(np.any(states["busy"] + states["queued"] < self._nodes["places"]))
+        return bool(np.any(states["busy"] + states["queued"] < self.node_table["places"]))
 
     def close_places(self, node: int, places: int) -> None:
         """Lets so many places of a node take nobody, from the next event on; 0 opens it."""
