@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install serving demo test lint types docs bench clean
+.PHONY: help install serving demo test lint types docs suite bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ types: $(INSTALLED) ## check types
 
 docs: $(INSTALLED) ## build the documentation into build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+suite: $(INSTALLED) ## play the benchmark suite, rebuild the leaderboard
+	$(BIN)/edgecloud bench-suite --publish docs
 
 bench: $(INSTALLED) ## print the speed table
 	$(BIN)/python -m tests.benchmarks

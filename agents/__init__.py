@@ -5,6 +5,7 @@ from agents.experiments.experiment import run_experiment
 from agents.experiments.result import ExperimentError, ExperimentResult
 from agents.experiments.scenario import Scenario
 from agents.experiments.spec import AgentSpec
+from agents.recording.collect import collect
 from agents.registry import AGENT_NAMES, make_agent
 from agents.schedulers.sb3_file import save_model
 
@@ -15,6 +16,7 @@ __all__ = [
     "ExperimentError",
     "ExperimentResult",
     "Scenario",
+    "collect",
     "make_agent",
     "run_experiment",
     "save_model",

@@ -48,6 +48,9 @@ class Agent(ABC):
     Attributes:
         name: What the agent is called in the registry, in tables and in checkpoints; the class's
             name by default.
+        learns: Whether it goes on learning while it plays, if it may.
+        from_zero: Whether it knows nothing before it has learnt: without a file of what was learnt
+            and without learning it has nothing to go by.
         work_conserving: Whether the agent is to play in an environment that fills places which it
             leaves idle. ``False`` for one that decides fully by itself, ``True`` for one that
             counts on the filling, ``None`` to take the environment's default. The setting of this
@@ -55,6 +58,8 @@ class Agent(ABC):
     """
 
     name: ClassVar[str]
+    learns: ClassVar[bool] = False
+    from_zero: ClassVar[bool] = False
     work_conserving: bool | None = None
     _named_by_class: ClassVar[bool]
     _env: EdgeCloudEnv | None = None
@@ -111,6 +116,26 @@ class Agent(ABC):
             0 (wait), 1 (edge) or 2 (cloud) per candidate, int64 (M,).
         """
 
+    def probabilities(
+        self, observation: Observation, info: Info, explore: bool = True
+    ) -> NDArray[np.float64] | None:
+        """Returns how likely `act` is to send each candidate to each node, before it is called.
+
+        It changes nothing: neither what the agent has learnt nor what it will draw. Off-policy
+        estimates need it (see `agents.collect`).
+
+        Args:
+            observation: As for `act`.
+            info: As for `act`.
+            explore: As for `act`.
+
+        Returns:
+            Marginal probabilities (M, 1 + nodes), column 0 of waiting, rows of sum 1; ``None`` for
+            an agent that does not say, as this one does unless it is overridden.
+        """
+        del observation, info, explore
+        return None
+
     def observe(self, completions: NDArray[np.void]) -> bool:
         """Learns from what has finished since the last step.
 
@@ -123,6 +148,28 @@ class Agent(ABC):
         """
         del completions
         return False
+
+    def observes(self) -> dict[str, Any]:
+        """Returns the settings of environments that the agent's observation depends on.
+
+        Those that a trained model cannot do without, such as ``candidate_pool_size``: whoever makes
+        an environment for it, and was not told otherwise, takes them.
+        """
+        return {}
+
+    def rows_changed(self, rows: NDArray[np.int64]) -> None:
+        """Takes note that some rows of the dataset stand for other requests from now on.
+
+        Only live systems have such datasets: who keeps anything about rows forgets it here.
+
+        Args:
+            rows: Which rows (n,).
+        """
+        del rows
+
+    def forget_predictions(self) -> None:
+        """Forgets what `predicted_times` would return, as in episodes that do not end."""
+        return
 
     def predicted_times(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Returns which requests were dispatched on which predictions in this episode.

@@ -26,9 +26,13 @@ TABLES = {
     "learned": summaries.learned,
     "learning": summaries.learning,
     "paper": summaries.paper,
+    "predictor": summaries.predictor,
+    "protocols": summaries.protocols,
     "reference-traces": summaries.reference_traces,
     "schedulers": summaries.schedulers,
     "settings": reference.settings,
+    "suite-groups": reference.suite_groups,
+    "suite-training": reference.suite_training,
     "unseen": summaries.unseen,
     "versions": summaries.versions,
 }

@@ -21,6 +21,7 @@ from edgecloud_gym.checks import (
     float_array,
 )
 from edgecloud_gym.dataset import SPLITS, RequestDataset
+from edgecloud_gym.drift import checked_prompt_mix, checked_speed_changes
 from edgecloud_gym.engines import EngineModel
 from edgecloud_gym.nodes import (
     NODE_NAMES,
@@ -32,15 +33,21 @@ from edgecloud_gym.nodes import (
     checked_nodes,
     checked_slowdown,
     engine_model,
+    node_names,
 )
+from edgecloud_gym.priorities import AgedScores
 
 Priority: TypeAlias = (
-    NDArray[np.float64] | Callable[[NDArray[np.float32]], NDArray[np.float64]] | None
+    NDArray[np.float64] | AgedScores | Callable[[NDArray[np.float32]], NDArray[np.float64]] | None
 )
 
 STATIC: Final = "static"
 CONTINUOUS: Final = "continuous"
 CLUSTER: Final = "cluster"
+SHUFFLE: Final = "shuffle"
+ONCE: Final = "once"
+SEQUENTIAL: Final = "sequential"
+PROMPT_ORDERS: Final = (SHUFFLE, SEQUENTIAL, ONCE)
 # What a reward may be made of, and the type in which a step adds it up.
 REWARD_TERMS: Final[Mapping[str, type]] = {
     "jct": float,
@@ -68,8 +75,13 @@ class SystemConfig:
             the settings of edge and cloud describe, and cannot be given.
         dataset: A bundled name, a path to JSONL or Parquet, or a `RequestDataset`.
         split: ``"train"``, ``"test"`` or ``"all"``: which prompts arrive.
-        prompt_order: ``"shuffle"`` (each prompt once before any repeats) or ``"sequential"``
-            (request i is row i mod n of the split).
+        prompt_order: ``"shuffle"`` (each prompt once before any repeats, like a deck of cards),
+            ``"once"`` (the same, but none ever repeats: more requests than prompts are an error)
+            or ``"sequential"`` (request i is row i mod n of the split).
+        prompt_mix: From which times on which families of prompts arrive: ``(time, {family:
+            weight})``, several in a list; see `edgecloud_gym.drift.PromptMix`. Within a family
+            ``prompt_order`` holds. Before the first time, and by default, the split as it is, which
+            is what ``load`` refers to throughout.
         arrivals: A name or an object of `edgecloud_gym.arrivals`.
         arrival_rate: Mean arrival rate (requests/s); excludes ``load``.
         load: Arrival rate as a fraction of the system's capacity; excludes ``arrival_rate``.
@@ -87,6 +99,9 @@ class SystemConfig:
         cloud_concurrency: Cloud slots.
         cloud_time_multiplier: Cloud inference time as a multiple of the edge's.
         network_rtt: Network round trip to the cloud (s).
+        speed_changes: When nodes become slower or faster: ``(node, time, speed)``, several in a
+            list; see `edgecloud_gym.drift.SpeedChange`. ``load`` refers to the speeds that the
+            other settings say.
         candidate_pool_size: Waiting requests shown to the agent, M.
         priority: Order of the waiting queue, lower first: ``None`` (arrival order), one score per
             dataset row, or a callable from embeddings (n, D) to scores (n,).
@@ -108,7 +123,8 @@ class SystemConfig:
     nodes: Sequence[Node] = ()
     dataset: str | Path | RequestDataset = "smollm2-135m"
     split: str = "all"
-    prompt_order: str = "shuffle"
+    prompt_order: str = SHUFFLE
+    prompt_mix: Sequence[tuple[float, Mapping[str, float]]] = ()
     arrivals: str | ArrivalProcess = "poisson"
     arrival_rate: float | None = None
     load: float | None = None
@@ -121,6 +137,7 @@ class SystemConfig:
     cloud_concurrency: int = 8
     cloud_time_multiplier: float = 0.7
     network_rtt: float = 0.05
+    speed_changes: Sequence[tuple[str, float, float]] = ()
     candidate_pool_size: int = 32
     priority: Priority = None
     work_conserving: bool = True
@@ -139,7 +156,7 @@ class SystemConfig:
         check_choice("batching", self.batching, (STATIC, CONTINUOUS, CLUSTER))
         _check_dataset(self.dataset)
         check_choice("split", self.split, SPLITS)
-        check_choice("prompt_order", self.prompt_order, ("shuffle", "sequential"))
+        check_choice("prompt_order", self.prompt_order, PROMPT_ORDERS)
         if self.arrival_rate is not None and self.load is not None:
             raise ValueError(
                 f"arrival_rate={self.arrival_rate!r} and load={self.load!r}: give at most one"
@@ -166,6 +183,10 @@ class SystemConfig:
         check_choice("observe", self.observe, ("embedding", "id"))
         self._set("edge_slowdown", checked_slowdown("edge_slowdown", self.edge_slowdown))
         self._settle_nodes()
+        names = node_names(self.nodes)
+        changes = checked_speed_changes(self.speed_changes, names, self.duration)
+        self._set("speed_changes", changes)
+        self._set("prompt_mix", checked_prompt_mix(self.prompt_mix, self.duration))
         self._set("priority", _checked_priority(self.priority))
         self._set("slo_limits", _checked_slo(self.slo, self.is_pair))
         self._set("reward_weights", _checked_reward(self.reward, "jct" in self.slo_limits))
@@ -250,8 +271,12 @@ def settable(defaults: Mapping[str, Any]) -> list[str]:
 
 
 def _unknown_setting(name: str, value: object, known: Iterable[str]) -> str:
+    """Returns a refusal with Python's own words: TorchRL tries settings, and looks for these."""
     hint = did_you_mean(name, known)
-    return f"unknown setting {name}={value!r}{hint}; this environment takes: {', '.join(known)}"
+    return (
+        f"unknown setting {name}={value!r}, an unexpected keyword argument {name!r}{hint}; "
+        f"this environment takes: {', '.join(known)}"
+    )
 
 
 def _check_dataset(dataset: object) -> None:
@@ -263,7 +288,7 @@ def _check_dataset(dataset: object) -> None:
 
 
 def _checked_priority(priority: object) -> Priority:
-    if priority is None or callable(priority):
+    if priority is None or callable(priority) or isinstance(priority, AgedScores):
         return priority
     allowed = "must be None, a callable, or a 1-D array with one finite score per dataset row"
     scores = float_array("priority", priority, allowed)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import gymnasium as gym
@@ -236,3 +237,103 @@ class SB3VecEnv(VecEnv):
     def _owner(self, name: str) -> Any:
         """Returns the outermost of wrapper and environment that has an attribute."""
         return self.envs if hasattr(self.envs, name) else self.envs.unwrapped
+
+
+class JoinedVecEnv(VecEnv):
+    """Several environments as one, their lanes side by side: other loads, other clusters.
+
+    Each lane keeps the settings of its environment. Observations and actions must be alike.
+    """
+
+    def __init__(self, parts: Sequence[VecEnv]) -> None:
+        """Joins environments.
+
+        Raises:
+            ValueError: If there are none, or their spaces differ.
+        """
+        if not parts:
+            raise ValueError("JoinedVecEnv: needs at least one environment")
+        first = parts[0]
+        for part in parts:
+            for name in ("observation_space", "action_space"):
+                if getattr(part, name) != getattr(first, name):
+                    raise ValueError(
+                        f"JoinedVecEnv: {name} differ: {getattr(part, name)} and "
+                        f"{getattr(first, name)}"
+                    )
+        self.parts = list(parts)
+        counts = [part.num_envs for part in parts]
+        self._starts = np.cumsum([0, *counts])
+        super().__init__(sum(counts), first.observation_space, first.action_space)
+
+    def reset(self) -> Any:
+        """Resets all lanes."""
+        self._hand_on_seeds()
+        observations = [part.reset() for part in self.parts]
+        self.reset_infos = [info for part in self.parts for info in part.reset_infos]
+        self._reset_seeds()
+        self._reset_options()
+        return _side_by_side(observations)
+
+    def _hand_on_seeds(self) -> None:
+        for part, (first, last) in self._ranges():
+            part._seeds = list(self._seeds[first:last])
+
+    def _ranges(self) -> list[tuple[VecEnv, tuple[int, int]]]:
+        bounds = itertools.pairwise(self._starts.tolist())
+        return list(zip(self.parts, bounds, strict=True))
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Takes the actions that `step_wait` carries out."""
+        for part, (first, last) in self._ranges():
+            part.step_async(actions[first:last])
+
+    def step_wait(self) -> tuple[Any, NDArray[np.float32], NDArray[np.bool_], list[Any]]:
+        """Steps all lanes."""
+        results = [part.step_wait() for part in self.parts]
+        observations, rewards, dones, infos = zip(*results, strict=True)
+        flat = [info for part in infos for info in part]
+        return _side_by_side(observations), np.concatenate(rewards), np.concatenate(dones), flat
+
+    def close(self) -> None:
+        """Closes all environments."""
+        for part in self.parts:
+            part.close()
+
+    def get_images(self) -> list[Any]:
+        """Returns a frame per lane."""
+        return [image for part in self.parts for image in part.get_images()]
+
+    def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
+        """Returns an attribute of each lane's environment."""
+        values = [value for part in self.parts for value in part.get_attr(attr_name)]
+        return [values[lane] for lane in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
+        """Sets an attribute of all environments; lanes share theirs."""
+        if set(self._get_indices(indices)) != set(range(self.num_envs)):
+            raise ValueError(f"indices={indices!r}: lanes share attributes, set them for all")
+        for part in self.parts:
+            part.set_attr(attr_name, value)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: Indices = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Calls a method for each lane."""
+        values = [
+            value
+            for part in self.parts
+            for value in part.env_method(method_name, *method_args, **method_kwargs)
+        ]
+        return [values[lane] for lane in self._get_indices(indices)]
+
+    def env_is_wrapped(
+        self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Indices = None
+    ) -> list[bool]:
+        """Tells whether lanes are wrapped."""
+        values = [value for part in self.parts for value in part.env_is_wrapped(wrapper_class)]
+        return [values[lane] for lane in self._get_indices(indices)]
+
+
+def _side_by_side(observations: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    return {name: np.concatenate([part[name] for part in observations]) for name in observations[0]}

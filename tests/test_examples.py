@@ -17,7 +17,7 @@ EXAMPLES = {
         ["static: mean JCT", "time series: mean JCT", "continuous: mean JCT", "sjf-oracle"],
     ),
     "reproduce_paper.py": (
-        ["--duration", "30", "--seeds", "1"],
+        ["--duration", "30", "--seeds", "1", "--env", "EdgeCloud-Static-v0"],
         ["5 requests/s for 30 s", "completed requests alone", "cn-ducb", "historical-lrt"],
     ),
     "size_a_cluster.py": (

@@ -19,10 +19,10 @@ import pytest
 FLOORS = {
     "edgecloud_gym": (
         "command | sb3 | wrappers | envs | render | results | simulator | config node_files | nodes"
-        " | arrivals dataset engines | files times | unpacking | checks processors"
+        " | arrivals dataset drift engines | files times | unpacking | checks processors"
     ),
     "agents": (
-        "cli | experiments | report | registry | schedulers policies | prediction"
+        "cli | gateway suite | experiments | report | registry | schedulers policies | prediction"
         " | base | checkpoint statistics"
     ),
     "data_tools": (

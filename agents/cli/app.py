@@ -18,10 +18,14 @@ def make_app() -> typer.Typer:
     """Returns the application with every command whose packages are installed."""
     import typer
 
+    from agents.cli.bench_suite import app as bench_suite
     from agents.cli.compare import compare
     from agents.cli.evaluate import evaluate
     from agents.cli.merge import merge
+    from agents.cli.replay import replay
     from agents.cli.report import report
+    from agents.cli.reproduce_paper import reproduce_paper
+    from agents.cli.serve import serve
     from agents.cli.settings import settings
     from agents.cli.train import train
     from data_tools.cli.console import Command, Group
@@ -49,8 +53,10 @@ def make_app() -> typer.Typer:
         """Schedule LLM requests between an edge and a cloud."""
         del show_version
 
-    for command in (compare, train, evaluate, merge, report, settings):
-        app.command(cls=Command)(command)
+    playing = (compare, train, evaluate, merge, report, reproduce_paper)
+    for command in (*playing, settings, serve, replay):
+        app.command(command.__name__.replace("_", "-"), cls=Command)(command)
+    app.add_typer(bench_suite, name="bench-suite")
     _mount_data_commands(app)
     return app
 

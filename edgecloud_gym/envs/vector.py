@@ -50,6 +50,9 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
     """
 
     single_env: ClassVar[type[EdgeCloudEnv]]
+    # Gymnasium before 1.3 closes what its constructor has refused, too.
+    _pool: ThreadPoolExecutor | None = None
+    _renderers: Sequence[Any] = ()
 
     def __init__(
         self,
@@ -107,14 +110,12 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         self.max_episode_steps = max_episode_steps
         self._settings = settings
         self._lengths = np.zeros(num_envs, np.int64)  # steps of the present episodes
-        self._pool: ThreadPoolExecutor | None = None
         self._pool_owner = 0  # the process whose threads they are
-        self._renderers: list[Any] = []
         self.final_room = self._simulator.room
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy starts threads and draws on canvases of its own.
-        return {**self.__dict__, "_pool": None, "_renderers": []}
+        return {**self.__dict__, "_pool": None, "_renderers": ()}
 
     def __repr__(self) -> str:
         settings = settings_in_words({"num_envs": self.num_envs, **self._settings})
@@ -282,7 +283,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
             self._pool = None
         for renderer in self._renderers:
             renderer.close()
-        self._renderers = []
+        self._renderers = ()
 
     def _reset_mask(self, options: Mapping[str, Any] | None) -> NDArray[np.bool_]:
         check_reset_options(options, ("reset_mask",))

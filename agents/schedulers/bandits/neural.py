@@ -7,19 +7,25 @@ from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from agents.schedulers.bandits.bandit import Bandit, Contexts, Floats
+from agents.schedulers.bandits.bandit import Bandit, Contexts, Floats, Indices
 from agents.schedulers.bandits.estimator import LatencyEstimator, Training
 from agents.schedulers.bandits.linear import with_intercept
 from agents.schedulers.bandits.mlp import DiagonalPrecision
 from agents.schedulers.bandits.ridge import Ridge
 from edgecloud_gym.checks import check_number
+from edgecloud_gym.nodes import EDGE_NODE
 
 
 class NeuralBandit(Bandit):
-    """Base: a network predicts standardised log times; see `LatencyEstimator` for its settings."""
+    """Base: a network predicts standardised log times; see `LatencyEstimator` for its settings.
+
+    Attributes:
+        draws: Whether scores are drawn at random, each time whether or not they are looked at.
+    """
+
+    draws: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -49,6 +55,13 @@ class NeuralBandit(Bandit):
         """Prepares for an episode; see `Bandit.reset`."""
         super().reset(env, seed)
         self._estimator.seed(np.random.default_rng([seed, 2]))
+        self._remembered = np.zeros(len(self._table))  # predictions, by dataset row,
+        self._known = np.full(len(self._table), -1)  # and which version of the network made them
+
+    def rows_changed(self, rows: Indices) -> None:
+        """Reads the embeddings of rows anew, and forgets what was predicted of them."""
+        super().rows_changed(rows)
+        self._known[rows] = -1
 
     def build(self, width: int, rng: np.random.Generator) -> None:
         """Makes an untrained estimator."""
@@ -60,26 +73,43 @@ class NeuralBandit(Bandit):
 
     def evaluate(self, contexts: Contexts, explore: bool) -> tuple[Floats, Floats]:
         """Returns predicted standardised log times and scores."""
-        if self._estimator.seen < self.train_every:  # nothing learnt: in order of arrival
-            nothing = np.zeros(len(contexts))
-            return nothing, nothing
-        activations = self._estimator.network.activations(torch.from_numpy(contexts))
-        mean = activations[-1].numpy()[:, 0].astype(np.float64)
-        if not explore:
-            return mean, mean
-        return mean, self.exploration_scores(mean, activations)
+        rows = np.arange(len(contexts))
+        means = self._means(contexts, rows)
+        return means, self._scores(means, contexts, rows) if explore else means
 
-    def exploration_scores(self, mean: Floats, activations: list[torch.Tensor]) -> Floats:
-        """Returns scores, from predictions (n,) and the network's activations: the predictions."""
-        del activations
-        return mean
+    def assess(self, rows: Indices, explore: bool, scored: bool = True) -> tuple[Floats, Floats]:
+        """Returns predictions and scores; what the present network predicted is remembered."""
+        version = self._estimator.network.version
+        new = rows[self._known[rows] != version]
+        if len(new):
+            self._remembered[new] = self._means(self._table, new)
+            self._known[new] = version
+        means = self._remembered[rows]
+        if not explore or not (scored or self.draws):
+            return means, means
+        return means, self._scores(means, self._table, rows)
+
+    def _means(self, contexts: Contexts, rows: Indices) -> Floats:
+        if self._estimator.seen < self.train_every:  # nothing learnt: in order of arrival
+            return np.zeros(len(rows))
+        return self._estimator.network.outputs(contexts, rows).astype(np.float64)
+
+    def _scores(self, means: Floats, contexts: Contexts, rows: Indices) -> Floats:
+        if self._estimator.seen < self.train_every:
+            return means
+        return self.exploration_scores(means, contexts, rows)
+
+    def exploration_scores(self, means: Floats, contexts: Contexts, rows: Indices) -> Floats:
+        """Returns scores of rows (n,) of contexts, from predictions (n,): the same."""
+        del contexts, rows
+        return means
 
     def seconds(self, predictions: Floats) -> Floats:
         """Returns predicted times (s)."""
         return self._estimator.moments.times(predictions)
 
     def update_exploration(self, contexts: Contexts) -> None:
-        """Updates the exploration statistics."""
+        """Updates the exploration statistics: there are none."""
 
     def learn(self, contexts: Contexts, times: Floats) -> None:
         """Trains the network."""
@@ -110,11 +140,14 @@ class CNGreedy(NeuralBandit):
         super().__init__(**training)
         self.epsilon = check_number("epsilon", epsilon, least=0, most=1)
 
-    def edge_picks(self, scores: Floats, room: int, explore: bool) -> list[int]:
-        """Returns a random batch with probability epsilon, else the shortest."""
+    def pick_for_edge(
+        self, scores: Floats, room: int, action: NDArray[np.int64], explore: bool
+    ) -> None:
+        """Sends a random batch with probability epsilon, else the shortest."""
         if explore and self._rng.random() < self.epsilon:
-            return [int(j) for j in self._rng.choice(len(scores), room, replace=False)]
-        return super().edge_picks(scores, room, explore)
+            action[self._rng.choice(len(scores), room, replace=False)] = 1 + EDGE_NODE
+        else:
+            super().pick_for_edge(scores, room, action, explore)
 
 
 class DiagonalBandit(NeuralBandit):
@@ -129,25 +162,28 @@ class DiagonalBandit(NeuralBandit):
         """Starts at U = ridge."""
         self._precision = DiagonalPrecision(self._estimator.network, self.ridge)
 
-    def scaled_width(self, activations: list[torch.Tensor]) -> Floats:
-        """Returns sqrt(ridge nu sum g^2 / (m U)) (n,)."""
-        width = self._precision.width(activations).numpy().astype(np.float64)
-        scaled: Floats = np.sqrt(self.ridge * self.nu) * width
+    def scaled_width(self, contexts: Contexts, rows: Indices) -> Floats:
+        """Returns sqrt(ridge nu sum g^2 / (m U)) of rows (n,) of contexts."""
+        _, width = self._estimator.network.outputs_and_widths(contexts, rows)
+        scaled: Floats = np.sqrt(self.ridge * self.nu) * width.astype(np.float64)
         return scaled
 
     def update_exploration(self, contexts: Contexts) -> None:
         """Adds requests to U."""
-        activations = self._estimator.network.activations(torch.from_numpy(contexts))
-        self._precision.add(activations, self.discount)
+        self._precision.add(contexts, np.arange(len(contexts)), self.discount)
+
+    def explore_rows(self, rows: Indices) -> None:
+        """Adds dataset rows to U."""
+        self._precision.add(self._table, rows, self.discount)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Returns what was learnt."""
-        return {**super().state(), "precision": self._precision.values.numpy()}
+        return {**super().state(), "precision": self._precision.values}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Takes over what was learnt."""
         super().restore(state)
-        self._precision.restore(state["precision"])
+        self._precision.values = state["precision"]
 
 
 class CNDUCB(DiagonalBandit):
@@ -166,9 +202,9 @@ class CNDUCB(DiagonalBandit):
 
     name: ClassVar[str] = "cn-ducb"
 
-    def exploration_scores(self, mean: Floats, activations: list[torch.Tensor]) -> Floats:
+    def exploration_scores(self, means: Floats, contexts: Contexts, rows: Indices) -> Floats:
         """Returns predictions less the bonus."""
-        return mean - self.scaled_width(activations)
+        return means - self.scaled_width(contexts, rows)
 
 
 class CNTS(DiagonalBandit):
@@ -184,10 +220,12 @@ class CNTS(DiagonalBandit):
     """
 
     name: ClassVar[str] = "cn-ts"
+    draws: ClassVar[bool] = True
 
-    def exploration_scores(self, mean: Floats, activations: list[torch.Tensor]) -> Floats:
+    def exploration_scores(self, means: Floats, contexts: Contexts, rows: Indices) -> Floats:
         """Returns draws about the predictions."""
-        return mean + self.scaled_width(activations) * self._rng.standard_normal(len(mean))
+        draws = self._rng.standard_normal(len(means))
+        return means + self.scaled_width(contexts, rows) * draws
 
 
 class NeuralLinear(NeuralBandit):
@@ -230,6 +268,14 @@ class NeuralLinear(NeuralBandit):
             return mean, mean
         return mean, mean - self.alpha * self._model.width(features)
 
+    def assess(self, rows: Indices, explore: bool, scored: bool = True) -> tuple[Floats, Floats]:
+        """Returns predictions and scores of dataset rows."""
+        return self.evaluate(self._table[rows], explore and scored)
+
+    def explore_rows(self, rows: Indices) -> None:
+        """Adds dataset rows to the design."""
+        self.update_exploration(self._table[rows])
+
     def seconds(self, predictions: Floats) -> Floats:
         """Returns predicted times (s)."""
         return self._model.moments.times(predictions)
@@ -250,7 +296,7 @@ class NeuralLinear(NeuralBandit):
             self._next_refit = self._estimator.seen + grown
 
     def _features(self, contexts: Contexts) -> Floats:
-        last = self._frozen.activations(torch.from_numpy(contexts))[-2].numpy()
+        last = self._frozen.last_hidden(np.ascontiguousarray(contexts))
         return with_intercept(last / np.sqrt(last.shape[1]))
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -258,7 +304,7 @@ class NeuralLinear(NeuralBandit):
         return {
             **super().state(),
             **self._model.state(),
-            "frozen": self._frozen.parameters.numpy(),
+            "frozen": self._frozen.parameters,
             "next_refit": np.array(self._next_refit),
         }
 
@@ -266,5 +312,5 @@ class NeuralLinear(NeuralBandit):
         """Takes over what was learnt."""
         super().restore(state)
         self._model.restore(state)
-        self._frozen.parameters.numpy()[...] = state["frozen"]
+        self._frozen.parameters = state["frozen"]
         self._next_refit = int(state["next_refit"])

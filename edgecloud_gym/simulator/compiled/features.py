@@ -88,7 +88,8 @@ def _write_candidates(p, lane, requests, window, table, out, at):
         out[at + _CANDIDATE.present] = 1.0
         out[at + _CANDIDATE.waited] = squash(lane.now - request.arrival, p.time_scale)
         out[at + _CANDIDATE.prompt_tokens] = table[request.row].prompt_tokens
-        out[at + _CANDIDATE.score] = _standardised(p, lane, request.score)
+        score = request.score - p.ageing * request.arrival
+        out[at + _CANDIDATE.score] = _standardised(p, lane, score)
         at += len(_CANDIDATE)
     out[at:end] = 0.0
 
@@ -188,9 +189,17 @@ def _write_history(lane, history, out, at):
 
 
 @merged
-def observe_lane(p, lane, v, engines, i, lanes, embeddings, step, out, ids, masks):
-    """Writes lane ``i`` of ``lanes`` into the buffers ``out``, ``ids`` and ``masks``."""
+def settle(p, lane, v, engines):
+    """Reads what agents are told of the nodes: their room and, as often as they may, their rows."""
     find_room(v)
+    if not p.pair and lane.now - lane.signal_time >= p.signal_age:
+        write_nodes(p, lane, v, engines)
+        lane.signal_time = lane.now
+
+
+@merged
+def observe_lane(p, lane, v, i, lanes, embeddings, step, out, ids, masks):
+    """Writes lane ``i`` of ``lanes``, settled, into the buffers ``out``, ``ids`` and ``masks``."""
     _write_mask(lane, v.states, masks[i])
     if ids.shape[1] > 0:
         _write_ids(lane, v.requests, v.window, ids[i])
@@ -203,9 +212,6 @@ def observe_lane(p, lane, v, engines, i, lanes, embeddings, step, out, ids, mask
         _write_cloud(p, lane, v, out, at)
         _write_system(p, lane, v, step, out, lanes * p.start_system + i * len(_SYSTEM))
     else:
-        if lane.now - lane.signal_time >= p.signal_age:
-            write_nodes(p, lane, v, engines)
-            lane.signal_time = lane.now
         at = lanes * p.start_nodes + i * len(v.signals)
         _copy(v.signals, out[at : at + len(v.signals)])
         _write_cluster(p, lane, v, step, out, lanes * p.start_system + i * len(_CLUSTER))

@@ -113,7 +113,8 @@ def admit(p, lane, requests, table, window, heap):
         request = lane.admitted
         lane.admitted += 1
         if p.priority_mode == BY_TABLE:
-            requests[request].score = table[requests[request].row].score
+            score = table[requests[request].row].score
+            requests[request].score = score + p.ageing * requests[request].arrival
         else:
             _update_moments(lane, requests[request].score)
         _insert_by_priority(lane, requests, window, heap, request)
@@ -142,6 +143,19 @@ def reorder(p, lane, requests, window, heap):
             if p.priority_mode == BY_CALLABLE:
                 _update_moments(lane, requests[request].score)
             _insert_by_priority(lane, requests, window, heap, request)
+
+
+@compiled
+def requeue(p, lane, requests, window, heap, request):
+    """Puts a request that had been dispatched back where it was in the waiting queue."""
+    lane.oldest = min(lane.oldest, request)
+    if p.priority_mode == BY_ARRIVAL:
+        # Those before `admitted` are taken for having been in the window: it is filled anew.
+        lane.window_size = 0
+        lane.admitted = lane.oldest
+    else:
+        refill(p, lane, requests, window, heap)
+        _insert_by_priority(lane, requests, window, heap, request)
 
 
 @compiled
