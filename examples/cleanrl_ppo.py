@@ -24,7 +24,9 @@ from edgecloud_gym.wrappers.vector import SequentialAssignment
 def parse_args():
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--env-id", default="EdgeCloud-Continuous-v0", choices=edgecloud_gym.ENV_IDS)
+    parser.add_argument(
+        "--env-id", default="EdgeCloud-Continuous-v0", choices=edgecloud_gym.ENV_IDS
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--total-timesteps", type=int, default=200_000)
     parser.add_argument("--duration", type=float, default=100.0, help="length of an episode (s)")
