@@ -24,7 +24,7 @@ EXAMPLES = {
         ["--duration", "5", "--most", "2"],
         ["30 requests/s on engines rtxpro6000", "served well", "TTFT p99 s", "Picture in"],
     ),
-    "train_ppo.py": ([], ["mean JCT: PPO", "of 10 episodes"]),
+    "train_ppo.py": ([], ["agent", "fcfs", "ppo"]),
     "watch_episode.py": (["--save", "frames", "--duration", "3"], []),
     "write_your_own_agent.py": ([], ["remember", "sjf-oracle"]),
 }

@@ -22,8 +22,8 @@ FLOORS = {
         " | arrivals dataset drift engines | files times | unpacking | checks processors"
     ),
     "agents": (
-        "cli | gateway suite | experiments | report | registry | schedulers policies | prediction"
-        " | base | checkpoint statistics"
+        "cli | gateway suite | experiments | report | registry | schedulers | policies"
+        " | prediction | base | checkpoint statistics"
     ),
     "data_tools": (
         "cli | bundling describing load | profiling | calibration | backends prompts"
