@@ -153,7 +153,7 @@ class Simulator:
             self._take_scores(priority)
             self.parameters["priority_mode"] = BY_TABLE
 
-    def set_scores(self, scores: ArrayLike) -> None:
+    def set_scores(self, scores: ArrayLike | AgedScores) -> None:
         """Takes other scores in place of those of a priority with one per dataset row.
 
         They hold for whoever arrives from now on, and for those that wait after
@@ -177,9 +177,14 @@ class Simulator:
             )
         self._table["score"] = given if aged is None else given + LAST * aged.last
         self.parameters["ageing"] = 0.0 if aged is None else aged.rate
-        shown = given[self.workload.rows]
-        self.parameters["score_mean"] = shown.mean()
-        self.parameters["score_std"] = shown.std()
+        shown = given[self._scored_rows()]
+        if len(shown):
+            self.parameters["score_mean"] = shown.mean()
+            self.parameters["score_std"] = shown.std()
+
+    def _scored_rows(self) -> NDArray[np.integer]:
+        """Returns the rows whose scores tell what is usual (n,)."""
+        return self.workload.rows
 
     def begin_episode(self, lane: int, rng: np.random.Generator) -> None:
         """Draws a lane's requests and puts it at time 0.
