@@ -15,14 +15,17 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
 
 from agents.base import Info, Observation
 from agents.schedulers.cluster_plan import ClusterPlan, least
+from agents.schedulers.likelihood import Likelihood
 from agents.schedulers.placement import Placement
 from agents.schedulers.plan import Plan
 from agents.schedulers.scheduler import Scheduler
 from edgecloud_gym.config import Priority
-from edgecloud_gym.nodes import Slots, in_words
+from edgecloud_gym.nodes import TO_CLOUD, TO_EDGE, Slots, in_words
 
 
 class FCFS(Scheduler):
@@ -153,6 +156,24 @@ class RandomScheduler(Scheduler):
         """Returns a node by chance, of those that take a request."""
         del candidate
         return int(self._rng.choice(plan.open))
+
+    def probabilities(
+        self, observation: Observation, info: Info, explore: bool = True
+    ) -> NDArray[np.float64] | None:
+        """Returns how likely each choice is, for an edge and a cloud; see `Agent.probabilities`."""
+        del observation, explore
+        if not self.env.config.is_pair:
+            return None
+        plan = Plan(self.env.simulator)
+        likely = Likelihood(plan.action.shape[0])
+        if self._calls.has(info):
+            batch, waiting = plan.batch_room, np.array(plan.waiting, np.int64)
+            edge = (0.5 if plan.cloud_free else 1.0) if batch else 0.0
+            share = 1.0 / max(1, len(waiting))
+            likely.add(waiting, TO_EDGE, np.full(len(waiting), edge * batch * share))
+            if plan.cloud_room:
+                likely.add(waiting, TO_CLOUD, np.full(len(waiting), (1.0 - edge) * share))
+        return likely.table
 
     def _sample(self, waiting: Sequence[int], count: int) -> list[int]:
         return [int(j) for j in self._rng.choice(waiting, count, replace=False)]

@@ -92,6 +92,10 @@ class CallBudget:
     def __init__(self) -> None:
         self._left: int | None = None  # None before the first decision
 
+    def has(self, info: Info) -> bool:
+        """Tells whether `take` would take a call at this decision."""
+        return self._left is None or self._left > 0 or info["elapsed"] > 0.0
+
     def take(self, info: Info) -> bool:
         """Takes a call, if one is left at this decision; returns whether there was one."""
         if self._left is None or info["elapsed"] > 0.0:

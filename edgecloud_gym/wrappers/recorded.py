@@ -56,7 +56,9 @@ class EpisodeOrder:
         return score
 
 
-def write_order(path: Path, table: NDArray[np.float64] | None, episodes: list[EpisodeOrder]) -> None:
+def write_order(
+    path: Path, table: NDArray[np.float64] | None, episodes: list[EpisodeOrder]
+) -> None:
     """Writes how the queue was ranked; complete or not at all.
 
     Args:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from agents.base import Info, Observation
 from agents.schedulers.cluster_plan import ClusterPlan, least
+from agents.schedulers.likelihood import Likelihood, batch_and_rest
 from agents.schedulers.placement import Placement
 from agents.schedulers.plan import Plan
 from agents.schedulers.scheduler import Scheduler
@@ -110,6 +111,33 @@ class Bandit(Scheduler):
             self._predictions.append((requests, self.seconds(means[picked])))
             if explore:
                 self.update_exploration(contexts[picked])
+
+    def probabilities(
+        self, observation: Observation, info: Info, explore: bool = True
+    ) -> Floats | None:
+        """Returns how likely each choice is, for an edge and a cloud; see `Agent.probabilities`."""
+        if not self.env.config.is_pair:
+            return None
+        plan = Plan(self.env.simulator)
+        waiting = np.array(plan.waiting, np.int64)
+        likely = Likelihood(len(plan.action))
+        if len(waiting) and self._calls.has(info):
+            contexts = self._contexts(observation, waiting)
+            room = plan.batch_room, plan.cloud_room
+            likely.table[waiting] = self.choice_table(contexts, *room, explore)
+        return likely.table
+
+    def choice_table(self, contexts: Contexts, batch: int, cloud: int, explore: bool) -> Floats:
+        """Returns the probabilities of the choices (n, 3): of one that draws no lots, 0 and 1.
+
+        Args:
+            contexts: Of the candidates that wait (n, D).
+            batch: How many the edge takes.
+            cloud: How many the cloud takes.
+            explore: Whether it explores.
+        """
+        means, scores = self.evaluate(contexts, explore)
+        return batch_and_rest(scores, means if self.cloud_by_mean else scores, batch, cloud)
 
     def route(self, plan: ClusterPlan, observation: Observation, explore: bool) -> None:
         """Sends candidates, lowest scores first, to the nodes predicted to finish them soonest."""
