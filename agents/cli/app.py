@@ -21,6 +21,7 @@ def make_app() -> typer.Typer:
     from agents.cli.compare import compare
     from agents.cli.evaluate import evaluate
     from agents.cli.merge import merge
+    from agents.cli.record import record
     from agents.cli.report import report
     from agents.cli.settings import settings
     from agents.cli.train import train
@@ -49,7 +50,7 @@ def make_app() -> typer.Typer:
         """Schedule LLM requests between an edge and a cloud."""
         del show_version
 
-    for command in (compare, train, evaluate, merge, report, settings):
+    for command in (compare, train, evaluate, record, merge, report, settings):
         app.command(cls=Command)(command)
     _mount_data_commands(app)
     return app

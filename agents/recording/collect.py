@@ -7,6 +7,7 @@ from such a recording is wrong, and nobody notices. This one records what the ag
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -73,7 +74,7 @@ def collect(
 
     Raises:
         FileExistsError: If there is a dataset already.
-        ImportError: If Minari is not installed.
+        ModuleNotFoundError: If Minari is not installed.
         TypeError: If ``env`` is not an EdgeCloud environment with its own observations and actions.
         ValueError: If a setting is out of range, or the id is none.
 
@@ -87,8 +88,10 @@ def collect(
     episodes = check_integer("episodes", episodes, least=1)
     player = make_agent(agent) if isinstance(agent, str) else agent
     spec = specification(env, settings, player)
-    named = dataset_id or _default_id(spec.id, player)
-    place = Path(path) if path is not None else _place_of(named)
+    named = checked_id(dataset_id or default_id(spec.id, player.name))
+    place = Path(path) if path is not None else place_of(named)
+    if place == place_of(named):
+        _make_namespace(named)
     with _new_folder(place) as folder:
         recorder = Recorder.begin(player, spec, folder, place, named)
         for number in range(episodes):
@@ -104,31 +107,52 @@ def _minari() -> Any:
         import h5py  # noqa: F401 # what Minari keeps its data in
         import minari
     except ImportError as error:
-        raise ImportError(
+        raise ModuleNotFoundError(
             f"{error.name} is not installed; recording needs pip install 'edgecloud-gym[minari]'",
             name=error.name,
         ) from error
     return minari
 
 
-def _default_id(env_id: str, agent: Agent) -> str:
-    """Returns ``edgecloud/continuous/cn-ducb-v0`` and the like."""
+def default_id(env_id: str, agent: str) -> str:
+    """Returns Minari's id for an agent in an environment.
+
+    >>> default_id("EdgeCloud-Continuous-v0", "cn-ducb")
+    'edgecloud/continuous/cn-ducb-v0'
+    """
     short = env_id.rpartition(":")[2].split("-")[1].casefold()
-    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in agent.name)
+    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in agent)
     return f"{_NAMESPACE}/{short}/{name}-v0"
 
 
-def _place_of(dataset_id: str) -> Path:
-    """Returns the folder where Minari looks for a dataset; its namespace is made."""
-    from minari.dataset.minari_dataset import parse_dataset_id
-    from minari.namespace import create_namespace, list_local_namespaces
+def checked_id(dataset_id: str) -> str:
+    """Returns an id of a dataset after checking it.
+
+    Raises:
+        ValueError: If it has another form.
+    """
+    if not re.fullmatch(r"([-_\w][-_\w/]*[-_\w]+/)?[-_\w]+-v\d+", dataset_id):
+        raise ValueError(
+            f"dataset_id={dataset_id!r}: must be NAME-v0 or NAMESPACE/NAME-v0, with any version"
+        )
+    return dataset_id
+
+
+def place_of(dataset_id: str) -> Path:
+    """Returns the folder where Minari looks for a dataset."""
     from minari.storage import get_dataset_path
 
-    namespace = parse_dataset_id(dataset_id)[0]
-    if namespace is not None and namespace not in list_local_namespaces():
-        create_namespace(namespace)
-    place: Path = get_dataset_path(dataset_id)
+    place: Path = get_dataset_path(checked_id(dataset_id))
     return place
+
+
+def _make_namespace(dataset_id: str) -> None:
+    """Makes the namespace of a dataset where Minari keeps its own, unless it is there."""
+    from minari.namespace import create_namespace, list_local_namespaces
+
+    namespace, _, _ = dataset_id.rpartition("/")
+    if namespace and namespace not in list_local_namespaces():
+        create_namespace(namespace)
 
 
 @contextmanager

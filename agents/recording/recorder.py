@@ -85,10 +85,8 @@ class Recorder:
     @classmethod
     def begin(cls, agent: Agent, spec: Any, folder: Path, place: Path, name: str) -> Recorder:
         """Makes the environment and the dataset, empty."""
-        from minari.dataset.minari_dataset import parse_dataset_id
         from minari.dataset.minari_storage import MinariStorage
 
-        parse_dataset_id(name)
         env = gym.make(spec)
         written = None
         try:
