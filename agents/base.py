@@ -48,6 +48,9 @@ class Agent(ABC):
     Attributes:
         name: What the agent is called in the registry, in tables and in checkpoints; the class's
             name by default.
+        learns: Whether it goes on learning while it plays, if it may.
+        from_zero: Whether it knows nothing before it has learnt: without a file of what was learnt
+            and without learning it has nothing to go by.
         work_conserving: Whether the agent is to play in an environment that fills places which it
             leaves idle. ``False`` for one that decides fully by itself, ``True`` for one that
             counts on the filling, ``None`` to take the environment's default. The setting of this
@@ -55,6 +58,8 @@ class Agent(ABC):
     """
 
     name: ClassVar[str]
+    learns: ClassVar[bool] = False
+    from_zero: ClassVar[bool] = False
     work_conserving: bool | None = None
     _named_by_class: ClassVar[bool]
     _env: EdgeCloudEnv | None = None
@@ -143,6 +148,14 @@ class Agent(ABC):
         """
         del completions
         return False
+
+    def observes(self) -> dict[str, Any]:
+        """Returns the settings of environments that the agent's observation depends on.
+
+        Those that a trained model cannot do without, such as ``candidate_pool_size``: whoever makes
+        an environment for it, and was not told otherwise, takes them.
+        """
+        return {}
 
     def predicted_times(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Returns which requests were dispatched on which predictions in this episode.

@@ -50,6 +50,16 @@ def read_header(path: Path) -> dict[str, Any]:
     return _read(path)[0]
 
 
+def read_state(path: Path) -> dict[str, NDArray[Any]]:
+    """Returns the arrays of a checkpoint, whatever it is of.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no checkpoint, or damaged.
+    """
+    return _read(path)[1]
+
+
 def read_checkpoint(path: Path, agent: str, settings: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     """Returns the arrays of a checkpoint.
 

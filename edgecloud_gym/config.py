@@ -21,6 +21,7 @@ from edgecloud_gym.checks import (
     float_array,
 )
 from edgecloud_gym.dataset import SPLITS, RequestDataset
+from edgecloud_gym.drift import checked_prompt_mix, checked_speed_changes
 from edgecloud_gym.engines import EngineModel
 from edgecloud_gym.node_files import nodes_of
 from edgecloud_gym.nodes import (
@@ -32,6 +33,7 @@ from edgecloud_gym.nodes import (
     StaticBatches,
     checked_slowdown,
     engine_model,
+    node_names,
 )
 
 Priority: TypeAlias = (
@@ -41,6 +43,10 @@ Priority: TypeAlias = (
 STATIC: Final = "static"
 CONTINUOUS: Final = "continuous"
 CLUSTER: Final = "cluster"
+SHUFFLE: Final = "shuffle"
+ONCE: Final = "once"
+SEQUENTIAL: Final = "sequential"
+PROMPT_ORDERS: Final = (SHUFFLE, SEQUENTIAL, ONCE)
 # What a reward may be made of, and the type in which a step adds it up.
 REWARD_TERMS: Final[Mapping[str, type]] = {
     "jct": float,
@@ -69,8 +75,13 @@ class SystemConfig:
             cannot be given.
         dataset: A bundled name, a path to JSONL or Parquet, or a `RequestDataset`.
         split: ``"train"``, ``"test"`` or ``"all"``: which prompts arrive.
-        prompt_order: ``"shuffle"`` (each prompt once before any repeats) or ``"sequential"``
-            (request i is row i mod n of the split).
+        prompt_order: ``"shuffle"`` (each prompt once before any repeats, like a deck of cards),
+            ``"once"`` (the same, but none ever repeats: more requests than prompts are an error)
+            or ``"sequential"`` (request i is row i mod n of the split).
+        prompt_mix: From which times on which families of prompts arrive: ``(time, {family:
+            weight})``, several in a list; see `edgecloud_gym.drift.PromptMix`. Within a family
+            ``prompt_order`` holds. Before the first time, and by default, the split as it is, which
+            is what ``load`` refers to throughout.
         arrivals: A name or an object of `edgecloud_gym.arrivals`, or a mapping of such an object's
             ``kind`` and fields.
         arrival_rate: Mean arrival rate (requests/s); excludes ``load``.
@@ -89,6 +100,9 @@ class SystemConfig:
         cloud_concurrency: Cloud slots.
         cloud_time_multiplier: Cloud inference time as a multiple of the edge's.
         network_rtt: Network round trip to the cloud (s).
+        speed_changes: When nodes become slower or faster: ``(node, time, speed)``, several in a
+            list; see `edgecloud_gym.drift.SpeedChange`. ``load`` refers to the speeds that the
+            other settings say.
         candidate_pool_size: Waiting requests shown to the agent, M.
         priority: Order of the waiting queue, lower first: ``None`` (arrival order), one score per
             dataset row, or a callable from embeddings (n, D) to scores (n,).
@@ -110,7 +124,8 @@ class SystemConfig:
     nodes: Sequence[Node] = ()
     dataset: str | Path | RequestDataset = "smollm2-135m"
     split: str = "all"
-    prompt_order: str = "shuffle"
+    prompt_order: str = SHUFFLE
+    prompt_mix: Sequence[tuple[float, Mapping[str, float]]] = ()
     arrivals: str | ArrivalProcess | Mapping[str, Any] = "poisson"
     arrival_rate: float | None = None
     load: float | None = None
@@ -123,6 +138,7 @@ class SystemConfig:
     cloud_concurrency: int = 8
     cloud_time_multiplier: float = 0.7
     network_rtt: float = 0.05
+    speed_changes: Sequence[tuple[str, float, float]] = ()
     candidate_pool_size: int = 32
     priority: Priority = None
     work_conserving: bool = True
@@ -141,7 +157,7 @@ class SystemConfig:
         check_choice("batching", self.batching, (STATIC, CONTINUOUS, CLUSTER))
         _check_dataset(self.dataset)
         check_choice("split", self.split, SPLITS)
-        check_choice("prompt_order", self.prompt_order, ("shuffle", "sequential"))
+        check_choice("prompt_order", self.prompt_order, PROMPT_ORDERS)
         if self.arrival_rate is not None and self.load is not None:
             raise ValueError(
                 f"arrival_rate={self.arrival_rate!r} and load={self.load!r}: give at most one"
@@ -168,6 +184,10 @@ class SystemConfig:
         check_choice("observe", self.observe, ("embedding", "id"))
         self._set("edge_slowdown", checked_slowdown("edge_slowdown", self.edge_slowdown))
         self._settle_nodes()
+        names = node_names(self.nodes)
+        changes = checked_speed_changes(self.speed_changes, names, self.duration)
+        self._set("speed_changes", changes)
+        self._set("prompt_mix", checked_prompt_mix(self.prompt_mix, self.duration))
         self._set("priority", _checked_priority(self.priority))
         self._set("slo_limits", _checked_slo(self.slo, self.is_pair))
         self._set("reward_weights", _checked_reward(self.reward, "jct" in self.slo_limits))

@@ -24,6 +24,8 @@ KINDS: Final[Mapping[str, type[Node]]] = {
 }
 _JSON: Final = ".json"
 _YAML: Final = (".yaml", ".yml")
+# What a gateway reads of real servers beside their nodes (`agents.gateway.servers`).
+SERVER_FIELDS: Final = ("url", "serves", "api_key_env")
 # A number of YAML 1.2, which PyYAML, of version 1.1, takes for text.
 _EXPONENT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
 
@@ -31,10 +33,12 @@ _EXPONENT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+
 def load_nodes(path: str | os.PathLike[str]) -> tuple[Node, ...]:
     """Loads the nodes of a cluster.
 
-    The file holds a list, or a mapping whose only key is ``nodes``. Each node is a mapping: its
+    The file holds a list, or a mapping with the key ``nodes``. Each node is a mapping: its
     ``kind`` (engine, static-batches, sequences, slots) and the fields of that class of
     `edgecloud_gym.nodes`. An engine's ``model`` is the name of a bundled one, the path of a JSON
-    file, relative to this one, or a mapping with the fields of an `EngineModel`.
+    file, relative to this one, or a mapping with the fields of an `EngineModel`. What a gateway
+    needs to know of real servers (``model`` beside ``nodes``, `SERVER_FIELDS` of a node) may be
+    there and is passed over.
 
     Args:
         path: A file that ends in .yaml, .yml or .json.
@@ -44,10 +48,44 @@ def load_nodes(path: str | os.PathLike[str]) -> tuple[Node, ...]:
         OSError: If it cannot be read.
         ModuleNotFoundError: If it is YAML and PyYAML is not installed.
     """
+    return read_node_file(path)[0]
+
+
+def read_node_file(
+    path: str | os.PathLike[str],
+) -> tuple[tuple[Node, ...], list[dict[str, Any]], object]:
+    """Reads a file of nodes with what it says of real servers.
+
+    Returns:
+        The nodes; of each the `SERVER_FIELDS` that it has, as they stand there; the ``model``
+        beside ``nodes``, None if there is none.
+
+    Raises:
+        UnreadableFileError: See `load_nodes`.
+        OSError: If it cannot be read.
+        ModuleNotFoundError: If it is YAML and PyYAML is not installed.
+    """
     file = Path(path)
     content = _content(file)
-    if isinstance(content, Mapping) and [*content] == ["nodes"]:
+    served = None
+    if isinstance(content, Mapping) and {*content} <= {"nodes", "model"} and "nodes" in content:
+        served = content.get("model")
         content = content["nodes"]
+    nodes = read_nodes(content, file)
+    servers = [{n: item[n] for n in SERVER_FIELDS if n in item} for item in content]
+    return nodes, servers, served
+
+
+def read_nodes(content: object, file: Path) -> tuple[Node, ...]:
+    """Makes nodes of what a file says of them; see `load_nodes`.
+
+    Args:
+        content: A list of mappings.
+        file: Where it stands.
+
+    Raises:
+        UnreadableFileError: If it is something else; the file, the node and the field are named.
+    """
     if not isinstance(content, list):
         raise UnreadableFileError(f"{file}: must hold a list of nodes, got {_named(content)}")
     try:
@@ -121,7 +159,7 @@ def _loader(yaml: Any) -> Any:
 def _node(where: str, folder: Path, item: Any) -> Node:
     if not isinstance(item, Mapping):
         raise UnreadableFileError(f"{where}: must be a mapping, got {_named(item)}")
-    fields = dict(item)
+    fields = {name: value for name, value in item.items() if name not in SERVER_FIELDS}
     if "kind" not in fields:
         raise UnreadableFileError(f"{where}: has no kind; must be one of {', '.join(KINDS)}")
     kind = fields.pop("kind")

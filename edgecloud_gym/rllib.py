@@ -1,4 +1,4 @@
-"""RLlib on the environments: an environment for its workers and a masked module; needs `ray[rllib]`.
+"""RLlib: an environment for its workers, and a module that chooses legally; needs `ray[rllib]`.
 
 For RLlib's new API stack, with torch::
 
@@ -23,7 +23,6 @@ from ray.rllib.core.rl_module.apis import ValueFunctionAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor
 
-import edgecloud_gym  # noqa: F401 # registers the environments in a worker
 from edgecloud_gym.networks import CandidateNet
 from edgecloud_gym.wrappers import SequentialAssignment
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,12 +12,13 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
 from edgecloud_gym.envs.spaces import RowNumbers
 from edgecloud_gym.envs.vector import EdgeCloudVectorEnv
+from edgecloud_gym.sb3_metrics import METRICS as METRICS
+from edgecloud_gym.sb3_metrics import EpisodeMetrics as EpisodeMetrics
 from edgecloud_gym.wrappers.vector import PriorityAction, SequentialAssignment
 
 Indices: TypeAlias = int | Iterable[int] | None
@@ -28,9 +29,6 @@ WRAPPERS: Final[Mapping[str, Wrapper]] = {
     "sequential": SequentialAssignment,
     "priority": PriorityAction,
 }
-
-# What `EpisodeMetrics` logs by default, of what an episode's summary has.
-METRICS: Final = ("jct_mean", "jct_p95", "ttft_mean", "slo_attainment", "unfinished")
 
 # Methods of the vector environment that tell about one lane.
 _LANE_METHODS: Final = ("completions", "request_log", "telemetry", "summary")
@@ -243,47 +241,101 @@ class SB3VecEnv(VecEnv):
         return self.envs if hasattr(self.envs, name) else self.envs.unwrapped
 
 
-class EpisodeMetrics(BaseCallback):
-    """Logs what the episodes of a training amount to, in whichever logger the model has.
+class JoinedVecEnv(VecEnv):
+    """Several environments as one, their lanes side by side: other loads, other clusters.
 
-    Give it to ``model.learn(callback=...)``. Each time the logger writes, ``edgecloud/jct_mean``
-    and the like are the means over the episodes that ended since it last wrote; so is
-    ``edgecloud/invalid_assignments``, a number per episode. What an episode does not know (a time
-    to first token without tokens) is left out.
-
-    It reads the terminal ``info``: at that moment the lane has been reset, and
-    ``env_method("summary")`` tells of the next episode.
+    Each lane keeps the settings of its environment. Observations and actions must be alike.
     """
 
-    def __init__(self, metrics: Sequence[str] = METRICS, verbose: int = 0) -> None:
-        """Makes a callback.
+    def __init__(self, parts: Sequence[VecEnv]) -> None:
+        """Joins environments.
 
-        Args:
-            metrics: Keys of an episode's summary.
-            verbose: As of SB3.
+        Raises:
+            ValueError: If there are none, or their spaces differ.
         """
-        super().__init__(verbose)
-        self.metrics = tuple(metrics)
-        self._invalid: NDArray[np.int64] = np.zeros(0, np.int64)
+        if not parts:
+            raise ValueError("JoinedVecEnv: needs at least one environment")
+        first = parts[0]
+        for part in parts:
+            for name in ("observation_space", "action_space"):
+                if getattr(part, name) != getattr(first, name):
+                    raise ValueError(
+                        f"JoinedVecEnv: {name} differ: {getattr(part, name)} and "
+                        f"{getattr(first, name)}"
+                    )
+        self.parts = list(parts)
+        counts = [part.num_envs for part in parts]
+        self._starts = np.cumsum([0, *counts])
+        super().__init__(sum(counts), first.observation_space, first.action_space)
 
-    def _on_training_start(self) -> None:
-        self._invalid = np.zeros(self.training_env.num_envs, np.int64)
+    def reset(self) -> Any:
+        """Resets all lanes."""
+        self._hand_on_seeds()
+        observations = [part.reset() for part in self.parts]
+        self.reset_infos = [info for part in self.parts for info in part.reset_infos]
+        self._reset_seeds()
+        self._reset_options()
+        return _side_by_side(observations)
 
-    def _on_step(self) -> bool:
-        for lane, info in enumerate(self.locals["infos"]):
-            self._invalid[lane] += info["invalid_assignments"]
-            summary = info.get("summary")
-            if summary is None:
-                continue
-            unknown = [name for name in self.metrics if name not in summary and name not in METRICS]
-            if unknown:
-                raise ValueError(
-                    f"metrics: {', '.join(unknown)}: must be among {', '.join(summary)}"
-                )
-            shown = {name: summary[name] for name in self.metrics if name in summary}
-            shown["invalid_assignments"] = float(self._invalid[lane])
-            for name, value in shown.items():
-                if not math.isnan(value):
-                    self.logger.record_mean(f"edgecloud/{name}", value)
-            self._invalid[lane] = 0
-        return True
+    def _hand_on_seeds(self) -> None:
+        for part, (first, last) in self._ranges():
+            part._seeds = list(self._seeds[first:last])
+
+    def _ranges(self) -> list[tuple[VecEnv, tuple[int, int]]]:
+        bounds = itertools.pairwise(self._starts.tolist())
+        return list(zip(self.parts, bounds, strict=True))
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Takes the actions that `step_wait` carries out."""
+        for part, (first, last) in self._ranges():
+            part.step_async(actions[first:last])
+
+    def step_wait(self) -> tuple[Any, NDArray[np.float32], NDArray[np.bool_], list[Any]]:
+        """Steps all lanes."""
+        results = [part.step_wait() for part in self.parts]
+        observations, rewards, dones, infos = zip(*results, strict=True)
+        flat = [info for part in infos for info in part]
+        return _side_by_side(observations), np.concatenate(rewards), np.concatenate(dones), flat
+
+    def close(self) -> None:
+        """Closes all environments."""
+        for part in self.parts:
+            part.close()
+
+    def get_images(self) -> list[Any]:
+        """Returns a frame per lane."""
+        return [image for part in self.parts for image in part.get_images()]
+
+    def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
+        """Returns an attribute of each lane's environment."""
+        values = [value for part in self.parts for value in part.get_attr(attr_name)]
+        return [values[lane] for lane in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
+        """Sets an attribute of all environments; lanes share theirs."""
+        if set(self._get_indices(indices)) != set(range(self.num_envs)):
+            raise ValueError(f"indices={indices!r}: lanes share attributes, set them for all")
+        for part in self.parts:
+            part.set_attr(attr_name, value)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: Indices = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Calls a method for each lane."""
+        values = [
+            value
+            for part in self.parts
+            for value in part.env_method(method_name, *method_args, **method_kwargs)
+        ]
+        return [values[lane] for lane in self._get_indices(indices)]
+
+    def env_is_wrapped(
+        self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Indices = None
+    ) -> list[bool]:
+        """Tells whether lanes are wrapped."""
+        values = [value for part in self.parts for value in part.env_is_wrapped(wrapper_class)]
+        return [values[lane] for lane in self._get_indices(indices)]
+
+
+def _side_by_side(observations: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    return {name: np.concatenate([part[name] for part in observations]) for name in observations[0]}

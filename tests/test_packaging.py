@@ -18,12 +18,13 @@ import pytest
 # The parts of each package, on floors: a part imports those of lower floors alone.
 FLOORS = {
     "edgecloud_gym": (
-        "command | rllib sb3 torchrl | networks | wrappers | envs | render | results | simulator"
-        " | config | node_files | nodes | arrivals dataset engines | files times | unpacking"
-        " | checks processors"
+        "command | rllib sb3 torchrl | networks sb3_metrics | wrappers | envs | render | results"
+        " | simulator | config | node_files | nodes | arrivals dataset drift engines | files times"
+        " | unpacking | checks processors"
     ),
     "agents": (
-        "cli | experiments recording | report | registry | schedulers policies | prediction"
+        "cli | gateway suite | experiments recording | report | registry | schedulers policies"
+        " | prediction"
         " | base | checkpoint statistics"
     ),
     "data_tools": (

@@ -18,11 +18,13 @@ def make_app() -> typer.Typer:
     """Returns the application with every command whose packages are installed."""
     import typer
 
+    from agents.cli.bench_suite import app as bench_suite
     from agents.cli.compare import compare
     from agents.cli.evaluate import evaluate
     from agents.cli.merge import merge
     from agents.cli.record import record
     from agents.cli.report import report
+    from agents.cli.serve import serve
     from agents.cli.settings import settings
     from agents.cli.train import train
     from data_tools.cli.console import Command, Group
@@ -50,8 +52,9 @@ def make_app() -> typer.Typer:
         """Schedule LLM requests between an edge and a cloud."""
         del show_version
 
-    for command in (compare, train, evaluate, record, merge, report, settings):
+    for command in (compare, train, evaluate, record, merge, report, settings, serve):
         app.command(cls=Command)(command)
+    app.add_typer(bench_suite, name="bench-suite")
     _mount_data_commands(app)
     return app
 

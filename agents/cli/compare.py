@@ -20,6 +20,7 @@ from agents.cli.options import (
     Dataset,
     DryRun,
     Duration,
+    Learn,
     Loads,
     Nodes,
     Overwrite,
@@ -50,7 +51,7 @@ from agents.cli.scenarios import (
     replay_trace,
 )
 from agents.experiments.executors import ExecutorError
-from agents.experiments.experiment import prepare
+from agents.experiments.experiment import ignorant, prepare
 from agents.registry import AGENT_NAMES
 from data_tools.cli.console import reading_input, reporting
 from data_tools.cli.options import path_option
@@ -89,6 +90,7 @@ def compare(
     trace: TraceFile = None,
     rate_scale: RateScale = 1.0,
     settings: Settings = None,
+    learn: Learn = None,
     baseline: Baseline = BASELINE,
     columns: Columns = None,
     output: Annotated[Path, path_option(help="Folder of the results.")] = Path("results/compare"),
@@ -125,11 +127,11 @@ def compare(
             if is_given(context, "baseline"):
                 check_baseline(baseline, [spec.label for spec in specs])
             data, more = replay_trace(context, trace, rate_scale, common, data, load)
-            runs = prepare(make_scenarios(env_ids, load, common, data), specs, seeds)
+            runs = prepare(make_scenarios(env_ids, load, common, data), specs, seeds, learn=learn)
             how = stack.enter_context(read_how(context, workers, scheduler, shard, retry_failed))
             plan = make_plan(runs, output, how)
             if not dry_run:
                 take_folder(runs, output, overwrite, how)
-        say([*notes, *more, *plan.lines()])
+        say([*notes, *more, *ignorant(runs), *plan.lines()])
         if not dry_run:
             conclude(play_all(runs, output, how, plan), baseline, how, split_columns(columns))

@@ -23,6 +23,7 @@ from agents.cli.options import (
     DryRun,
     Duration,
     Environment,
+    Learn,
     Loads,
     Nodes,
     Overwrite,
@@ -53,7 +54,7 @@ from agents.cli.scenarios import (
     replay_trace,
 )
 from agents.experiments.executors import ExecutorError
-from agents.experiments.experiment import prepare
+from agents.experiments.experiment import ignorant, prepare
 from agents.experiments.fingerprint import identify
 from agents.experiments.model_file import ModelFile, read_model_file
 from agents.experiments.spec import AgentSpec
@@ -88,6 +89,7 @@ def evaluate(
     trace: TraceFile = None,
     rate_scale: RateScale = 1.0,
     settings: Settings = None,
+    learn: Learn = None,
     baseline: Baseline = BASELINE,
     columns: Columns = None,
     algorithm: Annotated[
@@ -118,9 +120,9 @@ def evaluate(
 ) -> None:
     """Compare trained models, as they are, with other agents on the same request streams.
 
-    The models neither explore nor learn meanwhile, and idle places are filled for each as in its
-    training. Prints and writes what compare does; a second call with the same output folder repeats
-    no finished run.
+    The models neither explore nor learn meanwhile unless --learn is given, and idle places are
+    filled for each as in its training. Prints and writes what compare does; a second call with the
+    same output folder repeats no finished run.
 
     For example:
 
@@ -153,12 +155,12 @@ def evaluate(
             notes = [*dataset_notes([env_id], common, data), *_seen(models, data, common["split"])]
             notes += [_silent(model) for model in models if _is_silent(model)]
             data, more = replay_trace(context, trace, rate_scale, common, data, load)
-            runs = prepare(make_scenarios([env_id], load, common, data), specs, seeds)
+            runs = prepare(make_scenarios([env_id], load, common, data), specs, seeds, learn=learn)
             how = stack.enter_context(read_how(context, workers, scheduler, shard, retry_failed))
             plan = make_plan(runs, output, how)
             if not dry_run:
                 take_folder(runs, output, overwrite, how)
-        say([*notes, *more, *plan.lines()])
+        say([*notes, *more, *ignorant(runs), *plan.lines()])
         if not dry_run:
             conclude(play_all(runs, output, how, plan), baseline, how, split_columns(columns))
 

@@ -96,6 +96,15 @@ ShardOption = Annotated[
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Play runs again that failed in an earlier call.")
 ]
+Learn = Annotated[
+    bool | None,
+    typer.Option(
+        "--learn/--no-learn",
+        help="Whether all agents may learn while they play. By default those that are named may, "
+        "and the models of files may not.",
+        show_default=False,
+    ),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Only tell what is to be played and what it will take.")
 ]

@@ -41,6 +41,7 @@ _PRESENTATION: Final = (
     "agents/cli",
     "agents/report",
     "agents/statistics.py",
+    "agents/suite",
     "edgecloud_gym/render",
 )
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]+")

@@ -15,7 +15,7 @@ from agents.experiments.fingerprint import identify, without_code
 from agents.experiments.runs import Run
 from agents.experiments.scenario import Scenario
 from agents.experiments.spec import AgentSpec
-from edgecloud_gym.checks import check_integer
+from edgecloud_gym.checks import check_bool, check_integer
 from edgecloud_gym.files import duplicate
 
 ScenarioLike: TypeAlias = str | Scenario
@@ -27,6 +27,7 @@ def define_runs(
     agents: AgentLike | Iterable[AgentLike],
     seeds: int | Iterable[int],
     env_kwargs: Mapping[str, Any],
+    learn: bool | None = None,
 ) -> list[Run]:
     """Returns the runs of an experiment, in the order scenario, agent, seed.
 
@@ -39,6 +40,9 @@ def define_runs(
     who = [agents] if isinstance(agents, (str, type, AgentSpec, Agent)) else list(agents)
     # Made anew, so that what is known of an agent's code is of now.
     specs = [replace(item) if isinstance(item, AgentSpec) else AgentSpec(item) for item in who]
+    if learn is not None:
+        check_bool("learn", learn)
+        specs = [replace(spec, explore=learn) for spec in specs]
     chosen = _seeds(seeds)
     for what, labels in (
         ("env", [s.label for s in scenarios]),
@@ -88,6 +92,7 @@ def as_record(runs: Sequence[Run]) -> dict[str, Any]:
                 "settings": _settings(s.settings),
                 "checkpoint": None if s.checkpoint is None else str(s.checkpoint),
                 "explore": s.explore,
+                "learns": s.learns,
             }
             for label, s in specs.items()
         ],

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
 
 from agents.base import Agent
+from agents.schedulers.scheduler import Scheduler
+from edgecloud_gym.envs.base import EdgeCloudEnv
 
 
 def run_episode(
@@ -35,9 +38,15 @@ def run_episode(
 def play_steps(
     env: gym.Env[Any, Any], agent: Agent, seed: int, agent_seed: int, explore: bool = True
 ) -> Iterator[float]:
-    """Runs an agent step by step; yields the rewards. See `run_episode`."""
+    """Runs an agent step by step; yields the rewards. See `run_episode`.
+
+    Schedulers that need no observations play without any (`Scheduler.play`).
+    """
     agent.reset(env, agent_seed)
     observation, info = env.reset(seed=seed)
+    if isinstance(agent, Scheduler) and agent.plays_alone and _is_plain(env):
+        yield from agent.play(explore)
+        return
     done = False
     while not done:
         action = agent.act(observation, info, explore)
@@ -49,3 +58,17 @@ def play_steps(
         if agent.observe(env.unwrapped.completions()) and not done:  # type: ignore[attr-defined]
             observation, info = env.unwrapped.reprioritize()  # type: ignore[attr-defined]
         yield float(reward)
+
+
+def _is_plain(env: gym.Env[Any, Any]) -> bool:
+    """Whether stepping an environment does nothing but to step the simulator.
+
+    The two wrappers that `gymnasium.make` adds check how an environment is used.
+    """
+    while isinstance(env, OrderEnforcing | PassiveEnvChecker):
+        env = env.env
+    return (
+        isinstance(env, EdgeCloudEnv)
+        and type(env).step is EdgeCloudEnv.step
+        and env.render_mode is None
+    )

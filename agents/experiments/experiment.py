@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
@@ -28,6 +29,7 @@ def run_experiment(
     env_kwargs: Mapping[str, Any] | None = None,
     output_dir: str | Path | None = "results",
     *,
+    learn: bool | None = None,
     workers: int = 1,
     progress: Callable[[ExperimentProgress], None] | None = None,
     plots: bool = False,
@@ -58,6 +60,10 @@ def run_experiment(
         seeds: The seeds, or how many: 0, 1, ...
         env_kwargs: Settings of every environment; those of a `Scenario` go before them.
         output_dir: Where the results go; ``None`` keeps them in memory alone.
+        learn: Whether the agents may try things out and learn while they are evaluated. ``False``
+            evaluates all as they are, ``True`` lets all learn; ``None`` leaves it to each: those
+            that learn do, but for an `AgentSpec` with ``explore=False``. Where prompts recur,
+            remembering is worth as much as predicting, so that tables and reports tell it.
         workers: Processes; with more than one, a script that calls this needs the usual
             ``if __name__ == "__main__"``, and an agent that ends its process takes no other run
             with it.
@@ -83,7 +89,9 @@ def run_experiment(
         ValueError: If an agent is unknown, labels or seeds repeat, a setting is out of range, no
             request can ever arrive, or the folder holds another experiment.
     """
-    runs = prepare(env_id, agents, seeds, env_kwargs)
+    runs = prepare(env_id, agents, seeds, env_kwargs, learn)
+    for note in ignorant(runs):
+        warnings.warn(note, UserWarning, stacklevel=2)
     player = _player(workers, executor)
     part = Shard.parse(shard) if isinstance(shard, str) else shard
     if output_dir is None:
@@ -111,6 +119,7 @@ def prepare(
     agents: AgentLike | Sequence[AgentLike],
     seeds: int | Sequence[int],
     env_kwargs: Mapping[str, Any] | None = None,
+    learn: bool | None = None,
 ) -> list[Run]:
     """Returns the runs of an experiment after checking what can be checked without playing.
 
@@ -119,12 +128,23 @@ def prepare(
         ValueError: See `run_experiment`.
     """
     cached_dataset.cache_clear()  # files may have changed since an earlier call
-    runs = define_runs(env_id, agents, seeds, env_kwargs or {})
+    runs = define_runs(env_id, agents, seeds, env_kwargs or {}, learn)
     for scenario in {run.scenario.label: run.scenario for run in runs}.values():
         scenario.check()
     for run in runs:
         run.digest  # noqa: B018 - so that a setting that cannot be compared is refused now
     return runs
+
+
+def ignorant(runs: Sequence[Run]) -> list[str]:
+    """Returns a remark on each agent that neither has learnt before nor may learn now."""
+    specs = {run.spec.label: run.spec for run in runs}
+    return [
+        f"agent {label!r} starts from zero and may not learn (learn=False): it has nothing to go "
+        f"by and takes requests as they come; give it what `edgecloud train {spec.name}` saved"
+        for label, spec in specs.items()
+        if spec.knows_nothing
+    ]
 
 
 def _player(workers: int, executor: Executor | None) -> Player:

@@ -91,7 +91,8 @@ def read_claim(output: Path) -> dict[str, Any]:
 
 def is_claimed_by(output: Path, definition: Mapping[str, Any]) -> bool:
     """Tells whether the runs in a folder are for this experiment, and no other has come since."""
-    return bool(read_claim(output) == json.loads(json.dumps(definition)))
+    claimed = (output / RUNS / _CLAIM).is_file()
+    return claimed and bool(read_claim(output) == json.loads(json.dumps(definition)))
 
 
 def _conflict(output: Path, definition: Mapping[str, Any], together: bool) -> str:

@@ -39,10 +39,11 @@ class ReplayedDataset(RequestDataset):
         chosen: dict[str, Any] = {
             name: None if array is None else array[rows] for name, array in arrays.items()
         }
-        prompts = None if source.prompts is None else tuple(source.prompts[row] for row in rows)
+        for name in ("prompts", "families"):
+            texts = getattr(source, name)
+            chosen[name] = None if texts is None else tuple(texts[row] for row in rows)
         made = cls(
             source.base_latency[rows],
-            prompts=prompts,
             slowdown=source.slowdown,
             name=source.name,
             **chosen,

@@ -45,10 +45,11 @@ class Scenario:
     def identity(self) -> dict[str, Any]:
         """What the scenario is, as a JSON value: its settings with their code and files."""
         others = {name: value for name, value in self.settings.items() if name != "dataset"}
+        concerned = {"families": self.dataset.families} if self.settings.get("prompt_mix") else {}
         return {
             "label": self.label,
             "env": self.env_id,
-            "settings": identify({**others, "dataset": self.dataset}),
+            "settings": identify({**others, **concerned, "dataset": self.dataset}),
             "files": [file_digest(path) for path in files_in(others)],
         }
 

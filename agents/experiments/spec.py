@@ -12,7 +12,7 @@ from typing import Any
 from agents.base import Agent
 from agents.experiments.fingerprint import file_digest, files_in, identify
 from agents.experiments.scenario import checked_label
-from agents.registry import check_agent_names, make_agent
+from agents.registry import agent_class, check_agent_names, make_agent
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class AgentSpec:
         settings: Its keyword arguments.
         checkpoint: A file that it loads first.
         label: What the ``agent`` column of the results says; the agent's name by default.
-        explore: Whether it may try things out and learn; ``False`` to evaluate it as it is.
+        explore: Whether it may try things out and learn; ``False`` to evaluate it as it is. The
+            argument ``learn`` of `run_experiment` overrides it.
     """
 
     agent: str | type[Agent]
@@ -70,6 +71,27 @@ class AgentSpec:
             "files": [file_digest(path) for path in files],
             "explore": self.explore,
         }
+
+    @property
+    def made(self) -> type[Agent]:
+        """The agent's class.
+
+        Raises:
+            TypeError: If it is neither a name nor a subclass of `Agent`.
+            ValueError: If there is no agent of that name.
+            ImportError: If it needs a package that is not installed.
+        """
+        return agent_class(self.name) if isinstance(self.agent, str) else self.agent
+
+    @property
+    def learns(self) -> bool:
+        """Whether it goes on learning while it plays."""
+        return self.explore and self.made.learns
+
+    @property
+    def knows_nothing(self) -> bool:
+        """Whether it has nothing to go by: it starts from zero, has no file, and may not learn."""
+        return self.made.from_zero and self.checkpoint is None and not self.explore
 
     def make(self) -> Agent:
         """Makes the agent."""

@@ -23,7 +23,7 @@ from agents.recording.specification import (
 from edgecloud_gym import __version__
 from edgecloud_gym.envs.base import EdgeCloudEnv
 from edgecloud_gym.envs.spaces import observation_space
-from edgecloud_gym.wrappers.recorded import EpisodeOrder, write_order
+from edgecloud_gym.wrappers.recorded import EpisodeOrder, fixed_table, write_order
 
 DATA: Final = "data"
 ORDER: Final = "queue.npz"
@@ -80,7 +80,6 @@ class Recorder:
     dataset_id: str
     summary: Mapping[str, float] = field(default_factory=dict)
     _orders: list[EpisodeOrder] = field(default_factory=list)
-    _table: NDArray[np.float64] | None = None
 
     @classmethod
     def begin(cls, agent: Agent, spec: Any, folder: Path, place: Path, name: str) -> Recorder:
@@ -107,20 +106,18 @@ class Recorder:
         agent, env = self.agent, self.env
         base: Any = env.unwrapped
         agent.reset(env, int(np.random.SeedSequence([seed, 1]).generate_state(1)[0]))
-        priority = agent.priority()
-        if callable(priority):
-            base.set_priority(episode.order.listening(priority))
-        elif priority is not None:
-            self._table = np.asarray(priority, np.float64)
+        episode.order.listen(base.simulator)
         observation, info = env.reset(seed=seed)
         done = False
         while not done:
             likely = agent.probabilities(observation, info, explore)
             action = agent.act(observation, info, explore)
             episode.saw(observation, info, base.candidates(), _of_choices(likely, action))
+            episode.order.look(base.simulator, 2 * len(episode.actions))
             observation, reward, terminated, truncated, info = env.step(action)
             done = terminated or truncated
             reranked = agent.observe(base.completions()) and not done
+            episode.order.look(base.simulator, 2 * len(episode.actions) + 1)
             episode.did(action, reward, terminated, truncated, reranked)
             if reranked:
                 observation, info = base.reprioritize()
@@ -137,9 +134,9 @@ class Recorder:
         """Writes the metadata and the order of the queue."""
         import minari
 
-        ranked = self._table is not None or any(order.scores for order in self._orders)
+        ranked = any(order.scores or order.tables for order in self._orders)
         if ranked:
-            write_order(self.folder / ORDER, self._table, self._orders)
+            write_order(self.folder / ORDER, self._orders)
         metadata: dict[str, Any] = {
             "dataset_id": self.dataset_id,
             "algorithm_name": self.agent.name,
@@ -152,7 +149,7 @@ class Recorder:
             metadata["author"] = {author}
         if self.spec is not None:
             recorded = with_order(self.spec, self.place / ORDER) if ranked else self.spec
-            fixed = ranked and self._table is not None
+            fixed = fixed_table(self._orders) is not None
             metadata["env_spec"] = recorded.to_json()
             metadata["eval_env_spec"] = (recorded if fixed else self.spec).to_json()
         self.storage.update_metadata(metadata)

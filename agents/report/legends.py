@@ -11,6 +11,11 @@ from agents.statistics import FEWEST, ORACLE
 if TYPE_CHECKING:
     from agents.report.results import Results
 
+_DEALT: Final[Mapping[str, str]] = {
+    "shuffle": "Prompts come again when all have come (prompt_order=shuffle).",
+    "sequential": "Prompts come in order of rows, round and round (prompt_order=sequential).",
+    "once": "No prompt comes twice in an episode (prompt_order=once).",
+}
 _INTERVAL: Final = "95 % bootstrap interval"
 # What columns hold, in the order in which they are explained.
 _COLUMNS: Final[Mapping[str, str]] = {
@@ -126,13 +131,13 @@ def _have_intervals(tables: Iterable[TextTable]) -> bool:
 
 
 def setting_notes(record: Mapping[str, Any]) -> list[str]:
-    """Returns which settings were given to some environments and not to others."""
+    """Returns how prompts were dealt, and which settings not all environments were given."""
     having: dict[str, dict[str, None]] = {}
     for item in record["scenarios"]:
         for name in item["settings"]:
             having.setdefault(name, {})[item["env"]] = None
     every = dict.fromkeys(item["env"] for item in record["scenarios"])
-    lines = []
+    lines = prompt_notes(record)
     for name, envs in having.items():
         lacking = [env for env in every if env not in envs]
         if lacking:
@@ -140,8 +145,22 @@ def setting_notes(record: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def prompt_notes(record: Mapping[str, Any]) -> list[str]:
+    """Returns whether prompts came again: an agent that learns knows the times of those."""
+    orders: dict[str, dict[str, None]] = {}
+    for item in record["scenarios"]:
+        order = (item.get("configuration") or {}).get("prompt_order")
+        if order is not None:
+            orders.setdefault(order, {})[item["label"]] = None
+    return [
+        _DEALT[order] + (f" Of {', '.join(labels)}." if len(orders) > 1 else "")
+        for order, labels in orders.items()
+        if order in _DEALT
+    ]
+
+
 def played_notes(record: Mapping[str, Any]) -> list[str]:
-    """Returns how the agents played: who had idle places filled, and who did not learn."""
+    """Returns how the agents played: who had idle places filled, who learnt and who did not."""
     filled, unfilled = [], []
     for item in record["agents"]:
         values = set((item.get("work_conserving") or {}).values())
@@ -154,6 +173,9 @@ def played_notes(record: Mapping[str, Any]) -> list[str]:
     if unfilled:
         whose = ", ".join(unfilled) if filled else "every agent"
         lines.append(f"not work_conserving: {whose}; what waits, waits.")
+    learning = [item["label"] for item in record["agents"] if item.get("learns")]
+    if learning:
+        lines.append(f"Learning as they play (learn=True): {', '.join(learning)}.")
     fixed = [item["label"] for item in record["agents"] if not item["explore"]]
     if fixed:
         lines.append(f"Neither exploring nor learning (explore=False): {', '.join(fixed)}.")

@@ -11,7 +11,6 @@ keeps them exact. They expect ``work_conserving=False``, where a request that th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -19,65 +18,57 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Info, Observation
-from agents.schedulers.cluster_plan import ClusterPlan, least
+from agents.rules import paper, placement, routers
+from agents.rules.placement import placement_parameters, true_facts
 from agents.schedulers.likelihood import Likelihood
-from agents.schedulers.placement import Placement
-from agents.schedulers.plan import Plan
-from agents.schedulers.scheduler import Scheduler
+from agents.schedulers.plan import Plan, calls_at
+from agents.schedulers.ruled import RuleScheduler
 from edgecloud_gym.config import Priority
 from edgecloud_gym.nodes import TO_CLOUD, TO_EDGE, Slots, in_words
+from edgecloud_gym.simulator.rules import Rule
 
 
-class FCFS(Scheduler):
+class FCFS(RuleScheduler):
     """First come first served: the oldest K to a free edge, the next to the cloud."""
 
     name: ClassVar[str] = "fcfs"
-
-    def decide(self, plan: Plan, observation: Observation, info: Info, explore: bool) -> None:
-        """Fills the edge, then the cloud, in the queue's order."""
-        del observation, info, explore
-        plan.edge_then_cloud()
-
-    def choose(self, plan: ClusterPlan, candidate: int) -> int | None:
-        """Returns the first node that takes a request."""
-        del candidate
-        return int(plan.open[0])
+    pair_rule: ClassVar[Rule | None] = paper.fcfs
+    cluster_rule: ClassVar[Rule | None] = routers.first_fit
 
 
 class OracleSJF(FCFS):
     """Shortest job first with the true times: informed, and so the yardstick for regret.
 
     It has the learners' dispatch rule, the K shortest to the edge and the next to the cloud. It is
-    called informed, not optimal: it neither reserves slots nor sorts batches by length.
+    called informed, not optimal: it neither reserves slots nor sorts batches by length. In a
+    cluster, the node that finishes a request soonest.
     """
 
     name: ClassVar[str] = "sjf-oracle"
+    cluster_rule: ClassVar[Rule | None] = placement.soonest
 
     def priority(self) -> Priority:
         """Orders the queue by the true single-request inference time."""
         return self.env.dataset.base_latency
 
-    def reset(self, env: gym.Env[Any, Any], seed: int) -> None:
-        """Prepares for an episode."""
-        super().reset(env, seed)
-        self._placement = Placement(self.env.simulator)
+    def facts(self) -> NDArray[np.float64]:
+        """Returns the true times and token counts."""
+        return true_facts(self.env.dataset)
 
-    def choose(self, plan: ClusterPlan, candidate: int) -> int | None:
-        """Returns the node that finishes the request soonest."""
-        data = self.env.dataset
-        row = int(self.env.candidates()["row"][candidate])
-        tokens = [
-            0 if counts is None else int(counts[row])
-            for counts in (data.prompt_tokens, data.response_tokens)
-        ]
-        times = self._placement.times(plan, float(data.base_latency[row]), *tokens)
-        return least(times, plan.open)
+    def parameters(self) -> NDArray[np.float64]:
+        """Returns what the nodes are."""
+        return placement_parameters(self.env.simulator)
 
 
-class EdgeOnly(Scheduler):
-    """First come first served on the edge; nothing goes to the cloud."""
+class EdgeOnly(RuleScheduler):
+    """First come first served on the edge; nothing goes to the cloud.
+
+    In a cluster: on the first node of the edge, which is all but slots, that takes a request.
+    """
 
     name: ClassVar[str] = "edge-only"
+    pair_rule: ClassVar[Rule | None] = paper.edge_only
+    cluster_rule: ClassVar[Rule | None] = routers.edge_only
 
     def reset(self, env: gym.Env[Any, Any], seed: int) -> None:
         """Prepares for an episode.
@@ -94,21 +85,16 @@ class EdgeOnly(Scheduler):
                 f"agent 'edge-only' needs a node that serves and is not slots: {found}"
             )
 
-    def decide(self, plan: Plan, observation: Observation, info: Info, explore: bool) -> None:
-        """Fills one batch."""
-        del observation, info, explore
-        plan.to_edge(plan.waiting[: plan.batch_room])
 
-    def choose(self, plan: ClusterPlan, candidate: int) -> int | None:
-        """Returns the first node of the edge, which is all but slots, that takes a request."""
-        del candidate
-        return next((int(k) for k in plan.open if not plan.is_cloud[k]), None)
+class CloudOnly(RuleScheduler):
+    """First come first served in the cloud; nothing goes to the edge.
 
-
-class CloudOnly(Scheduler):
-    """First come first served in the cloud; nothing goes to the edge."""
+    In a cluster: on the first node of slots that takes a request.
+    """
 
     name: ClassVar[str] = "cloud-only"
+    pair_rule: ClassVar[Rule | None] = paper.cloud_only
+    cluster_rule: ClassVar[Rule | None] = routers.cloud_only
 
     def reset(self, env: gym.Env[Any, Any], seed: int) -> None:
         """Prepares for an episode.
@@ -123,39 +109,17 @@ class CloudOnly(Scheduler):
             found = in_words(self.env.config.nodes)
             raise ValueError(f"agent 'cloud-only' needs a node of slots that serves: {found}")
 
-    def decide(self, plan: Plan, observation: Observation, info: Info, explore: bool) -> None:
-        """Fills the cloud."""
-        del observation, info, explore
-        plan.to_cloud(plan.waiting[: plan.cloud_room])
 
-    def choose(self, plan: ClusterPlan, candidate: int) -> int | None:
-        """Returns the first node of slots that takes a request."""
-        del candidate
-        return next((int(k) for k in plan.open if plan.is_cloud[k]), None)
-
-
-class RandomScheduler(Scheduler):
+class RandomScheduler(RuleScheduler):
     """A coin picks the node, chance the requests; one assignment a call.
 
     The edge takes a uniform sample of up to K candidates, the cloud one uniform candidate; the
-    other node is tried if the first is full.
+    other node is tried if the first is full. In a cluster, a node by chance for each request.
     """
 
     name: ClassVar[str] = "random"
-
-    def decide(self, plan: Plan, observation: Observation, info: Info, explore: bool) -> None:
-        """Makes one random assignment."""
-        del observation, info, explore
-        edge_first = self._rng.random() < 0.5
-        if plan.batch_room and (edge_first or not plan.cloud_free):
-            plan.to_edge(self._sample(plan.waiting, plan.batch_room))
-        elif plan.cloud_room:
-            plan.to_cloud(self._sample(plan.waiting, 1))
-
-    def choose(self, plan: ClusterPlan, candidate: int) -> int | None:
-        """Returns a node by chance, of those that take a request."""
-        del candidate
-        return int(self._rng.choice(plan.open))
+    pair_rule: ClassVar[Rule | None] = paper.random
+    cluster_rule: ClassVar[Rule | None] = routers.random
 
     def probabilities(
         self, observation: Observation, info: Info, explore: bool = True
@@ -166,7 +130,7 @@ class RandomScheduler(Scheduler):
             return None
         plan = Plan(self.env.simulator)
         likely = Likelihood(plan.action.shape[0])
-        if self._calls.has(info):
+        if calls_at(int(self._left[0]), info):
             batch, waiting = plan.batch_room, np.array(plan.waiting, np.int64)
             edge = (0.5 if plan.cloud_free else 1.0) if batch else 0.0
             share = 1.0 / max(1, len(waiting))
@@ -175,78 +139,32 @@ class RandomScheduler(Scheduler):
                 likely.add(waiting, TO_CLOUD, np.full(len(waiting), (1.0 - edge) * share))
         return likely.table
 
-    def _sample(self, waiting: Sequence[int], count: int) -> list[int]:
-        return [int(j) for j in self._rng.choice(waiting, count, replace=False)]
 
-
-class RoundRobin(Scheduler):
+class RoundRobin(RuleScheduler):
     """Edge and cloud take turns, one assignment a call: the K oldest, or the oldest one.
 
     A flag names whose turn it is, the edge's at first. If that node is full the other is tried;
-    after an assignment the flag names the node that was not used.
+    after an assignment the flag names the node that was not used. The nodes of a cluster take
+    turns as well, one request each.
     """
 
     name: ClassVar[str] = "round-robin"
-
-    def reset(self, env: gym.Env[Any, Any], seed: int) -> None:
-        """Prepares for an episode; the edge begins."""
-        super().reset(env, seed)
-        self._edge_next = True
-        self._next = 0  # of the nodes of a cluster
-
-    def decide(self, plan: Plan, observation: Observation, info: Info, explore: bool) -> None:
-        """Makes one assignment."""
-        del observation, info, explore
-        batch = min(1, plan.batch_room) if plan.continuous else plan.batch_room
-        if batch and (self._edge_next or not plan.cloud_free):
-            plan.to_edge(plan.waiting[:batch])
-            self._edge_next = False
-        elif plan.cloud_room:
-            plan.to_cloud(plan.waiting[:1])
-            self._edge_next = True
-
-    def choose(self, plan: ClusterPlan, candidate: int) -> int | None:
-        """Returns the next node that takes a request, in their order and round again."""
-        del candidate
-        nodes = len(plan.speed)
-        node = min(plan.open.tolist(), key=lambda k: (k - self._next) % nodes)
-        self._next = (node + 1) % nodes
-        return int(node)
+    pair_rule: ClassVar[Rule | None] = paper.round_robin
+    cluster_rule: ClassVar[Rule | None] = routers.round_robin
 
 
-class LeastConnections(Scheduler):
+class LeastConnections(RuleScheduler):
     """The node with fewer busy slots takes the oldest requests.
 
     The K oldest go to a free edge if the cloud is full or edge_busy <= cloud_busy; then the oldest
     go to the cloud while it is free and the edge is full or cloud_busy < edge_busy. edge_busy
     counts batches; in continuous batching it counts requests, and the edge takes them one by one.
+    In a cluster, the node with the fewest requests, whatever its speed.
     """
 
     name: ClassVar[str] = "least-connections"
-
-    def decide(self, plan: Plan, observation: Observation, info: Info, explore: bool) -> None:
-        """Sends to the edge, then to the cloud, while each is the less busy."""
-        del observation, info, explore
-        if plan.continuous:
-            while plan.batch_room and self._prefers_edge(plan):
-                plan.to_edge(plan.waiting[:1])
-        elif plan.batch_room and self._prefers_edge(plan):
-            plan.to_edge(plan.waiting[: plan.batch_room])
-        while plan.cloud_room and self._prefers_cloud(plan):
-            plan.to_cloud(plan.waiting[:1])
-
-    def choose(self, plan: ClusterPlan, candidate: int) -> int | None:
-        """Returns the node with the fewest requests, whatever its speed."""
-        del candidate
-        return least(plan.occupied, plan.open)
-
-    @staticmethod
-    def _prefers_edge(plan: Plan) -> bool:
-        return not plan.cloud_free or plan.edge_busy <= plan.cloud_busy
-
-    @staticmethod
-    def _prefers_cloud(plan: Plan) -> bool:
-        return not plan.edge_free or plan.cloud_busy < plan.edge_busy
+    pair_rule: ClassVar[Rule | None] = paper.least_connections
+    cluster_rule: ClassVar[Rule | None] = routers.least_connections
 
 
 class QueueLength(LeastConnections):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agents.base import Info
+from agents.rules.plan import calls_left
 from agents.schedulers.lane_action import LaneAction
 from edgecloud_gym.config import CONTINUOUS
 from edgecloud_gym.nodes import CLOUD_NODE, EDGE_NODE
@@ -79,28 +80,28 @@ class Plan(LaneAction):
         self.to_cloud(self.waiting[: self.cloud_room])
 
 
-class CallBudget:
-    """How often a scheduler may decide at one moment: once per event.
+def calls_at(left: int, info: Info) -> int:
+    """Returns how many calls are left at a decision, of ``left`` after the one before it."""
+    events = info["arrivals"] + info["services_ended"]
+    return int(calls_left.py_func(left, info["elapsed"], events))
 
-    The paper's simulators call the scheduler once per arrival and per completion, and a call starts
-    at most one edge batch. The environment offers another decision at the same moment after each
-    dispatch (``info["elapsed"]`` is 0 then); a scheduler that keeps to the paper's rules takes as
-    many of them as there were events at that moment, which is one unless several coincide, and
-    waits at the others.
-    """
+
+class CallBudget:
+    """How often a scheduler may decide at one moment: once per event; see `calls_left`."""
 
     def __init__(self) -> None:
-        self._left: int | None = None  # None before the first decision
+        self._left = -1  # before the first decision
 
     def has(self, info: Info) -> bool:
         """Tells whether `take` would take a call at this decision."""
-        return self._left is None or self._left > 0 or info["elapsed"] > 0.0
+        return calls_at(self._left, info) > 0
 
     def take(self, info: Info) -> bool:
         """Takes a call, if one is left at this decision; returns whether there was one."""
-        if self._left is None or info["elapsed"] > 0.0:
-            self._left = max(1, info["arrivals"] + info["services_ended"])
-        if self._left == 0:
-            return False
-        self._left -= 1
-        return True
+        return self.take_of(info["elapsed"], info["arrivals"] + info["services_ended"])
+
+    def take_of(self, elapsed: float, events: int) -> bool:
+        """The same, told the time since the last decision (s) and the events of this moment."""
+        left = calls_left.py_func(self._left, elapsed, events)
+        self._left = max(0, left - 1)
+        return bool(left > 0)

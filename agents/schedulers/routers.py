@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import ClassVar
 
 from agents.base import Info, Observation
-from agents.schedulers.cluster_plan import ClusterPlan, least
+from agents.rules import routers
 from agents.schedulers.plan import Plan
+from agents.schedulers.ruled import RuleScheduler
 from agents.schedulers.scheduler import Scheduler
+from edgecloud_gym.simulator.rules import Rule
 
 
 class Router(Scheduler):
-    """Base of the routers, which define `choose`."""
+    """Base of the routers in plain Python, which define `choose`."""
 
     routes_pairs: ClassVar[bool] = True
 
@@ -24,49 +26,33 @@ class Router(Scheduler):
         raise NotImplementedError
 
 
-class JoinShortestQueue(Router):
+class JoinShortestQueue(RuleScheduler):
     """The node with the fewest requests for its speed: the least (outstanding + 1) / capacity."""
 
     name: ClassVar[str] = "join-shortest-queue"
-
-    def choose(self, plan: ClusterPlan, candidate: int) -> int:
-        """Returns the least loaded of the nodes that take a request."""
-        del candidate
-        return least(plan.load, plan.open)
+    cluster_rule: ClassVar[Rule | None] = routers.join_shortest_queue
+    routes_pairs: ClassVar[bool] = True
 
 
-class PowerOfTwo(Router):
+class PowerOfTwo(RuleScheduler):
     """The less loaded of two nodes drawn at random (Mitzenmacher, 2001); see the shortest queue."""
 
     name: ClassVar[str] = "power-of-two"
-
-    def choose(self, plan: ClusterPlan, candidate: int) -> int:
-        """Returns the less loaded of two of the nodes that take a request."""
-        del candidate
-        takes = plan.open
-        drawn = self._rng.choice(takes, min(2, len(takes)), replace=False)
-        return least(plan.load, drawn)
+    cluster_rule: ClassVar[Rule | None] = routers.power_of_two
+    routes_pairs: ClassVar[bool] = True
 
 
-class LeastKV(Router):
+class LeastKV(RuleScheduler):
     """The node whose cache is least full; of one without a limit, whose places are."""
 
     name: ClassVar[str] = "least-kv"
-
-    def choose(self, plan: ClusterPlan, candidate: int) -> int:
-        """Returns the node with the largest share of its cache left."""
-        del candidate
-        return least(plan.cache_use, plan.open)
+    cluster_rule: ClassVar[Rule | None] = routers.least_kv
+    routes_pairs: ClassVar[bool] = True
 
 
-class EdgeFirst(Router):
+class EdgeFirst(RuleScheduler):
     """The shortest queue of the edge; the cloud, which is all slots, only if the edge is full."""
 
     name: ClassVar[str] = "edge-first"
-
-    def choose(self, plan: ClusterPlan, candidate: int) -> int:
-        """Returns the least loaded node of the edge, or of the cloud if the edge has no room."""
-        del candidate
-        takes = plan.open
-        edge = takes[~plan.is_cloud[takes]]
-        return least(plan.load, edge if len(edge) else takes)
+    cluster_rule: ClassVar[Rule | None] = routers.edge_first
+    routes_pairs: ClassVar[bool] = True

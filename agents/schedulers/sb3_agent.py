@@ -127,6 +127,22 @@ class SB3Agent(Agent):
         """Keeps the environment's order of the queue: the model was trained with it."""
         return self.env.config.priority
 
+    def observes(self) -> dict[str, Any]:
+        """Returns what the model's observations say of the environment that it was trained in."""
+        seen = self._model.observation_space
+        if not isinstance(seen, spaces.Dict):
+            return {}
+        candidates = seen.spaces.get("candidates")
+        found: dict[str, Any] = {}
+        if candidates is not None and candidates.shape:
+            found["candidate_pool_size"] = candidates.shape[0]
+        if "prompt_ids" in seen.spaces:
+            found["observe"] = "id"
+        vectors = seen.spaces.get("embeddings")
+        if vectors is not None and vectors.shape:
+            found |= {"observe": "embedding", "embedding_dim": vectors.shape[-1]}
+        return found
+
     def save(self, path: str | Path) -> None:
         """Writes a copy of the model's file; complete or not at all."""
         content = Path(self.path).read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -49,6 +50,22 @@ class Scheduler(Agent):
         if self._calls.take(info):
             self.decide(plan, observation, info, explore)
         return plan.action
+
+    @property
+    def plays_alone(self) -> bool:
+        """Whether `play` does in this episode what `act` and `observe` would."""
+        return False
+
+    def play(self, explore: bool) -> Iterator[float]:
+        """Plays the episode that has begun to its end, unseen, with the same decisions.
+
+        Args:
+            explore: As for `act`.
+
+        Yields:
+            The reward of each step.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def decide(self, plan: Plan, observation: Observation, info: Info, explore: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,19 +18,23 @@ from data_tools.backends.base import (
     Measurement,
     ServerConfiguration,
 )
+from data_tools.backends.protocol import (
+    CONNECT_TIMEOUT,
+    bearer,
+    chat_body,
+    chat_url,
+    check_served,
+    is_stream,
+    no_stream,
+    without_key,
+)
 from data_tools.backends.stream import (
     OddAnswerError,
     PromptFailedError,
     ServerFailedError,
     StreamedAnswer,
 )
-from edgecloud_gym.checks import (
-    check_choice,
-    check_integer,
-    check_number,
-    has_half_character,
-    parse_number,
-)
+from edgecloud_gym.checks import check_choice, check_integer, check_number, parse_number
 
 __all__ = ["EndpointBackend", "EndpointStoppedError", "chat_url"]
 
@@ -42,7 +45,6 @@ RETRIED_STATUSES: Final = BUSY_STATUSES | {408, 425}
 # Statuses that every other prompt would meet as well: key, address or model name are wrong.
 REFUSED_STATUSES: Final = frozenset({401, 403, 404, 405})
 
-CONNECT_TIMEOUT: Final = 10.0  # s
 LONGEST_PAUSE: Final = 30.0  # s, between two attempts, of our own accord
 LONGEST_WAIT: Final = 600.0  # s, that a server may ask for
 
@@ -98,10 +100,7 @@ class EndpointBackend:
         self._limit_field = check_choice("limit_field", limit_field, get_args(LimitField))
         self._retries = check_integer("retries", retries, least=0)
         check_number("timeout", timeout, above=0)
-        if has_half_character(model):
-            raise ValueError(f"model={model!r}: must be text")
-        if api_key is not None and not re.fullmatch("[!-~]+", api_key):
-            raise ValueError("api_key: must be printable ASCII characters without spaces")
+        check_served(model, api_key)
         self.name = name or model
         self._url = chat_url(url)
         self._model = model
@@ -111,7 +110,7 @@ class EndpointBackend:
         self._failing = False  # whether the server broke down with the last prompt
         self._client = httpx2.Client(
             timeout=httpx2.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT)),
-            headers={} if api_key is None else {"Authorization": f"Bearer {api_key}"},
+            headers=bearer(api_key),
         )
 
     def __enter__(self) -> Self:
@@ -208,14 +207,7 @@ class EndpointBackend:
         return asked
 
     def _attempt(self, prompt: str, max_tokens: int) -> Measurement:
-        body = {
-            "model": self._model,
-            "messages": [{"role": "user", "content": prompt}],
-            self._limit_field: max_tokens,
-            "temperature": 0,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
+        body = chat_body(self._model, prompt, max_tokens, self._limit_field)
         answer = StreamedAnswer()
         try:
             with self._client.sse(self._url, method="POST", json=body) as events:
@@ -232,7 +224,9 @@ class EndpointBackend:
     def _check_status(self, response: httpx2.Response) -> None:
         status = response.status_code
         if status == httpx2.codes.OK:
-            _check_stream(response)
+            if not is_stream(response):
+                response.read()
+                raise no_stream(response)
             return
         response.read()
         reason = f"HTTP {status}: {response.text.strip()[:300]}"
@@ -251,8 +245,7 @@ class EndpointBackend:
         )
 
     def _without_key(self, message: str) -> str:
-        # Servers repeat a wrong key in their complaint.
-        return message.replace(self._api_key, "[key]") if self._api_key else message
+        return without_key(message, self._api_key)
 
 
 class _PassingError(Exception):
@@ -288,17 +281,6 @@ def _failure(error: httpx2.RequestError | UnicodeError, answer: StreamedAnswer) 
     return PromptFailedError(f"request: {error}")  # neither sent nor understood
 
 
-def _check_stream(response: httpx2.Response) -> None:
-    """Raises with what the server says, if that is no stream of events."""
-    kind = response.headers.get("Content-Type", "").partition(";")[0].strip()
-    if kind.lower() != "text/event-stream":
-        response.read()
-        raise PromptFailedError(
-            f"stream: it is {kind or 'of no stated type'}, not text/event-stream: "
-            f"{response.text.strip()[:300]}"
-        )
-
-
 def _retry_after(response: httpx2.Response) -> float | None:
     """Returns for how long the server asks not to be asked, s: a number or a date."""
     stated = response.headers.get("Retry-After", "")
@@ -313,31 +295,3 @@ def _retry_after(response: httpx2.Response) -> float | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
-
-
-def chat_url(url: str) -> str:
-    """Returns the address of chat completions under a base URL.
-
-    Raises:
-        ValueError: If it is not a plain http(s) URL. Credentials in it would end up in the records.
-
-    >>> chat_url("http://127.0.0.1:8000")
-    'http://127.0.0.1:8000/v1/chat/completions'
-    >>> chat_url("https://models.example/api/v2/")
-    'https://models.example/api/v2/chat/completions'
-    """
-    try:
-        parsed = httpx2.URL(url)
-    except httpx2.InvalidURL as error:
-        raise ValueError(f"endpoint is not a URL: {error}") from error
-    if parsed.userinfo or parsed.query or parsed.fragment:
-        raise ValueError(
-            "endpoint must be a plain base URL such as http://127.0.0.1:8000/v1, without user, "
-            "query or fragment; a key belongs in an environment variable"
-        )
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ValueError(f"endpoint must start with http:// or https:// and a host, got {url!r}")
-    path = parsed.path.rstrip("/") or "/v1"
-    if not path.endswith("/chat/completions"):
-        path += "/chat/completions"
-    return str(parsed.copy_with(path=path))

@@ -45,11 +45,12 @@ class StreamedAnswer:
         first: Moment of the first chunk with generated text.
         last: Moment of the last chunk that belongs to the answer.
         texts: What the chunks brought, reasoning left out.
-        chunks: Number of chunks with generated text, reasoning included.
+        moments: When each chunk with generated text came, reasoning included.
         begun: Whether any chunk of the answer has come.
         done: Whether the server has said that the stream is over.
         finish_reason: As the server says it; None until then.
-        usage: The server's token counts; empty if it states none.
+        usage: The server's prompt_tokens, completion_tokens and cached_tokens; what it does not
+            state is absent.
         aside: The last event that brought nothing of an answer, for messages.
     """
 
@@ -57,7 +58,7 @@ class StreamedAnswer:
     first: float | None = None
     last: float | None = None
     texts: list[str] = field(default_factory=list)
-    chunks: int = 0
+    moments: list[float] = field(default_factory=list)
     begun: bool = False
     done: bool = False
     finish_reason: str | None = None
@@ -101,7 +102,7 @@ class StreamedAnswer:
         if any(texts) or _generated(delta):
             self.first = now if self.first is None else self.first
             self.last = now
-            self.chunks += 1
+            self.moments.append(now)
         if reason is None or reason in _UNFINISHED or self.finish_reason is not None:
             return
         if not isinstance(reason, str):
@@ -121,9 +122,19 @@ class StreamedAnswer:
         return _object("delta", choice.get("delta"))
 
     @property
+    def chunks(self) -> int:
+        """Number of chunks with generated text, reasoning included."""
+        return len(self.moments)
+
+    @property
     def complete(self) -> bool:
         """Whether the answer has ended, as the server says."""
         return self.last is not None and (self.done or self.finish_reason is not None)
+
+    @property
+    def output_tokens(self) -> int:
+        """Generated tokens as the server counts them; chunks where it does not."""
+        return self.usage.get("completion_tokens") or self.chunks
 
     def progress(self) -> str:
         """Says how far the answer came, for messages."""
@@ -149,7 +160,7 @@ class StreamedAnswer:
         """
         if self.last is None or not self.complete:
             raise OddAnswerError(f"stream: {self.progress()}")
-        output_tokens = self.usage.get("completion_tokens") or self.chunks
+        output_tokens = self.output_tokens
         reason = self.finish_reason or ("length" if output_tokens >= max_new_tokens else "stop")
         return Measurement(
             response_text=whole_characters("".join(self.texts)),
@@ -234,10 +245,13 @@ def _generated(delta: dict[str, Any]) -> bool:
 def _usage(usage: object) -> dict[str, int]:
     if not usage:
         return {}
-    counts = _object("usage", usage)
+    counts = dict(_object("usage", usage))
+    details = counts.get("prompt_tokens_details")
+    if isinstance(details, dict):  # OpenAI's place for it; servers may leave it out
+        counts["cached_tokens"] = details.get("cached_tokens")
     return {
         name: _count(name, counts[name])
-        for name in ("prompt_tokens", "completion_tokens")
+        for name in ("prompt_tokens", "completion_tokens", "cached_tokens")
         if counts.get(name) is not None
     }
 

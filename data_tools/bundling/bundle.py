@@ -31,7 +31,10 @@ SLOWDOWN: Final = "slowdown.json"
 
 LARGEST: Final = 1e15  # what lies beyond is no count and no time
 
-_TEXTS: Final = ("request_text", "model_name", "response_text", "device", "finish_reason")
+_TEXTS: Final = (
+    *("request_text", "model_name", "response_text", "device", "finish_reason"),
+    "family",
+)
 _NUMBERS: Final = ("inference_time", "time_to_first_token", "device_time", "load_average")
 _COUNTS: Final = ("input_token_count", "output_token_count")
 
@@ -127,7 +130,7 @@ def _of_type(name: str, value: object) -> str | float | None:
 _COLUMNS: Final = (
     *("request_text", "model_name", "response_text", "device"),
     *(field.name for field in fields(Measurement) if field.name not in ("response_text", ERROR)),
-    "load_average",
+    *("load_average", "family"),
 )
 
 

@@ -30,7 +30,7 @@ from data_tools.bundling.bert import find_model, own_pooling
 from data_tools.bundling.choices import Pooling, Precision
 from edgecloud_gym.checks import check_choice, check_integer
 from edgecloud_gym.dataset import bundled_datasets, prompts_digest
-from edgecloud_gym.dataset.checks import check_prompts
+from edgecloud_gym.dataset.checks import check_texts
 from edgecloud_gym.dataset.files import locate
 from edgecloud_gym.dataset.rows import OnError, read_columns
 from edgecloud_gym.dataset.tables import beside
@@ -143,7 +143,7 @@ class Embedder:
             ValueError: If a prompt is no text, or holds half a character; names its row.
             MemoryError: If a single prompt does not fit the memory.
         """
-        check_prompts(prompts, len(prompts))
+        check_texts("prompts", prompts, len(prompts))
         rows: dict[str, list[int]] = {}
         for row, prompt in enumerate(prompts):
             rows.setdefault(prompt, []).append(row)

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
-from data_tools.calibration.errors import (
-    ERRORS,
-    Times,
-    chosen,
-    measured,
-    relative_errors,
-    simulated,
-)
+from data_tools.calibration.errors import measured, simulated
 from data_tools.calibration.fit import Part, fit, loss
 from data_tools.calibration.identify import (
     RESAMPLES,
@@ -26,6 +18,8 @@ from data_tools.calibration.identify import (
     remarks,
 )
 from data_tools.calibration.logs import Log
+from data_tools.calibration.result import Calibration, Judgement, errors_on, rounded, with_errors
+from data_tools.calibration.sweep import MeasuredSteps, Steps
 from edgecloud_gym.engines import TIMES, EngineModel
 
 FLAGS: Final = ("lookahead", "reserve_prompt", "prefix_caching")
@@ -34,47 +28,13 @@ _OF_THE_CACHE: Final = ("reserve_prompt", "prefix_caching")
 SETTINGS: Final = ("sequences", "kv_tokens", "batched_tokens", "block_size", *FLAGS)
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """How a model does on requests.
-
-    Attributes:
-        fitted_on: What it was fitted on; empty if on nothing.
-        judged_on: The requests.
-        errors: Relative errors by name, of `errors.ERRORS`.
-        fitted: Whether these very requests were fitted.
-    """
-
-    fitted_on: str
-    judged_on: str
-    errors: Mapping[str, float]
-    fitted: bool
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """A fitted engine model and all that is known of its fit.
-
-    Attributes:
-        model: The engine model, with `errors`, `intervals` and what they were measured on.
-        judgements: One per row of the table of errors.
-        notes: What the logs cannot tell, and what was done with them.
-        pairs: Measured and simulated times of each log, by its name, for the picture.
-    """
-
-    model: EngineModel
-    judgements: tuple[Judgement, ...]
-    notes: tuple[str, ...]
-    pairs: Mapping[str, tuple[Times, Times]]
-
-
 def calibrate(
     logs: Sequence[Log],
     *,
     name: str = "",
     served_model: str = "",
     hardware: str = "",
-    sweep: tuple[tuple[float, float], ...] | None = None,
+    sweep: MeasuredSteps | Steps | None = None,
     resamples: int = RESAMPLES,
     progress: Callable[[int], None] | None = None,
     **settings: Any,
@@ -90,7 +50,8 @@ def calibrate(
         name: Of the model.
         served_model: The language model.
         hardware: What it ran on.
-        sweep: Tokens in a step and what the step takes (s), measured at fixed concurrencies.
+        sweep: What steps take, as measured at fixed concurrencies: of `read_steps`, or pairs of
+            tokens in a step and seconds.
         resamples: How often the bootstrap draws for the intervals.
         progress: Called with 1 after each resample of the bootstrap.
         **settings: The server's settings, by the names of `EngineModel`: what is not given is read
@@ -104,25 +65,28 @@ def calibrate(
         if key not in SETTINGS:
             raise TypeError(f"unknown setting {key!r}: must be one of {', '.join(SETTINGS)}")
     given = {key: value for key, value in settings.items() if value is not None}
+    steps = MeasuredSteps(sweep) if isinstance(sweep, tuple) else sweep
+    if steps is not None and steps.sequences is not None:
+        given = {"sequences": steps.sequences} | given
     known = _settings(logs, given)
     _check_sizes(logs, known)
     described: dict[str, Any] = {"name": name, "served_model": served_model, "hardware": hardware}
     described["source"] = f"edgecloud calibrate, {', '.join(log.name for log in logs)}"
-    if sweep is not None:
-        return _measured(logs, known | {"step_times": sweep}, described)
+    if steps is not None:
+        return _measured(logs, known, steps, described)
     check_concurrency(logs)
     parts = [Part.whole(log) for log in logs] if len(logs) > 1 else [Part.half(logs[0], odd=True)]
     model, value = fit(parts, known)
     model, known = _choose_flags(parts, known, model, value)
     value = loss(model, parts)
     model, fixed, _ = drop_unidentified(parts, known, model, value)
-    model = _rounded(model)  # judged as it is written: a step more or less moves a request
+    model = rounded(model)  # judged as it is written: a step more or less moves a request
     judgements = _judge(logs, parts, known, fixed, model)
     spans = intervals(parts, known, model, fixed, resamples, progress)
     notes = _notes(logs, known, given)
     notes += [_unidentified(key, number) for key, number in fixed.items()]
     return Calibration(
-        model=_with_errors(model, judgements, spans, notes, described),
+        model=with_errors(model, judgements, spans, notes, described),
         judgements=judgements,
         notes=tuple(notes),
         pairs={log.name: (measured(log), simulated(model, log)) for log in logs},
@@ -216,18 +180,13 @@ def _judge(
     return tuple(found)
 
 
-def errors_on(model: EngineModel, part: Part) -> dict[str, float]:
-    """Returns the errors of a model on the requests that count."""
-    which = part.counted
-    real, made = measured(part.log), simulated(model, part.log)
-    return relative_errors(chosen(real, which), chosen(made, which), part.log.output[which])
-
-
-def _measured(logs: Sequence[Log], known: dict[str, Any], described: dict[str, Any]) -> Calibration:
+def _measured(
+    logs: Sequence[Log], known: dict[str, Any], steps: MeasuredSteps, described: dict[str, Any]
+) -> Calibration:
     """Takes the numbers from a sweep, and fits nothing."""
     given = dict(known)
     parts = [Part.whole(log) for log in logs]
-    models = [EngineModel(**(dict.fromkeys(TIMES, 0.0) | known))]
+    models = [steps.engine(**known)]
     for flag in FLAGS:
         if flag not in known:
             models.append(models[0].replaced(**{flag: not getattr(models[0], flag)}))
@@ -236,10 +195,11 @@ def _measured(logs: Sequence[Log], known: dict[str, Any], described: dict[str, A
         Judgement("nothing: the sweep alone", log.name, errors_on(model, part), False)
         for log, part in zip(logs, parts, strict=True)
     )
-    notes = [*_notes(logs, known, given), "step times as measured in the sweep: nothing was fitted"]
+    notes = [*_notes(logs, known, given), *steps.notes]
+    notes.append("step times as measured in the sweep: nothing was fitted")
     spans = dict.fromkeys(TIMES)
     return Calibration(
-        model=_with_errors(model, judgements, spans, notes, described),
+        model=with_errors(model, judgements, spans, notes, described),
         judgements=judgements,
         notes=tuple(notes),
         pairs={log.name: (measured(log), simulated(model, log)) for log in logs},
@@ -269,39 +229,6 @@ def _notes(logs: Sequence[Log], known: Mapping[str, Any], given: Mapping[str, An
         if flag not in given and flag in known:
             notes.append(f"{flag}={known[flag]}: chosen by fit")
     return notes + remarks(logs, known)
-
-
-def _rounded(model: EngineModel) -> EngineModel:
-    return model.replaced(**{key: float(f"{getattr(model, key):.4g}") for key in TIMES})
-
-
-def _with_errors(
-    model: EngineModel,
-    judgements: Sequence[Judgement],
-    spans: Mapping[str, tuple[float, float] | None],
-    notes: Sequence[str],
-    described: Mapping[str, Any],
-) -> EngineModel:
-    """Puts the worst error on what was not fitted beside the numbers."""
-    aside = [row for row in judgements if not row.fitted] or list(judgements)
-    worst = {key: max((row.errors[key] for row in aside), key=abs) for key in ERRORS}
-    return replace(
-        model,
-        **described,
-        errors={key: round(value, 5) for key, value in worst.items()},
-        intervals={
-            key: None if span is None else [float(f"{bound:.4g}") for bound in span]
-            for key, span in spans.items()
-        },
-        judged={
-            "rows": [
-                {"fitted_on": row.fitted_on, "judged_on": row.judged_on, "fitted": row.fitted}
-                | {key: round(value, 5) for key, value in row.errors.items()}
-                for row in judgements
-            ],
-            "notes": list(notes),
-        },
-    )
 
 
 __all__ = ["RESAMPLES", "Calibration", "Judgement", "calibrate", "errors_on"]

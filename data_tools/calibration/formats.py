@@ -223,6 +223,27 @@ def _ollama(record: Record) -> Row:
     )
 
 
+def _open_loop(record: Record) -> Row:
+    if record.get("warm_up"):
+        return _left_out(WARM_UP)
+    if record.get("status") != "ok":
+        return _left_out(FAILED)
+    if not record.get("counted"):
+        raise ValueError(
+            "the server did not count the tokens (no usage), and chunks are not tokens"
+        )
+    finish = number(record, "last_chunk")
+    first = optional(record, "first_chunk")
+    return Row(
+        number(record, "sent"),
+        finish if math.isnan(first) else first,  # an answer of an end token alone
+        finish,
+        number(record, "prompt_tokens"),
+        number(record, "output_tokens"),
+        cached=optional(record, "cached_tokens"),
+    )
+
+
 def _ours(record: Record) -> Row:
     if record.get("completion_time") in (None, "") or math.isnan(
         optional(record, "completion_time")
@@ -247,6 +268,7 @@ FORMATS: Final = (
     Format("llama.cpp timings", ("timings.prompt_ms",), _llamacpp),
     Format("llama.cpp timings", ("prompt_n", "prompt_ms"), _llamacpp),
     Format("Ollama", ("prompt_eval_duration", "eval_duration"), _ollama),
+    Format("edgecloud profile", ("planned", "status"), _open_loop),
     Format("requests.csv", ("arrival_time", "completion_time"), _ours),
 )
 # Formats of durations alone: their requests are taken as sent one after the other.

@@ -1,26 +1,93 @@
-"""Sweeps over fixed concurrencies: how long a step takes by the tokens in it, as measured."""
+"""How long steps take as measured: from sweeps over fixed concurrencies and batch curves."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
 
 from data_tools.calibration.formats import stated
+from data_tools.calibration.sweep_file import SweepFile, is_sweep
 from edgecloud_gym.dataset.tables import read_table, table_suffix
+from edgecloud_gym.engines import EngineModel
 from edgecloud_gym.files import UnreadableFileError, read_json
 
+Steps = tuple[tuple[float, float], ...]
+PLATEAU: Final = 1.25  # times to first token that differ by less, for prompts of other lengths
 
-def read_sweep(path: str | Path) -> tuple[tuple[float, float], ...]:
-    """Reads a sweep over fixed concurrencies: a CSV of tokens and seconds, or `slowdown.json`.
+
+@dataclass(frozen=True)
+class MeasuredSteps:
+    """What an engine's steps take, measured and not fitted.
+
+    Attributes:
+        step_times: Tokens in a step and what it takes without looking back (s).
+        context_time: What one cached token adds (s).
+        prefill_overhead: The least that a step with prompt tokens takes (s).
+        sequences: How many decoded together at most; None where it is not known.
+        notes: What a user should know of it.
+    """
+
+    step_times: Steps
+    context_time: float = 0.0
+    prefill_overhead: float = 0.0
+    sequences: int | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """The numbers by the names of `EngineModel`."""
+        return {
+            "step_overhead": 0.0,
+            "step_floor": 0.0,
+            "token_time": 0.0,
+            "context_time": self.context_time,
+            "prefill_overhead": self.prefill_overhead,
+            "step_times": self.step_times,
+        }
+
+    def engine(self, **settings: Any) -> EngineModel:
+        """Returns an engine model of these steps.
+
+        Args:
+            **settings: Any other attribute of `EngineModel`; those that are None are left out.
+
+        Raises:
+            ValueError: If nothing says how many sequences the server runs at a time.
+        """
+        given = {name: value for name, value in settings.items() if value is not None}
+        given.setdefault("sequences", self.sequences)
+        if given["sequences"] is None:
+            raise ValueError(
+                "sequences is needed: how many the server runs at a time (--sequences)"
+            )
+        budget = given.get("batched_tokens", 2048)
+        given["batched_tokens"] = max(budget, given["sequences"])
+        return EngineModel(**(self.numbers | given))
+
+
+def read_sweep(path: str | Path) -> Steps:
+    """Returns the curve of `read_steps`: tokens and seconds."""
+    return read_steps(path).step_times
+
+
+def read_steps(path: str | Path) -> MeasuredSteps:
+    """Reads a sweep of `edgecloud profile`, a CSV of tokens and seconds, or `slowdown.json`.
 
     Raises:
-        UnreadableFileError: If the file is neither.
+        UnreadableFileError: If the file is none of these.
     """
     path = Path(path)
     try:
         if table_suffix(path) == ".json":
             value = read_json(path)
+            if is_sweep(value):
+                return steps_of(SweepFile.from_json(path, value))
             pairs = zip(value["batch_sizes"], value["step_time"], strict=True)
-            return tuple(_step(*pair) for pair in pairs)
+            return MeasuredSteps(tuple(_step(*pair) for pair in pairs))
         steps = []
         for place, record in read_table(path):
             try:
@@ -29,14 +96,24 @@ def read_sweep(path: str | Path) -> tuple[tuple[float, float], ...]:
                 steps.append(_step(record["tokens"], record["seconds"]))
             except ValueError as error:
                 raise UnreadableFileError(f"{path}, {place}: {error}") from error
-        return tuple(steps)
+        return MeasuredSteps(tuple(steps))
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, UnreadableFileError):
             raise
         raise UnreadableFileError(
             f"{path}: a sweep is a CSV with columns tokens and seconds, or a JSON object with "
-            f"batch_sizes and step_time: {error}"
+            f"batch_sizes and step_time, or what edgecloud profile --concurrency writes: {error}"
         ) from error
+
+
+def is_sweep_file(path: str | Path) -> bool:
+    """Whether a file is a sweep of `edgecloud profile`; whatever cannot be read is none."""
+    if table_suffix(Path(path)) != ".json":
+        return False
+    try:
+        return is_sweep(read_json(Path(path)))
+    except (UnreadableFileError, OSError):
+        return False  # whoever reads it as a log says what is wrong with it
 
 
 def _step(tokens: object, seconds: object) -> tuple[float, float]:
@@ -45,3 +122,99 @@ def _step(tokens: object, seconds: object) -> tuple[float, float]:
         if value <= 0:
             raise ValueError(f"{name} {value:g}: must be above 0")
     return step
+
+
+def steps_of(file: SweepFile) -> MeasuredSteps:
+    """Returns what a sweep tells of an engine's steps.
+
+    Rounds give the decoding step by its number of sequences, the idle server's time to first token
+    the step with so many prompt tokens, and its decoding steps, each over another context, what a
+    cached token adds. Medians over the repetitions.
+
+    Raises:
+        ValueError: If fewer than two different steps were measured.
+    """
+    notes: list[str] = []
+    together = max((m.together for m in file.rounds), default=None)
+    context_time = _context_time(file, notes)
+    decoding: dict[float, float] = {}
+    for n in sorted({m.concurrency for m in file.rounds}):
+        steps = [
+            m.step - context_time * m.context
+            for m in file.rounds
+            if m.concurrency == n and m.step is not None
+        ]
+        if steps:
+            decoding[float(n)] = max(float(np.median(steps)), 1e-9)
+    reading = _reading(file)
+    prefill_overhead = _least_reading(decoding, reading)
+    largest = max(decoding, default=0.0)
+    points = decoding | {
+        tokens: time
+        for tokens, time in reading.items()
+        if tokens > largest and time > PLATEAU * prefill_overhead
+    }
+    if len(points) < 2:
+        raise ValueError("a sweep needs two concurrencies or prompt lengths that were measured")
+    if together is not None:
+        notes.append(_about_sequences(file, together))
+    tokens = sorted(points)
+    rising = np.maximum.accumulate([points[t] for t in tokens])  # noise on a flat curve
+    return MeasuredSteps(
+        step_times=tuple((t, float(f"{s:.4g}")) for t, s in zip(tokens, rising, strict=True)),
+        context_time=float(f"{context_time:.4g}"),
+        prefill_overhead=float(f"{prefill_overhead:.4g}"),
+        sequences=together,
+        notes=tuple(notes),
+    )
+
+
+def _about_sequences(file: SweepFile, together: int) -> str:
+    most = max(file.concurrencies)
+    if together < most:
+        return f"{together} of {most} requests decoded together: taken as the server's sequences"
+    return (
+        f"all of {most} requests decoded together: the server may run more sequences at a time "
+        "(--sequences)"
+    )
+
+
+def _context_time(file: SweepFile, notes: list[str]) -> float:
+    """Returns the slope of one sequence's decoding step over its context, s per token."""
+    by_length: dict[int, list[tuple[float, float]]] = {}
+    for m in file.idle:
+        if m.step is not None:
+            by_length.setdefault(m.asked, []).append((m.context, m.step))
+    if len(by_length) < 2:
+        notes.append("context_time: not measured, two prompt lengths or more would tell; it is 0")
+        return 0.0
+    context, step = np.array([np.median(pairs, axis=0) for pairs in by_length.values()]).T
+    design = np.column_stack([np.ones_like(context), context]) / step[:, None]
+    (_, slope), *_ = np.linalg.lstsq(design, np.ones_like(step), rcond=None)
+    if slope <= 0:
+        notes.append("context_time: steps over longer contexts took no longer; it is 0")
+    return max(0.0, float(slope))
+
+
+def _reading(file: SweepFile) -> dict[float, float]:
+    """Returns the time to first token by the prompt tokens that were computed, s."""
+    found: dict[float, float] = {}
+    for asked in sorted({m.asked for m in file.idle}):
+        some = [m for m in file.idle if m.asked == asked]
+        computed = np.median([max(1.0, m.prompt_tokens - m.cached_tokens) for m in some])
+        found[float(computed)] = float(np.median([m.ttft for m in some]))
+    return found
+
+
+def _least_reading(decoding: dict[float, float], reading: dict[float, float]) -> float:
+    """Returns what any step with prompt tokens takes at least, s; 0 if that is nothing special.
+
+    Servers that launch such steps from the host take as long for few prompt tokens as for some:
+    the shortest two prompts then differ little, though a decoding step is much shorter.
+    """
+    times: Sequence[float] = [reading[tokens] for tokens in sorted(reading)]
+    if len(times) < 2 or not decoding:
+        return 0.0
+    flat = times[1] <= PLATEAU * times[0]
+    longer = times[0] > PLATEAU * max(decoding.values())
+    return times[0] if flat and longer else 0.0

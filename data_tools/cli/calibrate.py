@@ -31,7 +31,8 @@ def calibrate(
         list[Path],
         typer.Argument(
             help="Logs of one server, each at its load: vLLM, LLMServingSim, vllm bench serve, "
-            "GuideLLM, AIPerf, BLIS, Dynamo, llama.cpp, Ollama, or any CSV with --column."
+            "GuideLLM, AIPerf, BLIS, Dynamo, llama.cpp, Ollama, edgecloud profile --rate, or any "
+            "CSV with --column. A sweep of edgecloud profile among them counts as --sweep."
         ),
     ],
     output: Annotated[Path, path_option("--output", "-o", help="Engine model (.json) to write.")],
@@ -59,7 +60,10 @@ def calibrate(
     ] = None,
     sweep: Annotated[
         Path | None,
-        path_option(help="Step times at fixed concurrencies (CSV: tokens, seconds): fits nothing."),
+        path_option(
+            help="Step times at fixed concurrencies: of edgecloud profile --concurrency, or a CSV "
+            "(tokens, seconds). Fits nothing."
+        ),
     ] = None,
     column: Annotated[
         list[str] | None,
@@ -85,7 +89,7 @@ def calibrate(
             from data_tools.calibration.calibrate import RESAMPLES
             from data_tools.calibration.calibrate import calibrate as calibrate_logs
             from data_tools.calibration.logs import read_log
-            from data_tools.calibration.sweep import read_sweep
+            from data_tools.calibration.sweep import is_sweep_file, read_steps
             from edgecloud_gym.files import check_writable
 
             if png is not None and no_png:
@@ -94,8 +98,14 @@ def calibrate(
                 raise ValueError(f"--output={output}: must end in .json")
             check_writable(output)
             columns = _columns(column or [])
-            read = [read_log(path, columns) for path in logs]
-            curve = None if sweep is None else read_sweep(sweep)
+            sweeps = [path for path in logs if is_sweep_file(path)]
+            sweeps += [] if sweep is None else [sweep]
+            if len(sweeps) > 1:
+                raise ValueError(f"one sweep is needed, got {', '.join(map(str, sweeps))}")
+            read = [read_log(path, columns) for path in logs if path not in sweeps]
+            if not read:
+                raise ValueError("a log of requests is needed beside the sweep, to test it")
+            steps = read_steps(sweeps[0]) if sweeps else None
             settings: dict[str, Any] = {
                 "sequences": sequences,
                 "kv_tokens": kv_tokens,
@@ -112,11 +122,11 @@ def calibrate(
                     name=name or output.stem,
                     served_model=model,
                     hardware=hardware,
-                    sweep=curve,
+                    sweep=steps,
                     progress=advance,
                     **settings,
                 )
-        _show(result)
+        show(result)
         result.model.save(output)
         typer.echo(f"Engine model: {output}")
         if not no_png:
@@ -135,7 +145,8 @@ def _columns(given: list[str]) -> dict[str, str] | None:
     return {name: column for name, _, column in pairs} or None
 
 
-def _show(result: Calibration) -> None:
+def show(result: Calibration) -> None:
+    """Prints numbers, errors and notes."""
     from rich.console import Console
 
     console = Console()
@@ -155,7 +166,10 @@ def _numbers(result: Calibration) -> Table:
         table.add_column(head, justify="left" if not head else "right")
     for name in TIMES:
         span = result.model.intervals.get(name)
-        if span is None:
+        if span is None and result.model.step_times is not None:
+            if getattr(result.model, name) > 0:
+                table.add_row(name, f"{1000 * getattr(result.model, name):.4g}", "measured")
+        elif span is None:
             table.add_row(name, "-", "not identified")
         else:
             low, high = (f"{1000 * bound:.4g}" for bound in span)

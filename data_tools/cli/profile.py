@@ -3,148 +3,60 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from data_tools.backends.base import LimitField
+from data_tools.cli import profile_options as options
 from data_tools.cli.console import quieten_transformers, reading_input, reporting
-from data_tools.cli.options import on_error, path_option
-from edgecloud_gym.checks import check_integer, parse_number
+from data_tools.cli.load import check_engine, whole_numbers
+from data_tools.cli.load import measure as measure_load
+from data_tools.cli.options import on_error
+from edgecloud_gym.checks import check_integer
 from edgecloud_gym.dataset.rows import ERROR, OnError, request_failed
 from edgecloud_gym.files import check_writable
 
 if TYPE_CHECKING:
-    from data_tools.backends.endpoint import EndpointBackend
-
-PROMPTS, LOCAL, SERVER = "Prompts", "Models on this machine", "Models on a server"  # panels
-API_KEY_VARIABLE = "EDGECLOUD_API_KEY"
-LOCAL_ONLY = ("device", "dtype", "attention", "threads", "chat", "batch_sizes")
-ENDPOINT_ONLY = ("limit_field", "timeout", "retries", "api_key_variable")
+    from data_tools.load.session import ServerUnderLoad
 
 
 def profile(
     context: typer.Context,
-    prompts: Annotated[
-        str,
-        typer.Argument(
-            help="Prompts: a .json, .jsonl, .parquet, .csv or .txt file, a directory of such "
-            "files, a dataset on the Hugging Face hub (NAME:CONFIG where it has several "
-            "configurations), or 'builtin' for the set that ships with this package."
-        ),
-    ] = "tatsu-lab/alpaca",
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="[NAME=]MODEL",
-            help="A hub id, a directory or a .gguf file; with --endpoint, the model's name on the "
-            "server. NAME goes into the rows and the file name. Repeatable.",
-        ),
-    ] = None,
-    split: Annotated[
-        str, typer.Option(rich_help_panel=PROMPTS, help="Split, perhaps a slice: 'train[:50000]'.")
-    ] = "train",
-    column: Annotated[
-        str | None,
-        typer.Option(rich_help_panel=PROMPTS, help="Column with the prompt; found where usual."),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option("--limit", "-n", rich_help_panel=PROMPTS, help="Most prompts to use."),
-    ] = None,
-    skip_malformed: Annotated[
-        bool,
-        typer.Option(
-            "--skip-malformed",
-            rich_help_panel=PROMPTS,
-            help="Leave records without a usable prompt out, with a warning.",
-        ),
-    ] = False,
-    repeat: Annotated[
-        int,
-        typer.Option(
-            rich_help_panel=PROMPTS, help="Prompts to measure again, to see how noisy times are."
-        ),
-    ] = 0,
-    times: Annotated[
-        int, typer.Option(rich_help_panel=PROMPTS, help="Measurements of each of these.")
-    ] = 3,
-    max_new_tokens: Annotated[int, typer.Option(help="Longest answer (tokens).")] = 512,
-    output_dir: Annotated[
-        Path, path_option("--output-dir", "-o", help="Directory of the results.")
-    ] = Path("inference_results"),
-    device: Annotated[
-        str, typer.Option(rich_help_panel=LOCAL, help="Device: auto, cpu, cuda, cuda:1, ...")
-    ] = "auto",
-    dtype: Annotated[
-        str,
-        typer.Option(
-            rich_help_panel=LOCAL,
-            help="Number format: auto (as stored), float32, bfloat16 or float16.",
-        ),
-    ] = "auto",
-    attention: Annotated[
-        str,
-        typer.Option(
-            rich_help_panel=LOCAL,
-            help="Attention backend of transformers: auto, sdpa, eager, flash_attention_2.",
-        ),
-    ] = "auto",
-    threads: Annotated[
-        int | None,
-        typer.Option(rich_help_panel=LOCAL, help="CPU threads; by default PyTorch's choice."),
-    ] = None,
-    chat: Annotated[
-        bool,
-        typer.Option(
-            rich_help_panel=LOCAL, help="Wrap prompts in the model's chat template, if it has one."
-        ),
-    ] = True,
-    batch_sizes: Annotated[
-        str | None,
-        typer.Option(
-            rich_help_panel=LOCAL,
-            metavar="N,N,...",
-            help="Measure the batch slowdown curve as well, at these sizes: 1,2,4,8,16.",
-        ),
-    ] = None,
-    endpoint: Annotated[
-        str | None,
-        typer.Option(
-            rich_help_panel=SERVER,
-            metavar="URL",
-            help="OpenAI-compatible server that has the models: http://127.0.0.1:8000/v1.",
-        ),
-    ] = None,
-    limit_field: Annotated[
-        LimitField,
-        typer.Option(
-            rich_help_panel=SERVER,
-            metavar="NAME",
-            help="Name of the token limit in requests: max_tokens, or max_completion_tokens, which "
-            "some models insist on.",
-        ),
-    ] = "max_tokens",
-    timeout: Annotated[
-        float, typer.Option(rich_help_panel=SERVER, help="Longest silence of the server (s).")
-    ] = 300.0,
-    retries: Annotated[
-        int,
-        typer.Option(rich_help_panel=SERVER, help="Further attempts at a busy or absent server."),
-    ] = 5,
-    api_key_variable: Annotated[
-        str,
-        typer.Option(
-            rich_help_panel=SERVER,
-            metavar="NAME",
-            help="Environment variable with the server's key. The key itself is written nowhere.",
-        ),
-    ] = API_KEY_VARIABLE,
+    prompts: options.Prompts = "tatsu-lab/alpaca",
+    model: options.Model = None,
+    split: options.Split = "train",
+    column: options.Column = None,
+    limit: options.Limit = None,
+    skip_malformed: options.SkipMalformed = False,
+    repeat: options.Repeat = 0,
+    times: options.Times = 3,
+    max_new_tokens: options.MaxNewTokens = 512,
+    output_dir: options.OutputDir = Path("inference_results"),
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    attention: options.Attention = "auto",
+    threads: options.Threads = None,
+    chat: options.Chat = True,
+    batch_sizes: options.BatchSizes = None,
+    endpoint: options.Endpoint = None,
+    limit_field: options.LimitField = "max_tokens",
+    timeout: options.Timeout = 300.0,
+    retries: options.Retries = 5,
+    api_key_variable: options.ApiKeyVariable = options.API_KEY_VARIABLE,
+    concurrency: options.Concurrency = None,
+    prompt_lengths: options.PromptLengths = None,
+    rate: options.Rate = None,
+    trace: options.Trace = None,
+    duration: options.Duration = 60.0,
+    max_in_flight: options.MaxInFlight = 1024,
+    max_requests: options.MaxRequests = 100_000,
+    seed: options.Seed = 0,
+    engine: options.Engine = None,
+    sequences: options.Sequences = None,
+    lookahead: options.Lookahead = None,
 ) -> None:
     """Measure how long models take to answer prompts, one at a time.
 
@@ -157,56 +69,134 @@ def profile(
     edgecloud profile prompts.json -m small=model.gguf --batch-sizes 1,2,4,8,16
 
     edgecloud profile builtin -m Qwen3 --endpoint http://127.0.0.1:8000/v1
+
+    With --concurrency, --rate or --trace a server is measured under load: at
+    fixed concurrencies, or with requests that arrive whether or not the earlier
+    ones are answered. --engine makes an engine model of it:
+
+    edgecloud profile builtin -m Qwen3 --endpoint http://127.0.0.1:8000/v1
+    --concurrency 1,2,4,8,16 --rate 2 --rate 8 --engine qwen3.json
     """
     resume = f"What was measured is in {output_dir}; the same command goes on from there."
-    with reporting(resume), ExitStack() as open_backends:
+    with reporting(resume):
         with reading_input():
             models = _named_models(model or [])
-            _refuse_useless_options(context, endpoint is not None)
+            loads = bool(concurrency or rate or trace)
+            _refuse_useless_options(context, endpoint is not None, loads)
+
+        def read_prompts() -> list[str]:
+            return _prompts(prompts, split, column, limit, on_error(skip_malformed), repeat, times)
+
+        if endpoint is None:
             local: dict[str, Any] = {
                 "max_new_tokens": max_new_tokens,
                 "device": device,
                 "dtype": dtype,
                 "threads": threads,
-                "batch_sizes": _batch_sizes(batch_sizes),
+                "batch_sizes": whole_numbers("--batch-sizes", batch_sizes, least=2),
             }
-            backends: list[EndpointBackend] = []
-            if endpoint is None:
-                from data_tools.profiling.profiler import check_settings
+            _profile_here(models, read_prompts, output_dir, attention, chat, local)
+            return
+        with reading_input():
+            server: dict[str, Any] = {
+                "max_new_tokens": max_new_tokens,
+                "limit_field": limit_field,
+                "timeout": timeout,
+                "api_key": _api_key(api_key_variable),
+            }
+        if not loads:
+            server["retries"] = retries
+            _profile_server(endpoint, models, read_prompts, output_dir, server)
+            return
+        with reading_input():
+            server |= {
+                "concurrencies": whole_numbers("--concurrency", concurrency),
+                "rates": tuple(rate or ()),
+                "duration": duration,
+                "most_in_flight": max_in_flight,
+                "most_requests": max_requests,
+                "seed": seed,
+            }
+            if prompt_lengths is not None:
+                server["prompt_lengths"] = whole_numbers("--prompt-lengths", prompt_lengths)
+            asked = _loads(endpoint, models, read_prompts, output_dir, trace, server)
+            check_engine(engine, asked, sequences)
+        for one in asked:
+            measure_load(one, engine, {"sequences": sequences, "lookahead": lookahead})
 
-                check_settings(**local)
-            else:
-                from data_tools.backends.endpoint import EndpointBackend
 
-                key = _api_key(api_key_variable)
-                for name, served in models.items():
-                    backend = EndpointBackend(
-                        endpoint,
-                        served,
-                        name=name,
-                        max_new_tokens=max_new_tokens,
-                        api_key=key,
-                        limit_field=limit_field,
-                        timeout=timeout,
-                        retries=retries,
-                    )
-                    backends.append(open_backends.enter_context(backend))
-            chosen = _prompts(
-                prompts, split, column, limit, on_error(skip_malformed), repeat, times
-            )
+def _profile_here(
+    models: dict[str, str],
+    read_prompts: Callable[[], list[str]],
+    output_dir: Path,
+    attention: str,
+    chat: bool,
+    settings: dict[str, Any],
+) -> None:
+    """Measures models on this machine."""
+    from data_tools.profiling.profiler import check_settings, profile_models
+
+    with reading_input():
+        check_settings(**settings)
+        chosen = read_prompts()
+        check_writable(output_dir, folder=True)
+    quieten_transformers()
+    for path in profile_models(
+        models, chosen, output_dir, attention=attention, chat=chat, **settings
+    ):
+        _report_rows(path)
+
+
+def _profile_server(
+    endpoint: str,
+    models: dict[str, str],
+    read_prompts: Callable[[], list[str]],
+    output_dir: Path,
+    settings: dict[str, Any],
+) -> None:
+    """Measures models behind a server, one prompt at a time."""
+    from data_tools.backends.endpoint import EndpointBackend
+    from data_tools.profiling.profiler import profile_backend
+
+    with ExitStack() as opened:
+        with reading_input():
+            backends = [
+                opened.enter_context(EndpointBackend(endpoint, served, name=name, **settings))
+                for name, served in models.items()
+            ]
+            chosen = read_prompts()
             check_writable(output_dir, folder=True)
+        paths = [profile_backend(backend, chosen, output_dir) for backend in backends]
+    for path in paths:
+        _report_rows(path)
 
-        from data_tools.profiling.profiler import profile_backend, profile_models
 
-        if endpoint is None:
-            quieten_transformers()
-            paths = profile_models(
-                models, chosen, output_dir, attention=attention, chat=chat, **local
-            )
-        else:
-            paths = [profile_backend(backend, chosen, output_dir) for backend in backends]
-        for path in paths:
-            _report_rows(path)
+def _loads(
+    endpoint: str,
+    models: dict[str, str],
+    read_prompts: Callable[[], list[str]],
+    output_dir: Path,
+    trace: Path | None,
+    settings: dict[str, Any],
+) -> list[ServerUnderLoad]:
+    """Returns what is to be measured of each model behind a server under load."""
+    from data_tools.load.plan import Recording
+    from data_tools.load.session import ServerUnderLoad
+
+    recording = None if trace is None else Recording.read(trace)
+    chosen = read_prompts() if settings["rates"] and recording is None else []
+    return [
+        ServerUnderLoad(
+            endpoint,
+            served,
+            name=name,
+            output_dir=output_dir,
+            prompts=chosen,
+            recording=recording,
+            **settings,
+        )
+        for name, served in models.items()
+    ]
 
 
 def _prompts(
@@ -236,7 +226,7 @@ def _prompts(
 
 def _api_key(variable: str) -> str | None:
     key = os.environ.get(variable)
-    if key is None and variable != API_KEY_VARIABLE:
+    if key is None and variable != options.API_KEY_VARIABLE:
         raise ValueError(f"--api-key-variable: {variable} is not set")
     return key or None
 
@@ -263,25 +253,21 @@ def _named_models(models: Sequence[str]) -> dict[str, str]:
     return named
 
 
-def _refuse_useless_options(context: typer.Context, endpoint: bool) -> None:
-    useless, why = (LOCAL_ONLY, "with") if endpoint else (ENDPOINT_ONLY, "without")
-    for name in useless:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            raise ValueError(f"--{name.replace('_', '-')} has no effect {why} --endpoint")
-
-
-def _batch_sizes(text: str | None) -> tuple[int, ...]:
-    if text is None:
-        return ()
-    try:
-        numbers = [parse_number(size) for size in text.split(",")]
-    except ValueError:
-        numbers = []
-    sizes = tuple(int(number) for number in numbers if number.is_integer())
-    if len(sizes) < len(numbers) or len(set(sizes)) < 2 or min(sizes) < 1:
-        raise ValueError(f"--batch-sizes={text!r}: must be two or more sizes such as 1,2,4,8")
-    return sizes
+def _refuse_useless_options(context: typer.Context, endpoint: bool, loads: bool) -> None:
+    """Raises at an option that has no effect on what is measured."""
+    useless: list[tuple[tuple[str, ...], str]] = []
+    useless += [(options.LOCAL_ONLY, "with --endpoint")] if endpoint else []
+    if not endpoint:
+        useless.append(((*options.ENDPOINT_ONLY, *options.LOADS), "without --endpoint"))
+    if loads:
+        useless.append((options.ONE_BY_ONE_ONLY, "with --rate, --trace or --concurrency"))
+    else:
+        useless.append((options.LOAD_ONLY, "without --rate, --trace or --concurrency"))
+    for names, why in useless:
+        for name in names:
+            source = context.get_parameter_source(name)
+            if source is not None and source.name == "COMMANDLINE":
+                raise ValueError(f"--{name.replace('_', '-')} has no effect {why}")
 
 
 def _report_rows(path: Path) -> None:

@@ -131,7 +131,7 @@ class RunFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as on_failure:
             self._file: IO[str] = on_failure.enter_context(path.open("a", encoding="utf-8"))
-            _lock(self._file, path)
+            lock(self._file, path)
             self.repaired = repair_last_line(path)
             rows = read_rows(path)
             self.done = Counter(row["request_text"] for row in rows)
@@ -171,7 +171,7 @@ class RunFile:
         self._file.close()
 
 
-def _lock(file: IO[str], path: Path) -> None:
+def lock(file: IO[str], path: Path) -> None:
     """Keeps a second run from writing to the same file until this one closes it or dies."""
     try:
         import fcntl

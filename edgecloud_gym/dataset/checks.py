@@ -64,25 +64,23 @@ def check_embeddings(values: ArrayLike | None, n: int) -> NDArray[np.float32] | 
     return embeddings
 
 
-def check_prompts(values: Sequence[str] | None, n: int) -> tuple[str, ...] | None:
+def check_texts(name: str, values: Sequence[str] | None, n: int) -> tuple[str, ...] | None:
     """Returns n strings."""
     if values is None:
         return None
     one_row = isinstance(values, Iterable) and getattr(values, "ndim", 1) == 1
     if not one_row or isinstance(values, str | bytes | Mapping):
-        raise ValueError(f"prompts must be a sequence of strings, got {type(values).__name__}")
-    prompts = tuple(values)
-    entries: tuple[object, ...] = prompts
-    for row, prompt in enumerate(entries):
-        if not isinstance(prompt, str):
-            found = (
-                "masked" if prompt is np.ma.masked else f"{type(prompt).__name__} {prompt!r:.60}"
-            )
-            raise ValueError(f"prompts must be a sequence of strings; row {row} is {found}")
-        if has_half_character(prompt):
-            raise ValueError(f"prompts: row {row} holds half a character (a lone surrogate)")
-    _require_length("prompts", len(prompts), n)
-    return prompts
+        raise ValueError(f"{name} must be a sequence of strings, got {type(values).__name__}")
+    texts = tuple(values)
+    entries: tuple[object, ...] = texts
+    for row, text in enumerate(entries):
+        if not isinstance(text, str):
+            found = "masked" if text is np.ma.masked else f"{type(text).__name__} {text!r:.60}"
+            raise ValueError(f"{name} must be a sequence of strings; row {row} is {found}")
+        if has_half_character(text):
+            raise ValueError(f"{name}: row {row} holds half a character (a lone surrogate)")
+    _require_length(name, len(texts), n)
+    return texts
 
 
 def check_counts(name: str, values: ArrayLike | None, n: int) -> NDArray[np.int32] | None:

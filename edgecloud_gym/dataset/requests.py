@@ -17,8 +17,8 @@ from edgecloud_gym.dataset.checks import (
     check_counts,
     check_embeddings,
     check_first_tokens,
-    check_prompts,
     check_slowdown,
+    check_texts,
     read_only,
     remark_on_unit,
 )
@@ -29,8 +29,9 @@ from edgecloud_gym.files import UnreadableFileError
 
 __all__ = ["RequestDataset", "bundled_datasets", "load_dataset", "prompts_digest"]
 
-SPLITS = ("all", "train", "test")
+SPLITS = ("all", "train", "test", "fit", "validation")
 TEST_SHARE = 0.2
+VALIDATION_SHARE = 0.16  # a fifth of the train side
 EMBEDDING_BOUND = 10.0
 
 
@@ -51,6 +52,7 @@ class RequestDataset:
         skipped: Rows of the file that were left out because they were malformed or had failed.
         time_to_first_token: (n,) float64, s. The part of ``base_latency`` until the first token,
             NaN where it was not measured; or None.
+        families: n names of the kinds that the prompts are of, or None; equal names are one family.
 
     Raises:
         ValueError: If an array has another shape, length or range than stated above.
@@ -71,6 +73,7 @@ class RequestDataset:
     name: str = "arrays"
     skipped: int = 0
     time_to_first_token: NDArray[np.float64] | None = None
+    families: tuple[str, ...] | None = None
     _tables: dict[int | None, NDArray[np.float32]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -79,11 +82,12 @@ class RequestDataset:
         checked = {
             "base_latency": base_latency,
             "embeddings": check_embeddings(self.embeddings, n),
-            "prompts": check_prompts(self.prompts, n),
+            "prompts": check_texts("prompts", self.prompts, n),
             "prompt_tokens": check_counts("prompt_tokens", self.prompt_tokens, n),
             "response_tokens": check_counts("response_tokens", self.response_tokens, n),
             "slowdown": check_slowdown(self.slowdown),
             "time_to_first_token": check_first_tokens(self.time_to_first_token, base_latency),
+            "families": check_texts("families", self.families, n),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -100,6 +104,7 @@ class RequestDataset:
         name: str = "arrays",
         *,
         time_to_first_token: ArrayLike | None = None,
+        families: Sequence[str] | None = None,
         latency: ArrayLike | None = None,
     ) -> Self:
         """Makes a dataset of anything array-like; the arguments are the attributes of the class.
@@ -119,6 +124,7 @@ class RequestDataset:
             "response_tokens": response_tokens,
             "slowdown": slowdown,
             "time_to_first_token": time_to_first_token,
+            "families": families,
         }
         dataset = cls(**arrays, name=name)
         remark_on_unit(name, dataset.base_latency, dataset.response_tokens)
@@ -149,26 +155,39 @@ class RequestDataset:
 
         A row belongs to the test side if a hash of its prompt falls into the lowest fifth of the
         hash's range: rows with equal prompts share a side, and a row keeps its side when others
-        come or go. Without prompts the row number is hashed.
+        come or go. Without prompts the row number is hashed. The train side is divided in the same
+        way for those who choose between models: "validation", and "fit" for what is left.
 
         Args:
-            split: "all", "train" (about 80 %) or "test".
+            split: "all", "train" (about 80 %), "test", "fit" (about 64 %) or "validation".
 
         Raises:
             ValueError: If the split is unknown, or empty in this dataset.
         """
         check_choice("split", split, SPLITS)
-        side = self._is_test if split == "test" else ~self._is_test
-        chosen = np.arange(len(self)) if split == "all" else np.flatnonzero(side)
+        place, cut = self._places, TEST_SHARE + VALIDATION_SHARE
+        sides = {
+            "all": np.ones(len(self), np.bool_),
+            "train": ~self._is_test,
+            "test": self._is_test,
+            "fit": place >= cut,
+            "validation": ~self._is_test & (place < cut),
+        }
+        chosen = np.flatnonzero(sides[split])
         if chosen.size == 0:
             raise ValueError(f"split {split!r} of {self!r} is empty; use split='all'")
         return read_only(chosen.astype(np.int32))
 
     @cached_property
-    def _is_test(self) -> NDArray[np.bool_]:
+    def _places(self) -> NDArray[np.float64]:
+        """Where the hash of each row's prompt lies in its range, as a share of it (n,)."""
         keys = self.prompts if self.prompts is not None else map(str, range(len(self)))
         hashes = [int.from_bytes(blake2b(_encoded(key), digest_size=8).digest()) for key in keys]
-        return np.array([value < TEST_SHARE * 2**64 for value in hashes])
+        return np.array([value / 2**64 for value in hashes])
+
+    @cached_property
+    def _is_test(self) -> NDArray[np.bool_]:
+        return self._places < TEST_SHARE
 
     def embedding_table(self, dim: int | None) -> NDArray[np.float32]:
         """Returns the embeddings as an agent sees them: centred, scaled, shortened if asked for.
@@ -196,13 +215,35 @@ class RequestDataset:
         if dim is not None:
             dim = check_integer("embedding_dim", dim, least=1, most=width)
         if dim not in self._tables:
-            centre, axes, scale = self._principal_components
-            table = self.embeddings - centre
-            if dim is not None:
-                table = table @ axes[:, :dim]
-            table = np.clip(table / scale, -EMBEDDING_BOUND, EMBEDDING_BOUND)
-            self._tables[dim] = read_only(table.astype(np.float32))
+            self._tables[dim] = read_only(self.projected(self.embeddings, dim))
         return self._tables[dim]
+
+    def projected(self, embeddings: NDArray[np.float32], dim: int | None) -> NDArray[np.float32]:
+        """Returns embeddings of any prompts as `embedding_table` shows those of this dataset.
+
+        Args:
+            embeddings: (n, d) or (d,), by the encoder of this dataset.
+            dim: As there.
+
+        Returns:
+            (n, dim) or (n, d) float32, without n where that was not given.
+
+        Raises:
+            ValueError: If the dataset has no embeddings, or of another width.
+        """
+        if self.embeddings is None:
+            raise ValueError(f"{self!r} has no embeddings")
+        if embeddings.shape[-1] != self.embeddings.shape[1]:
+            raise ValueError(
+                f"embeddings of width {embeddings.shape[-1]}: those of {self!r} have width "
+                f"{self.embeddings.shape[1]}"
+            )
+        centre, axes, scale = self._principal_components
+        table = embeddings - centre
+        if dim is not None:
+            table = table @ axes[:, :dim]
+        clipped = np.clip(table / scale, -EMBEDDING_BOUND, EMBEDDING_BOUND)
+        return np.asarray(clipped, np.float32)
 
     @cached_property
     def _principal_components(
@@ -237,9 +278,9 @@ def load_dataset(
         name_or_path: A bundled name (see `bundled_datasets`); the path of a `.jsonl`, `.parquet` or
             `.csv` file with the columns request_text and inference_time (s), and perhaps
             input_token_count and output_token_count (or prompt, base_latency, prompt_tokens and
-            response_tokens) and time_to_first_token (s); the path of a folder laid out like a
-            bundled one; or a `RequestDataset`, which is returned as it is. Which files beside the
-            requests are read too, `edgecloud_gym.dataset.files.locate` says.
+            response_tokens), time_to_first_token (s) and family; the path of a folder laid out
+            like a bundled one; or a `RequestDataset`, which is returned as it is. Which files
+            beside the requests are read too, `edgecloud_gym.dataset.files.locate` says.
         embeddings: An `.npz` file or an array (n, d) in place of the file beside the requests.
         on_error: "raise" at the first malformed row, or "skip" such rows: count them in `skipped`
             and warn.
@@ -281,6 +322,7 @@ def _load(
         "prompt_tokens": columns.prompt_tokens,
         "response_tokens": columns.response_tokens,
         "time_to_first_token": columns.time_to_first_token,
+        "families": columns.families,
         "slowdown": None
         if source.slowdown is None
         else SlowdownFile.read(source.slowdown).slowdown,

@@ -20,6 +20,7 @@ REQUIRED: Final = ("request_text", "inference_time")
 OPTIONAL: Final = ("input_token_count", "output_token_count")
 ERROR: Final = "error"
 FIRST_TOKEN: Final = "time_to_first_token"
+FAMILY: Final = "family"
 _NO_ERROR: Final = frozenset({"", "0", "false", "nan", "no", "none", "null"})
 # What else the columns may be called: as the attributes of `RequestDataset` are.
 ALIASES: Final = {
@@ -43,6 +44,7 @@ class Columns:
     prompt_tokens: list[int] | None
     response_tokens: list[int] | None
     time_to_first_token: list[float] | None  # s, NaN where a row does not state it
+    families: list[str] | None  # empty where a row does not state it
     skipped: int
 
 
@@ -78,7 +80,8 @@ def request_failed(row: dict[str, Any]) -> bool:
 
 def read_columns(path: Path, on_error: OnError) -> Columns:
     """Reads and checks what an environment needs; see `read_requests`."""
-    requests = read_requests(path, on_error, (FIRST_TOKEN,))
+    requests = read_requests(path, on_error, (FIRST_TOKEN, FAMILY))
+    families = [_family(row) for row in requests.rows]
     first = [_first_token(row) for row in requests.rows]
     columns = {key: [row[key] for row in requests.rows] for key in (*REQUIRED, *requests.counts)}
     return Columns(
@@ -87,6 +90,7 @@ def read_columns(path: Path, on_error: OnError) -> Columns:
         prompt_tokens=columns.get("input_token_count"),
         response_tokens=columns.get("output_token_count"),
         time_to_first_token=None if all(map(math.isnan, first)) else first,
+        families=families if any(families) else None,
         skipped=requests.failed + requests.malformed,
     )
 
@@ -222,6 +226,12 @@ def _first_token(row: dict[str, Any]) -> float:
     except ValueError:
         return math.nan
     return first if first <= row["inference_time"] else math.nan
+
+
+def _family(row: dict[str, Any]) -> str:
+    """Returns the name of the family that a row's prompt is of; "" where it states none."""
+    family = row.get(FAMILY)
+    return family if isinstance(family, str) and not has_half_character(family) else ""
 
 
 def _text(key: str, value: object) -> str:

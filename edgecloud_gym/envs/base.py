@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import gymnasium as gym
@@ -17,15 +17,18 @@ from edgecloud_gym.envs.inputs import check_reset_options, checked_actions, sett
 from edgecloud_gym.envs.spaces import action_space, observation_space
 from edgecloud_gym.results import records
 from edgecloud_gym.results.snapshot import snapshot
+from edgecloud_gym.simulator.compiled.decision import Decision
 from edgecloud_gym.simulator.compiled.events import (
     ADVANCE,
     APPLY,
     HOLD,
     OBSERVE,
-    REORDER,
+    SETTLE,
     START,
     STEP,
+    UNSEEN_STEP,
 )
+from edgecloud_gym.simulator.rules import Rule, RulePlayer
 from edgecloud_gym.simulator.simulator import Output, Simulator
 from edgecloud_gym.simulator.state import OUTCOME, info_fields
 
@@ -66,7 +69,7 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         self.render_mode = render_mode
         self.config = SystemConfig.from_settings(settings, self.defaults)
         self._settings = settings
-        self._simulator = Simulator(self.config, lanes=1)
+        self._simulator = self._make_simulator()
         self._info_fields = list(info_fields(self.config))
         self._action_shape = (self.config.candidate_pool_size,)
         self.action_space = action_space(self.config.candidate_pool_size, len(self.config.nodes))
@@ -86,6 +89,9 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({settings_in_words(self._settings)})"
+
+    def _make_simulator(self) -> Simulator:
+        return Simulator(self.config, lanes=1)
 
     def _bind_step(self) -> None:
         """Looks at what a step yields."""
@@ -156,6 +162,60 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         info = self._info(output, values)
         return self._observation(output), reward, terminated, truncated, info
 
+    def play(self, rule: Rule, decision: Decision) -> Iterator[float]:
+        """Plays the episode to its end by a compiled rule, without a step of Python.
+
+        Decisions, times and rewards are those of stepping; afterwards everything can be read that
+        can be read after the last step.
+
+        Args:
+            rule: Decides.
+            decision: What it is handed; see `edgecloud_gym.simulator.rules.make_decision`.
+
+        Yields:
+            The reward of each step. The system may be some steps ahead.
+
+        Raises:
+            gymnasium.error.ResetNeeded: If the episode has ended or not begun.
+        """
+        if not self._running:
+            raise ResetNeeded("the episode has ended or not begun: call reset() before play()")
+        yield from RulePlayer(self._simulator, rule, decision).play(decision)
+        self._running = False
+        self._run(OBSERVE)
+
+    def play_unseen(self, choose: Callable[[], NDArray[np.int64]]) -> Iterator[float]:
+        """Plays the episode to its end without showing anything, for who reads the simulator.
+
+        Decisions, times and rewards are those of stepping; afterwards everything can be read that
+        can be read after the last step.
+
+        Args:
+            choose: Returns the action of the present decision epoch, int64 (1, M), values from 0
+                to the number of nodes: they are not checked.
+
+        Yields:
+            The reward of each step, when it has been taken.
+
+        Raises:
+            gymnasium.error.ResetNeeded: If the episode has ended or not begun.
+        """
+        if not self._running:
+            raise ResetNeeded("the episode has ended or not begun: call reset() before playing")
+        simulator = self._simulator
+        output = simulator.output()
+        while self._running:
+            if simulator.has_scorer:
+                simulator.run(APPLY | ADVANCE, output, choose())
+                simulator.score_arrivals(0)
+                simulator.run(SETTLE, output)
+            else:
+                simulator.run(UNSEEN_STEP, output, choose())
+            reward, terminated, truncated = self._step.item()[OUTCOME]
+            self._running = not (terminated or truncated)
+            yield reward
+        self._run(OBSERVE)
+
     def hold(self) -> tuple[Observation, dict[str, Any]]:
         """Takes a step in which nothing happens and no time passes; its reward would be 0.
 
@@ -208,21 +268,22 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         self._running = False
 
     def reprioritize(self) -> tuple[Observation, dict[str, Any]]:
-        """Scores the waiting requests anew with the ``priority`` callable and ranks them again.
+        """Scores the waiting requests anew and ranks them again.
 
-        The callable is given each distinct prompt once, however often it waits.
+        A ``priority`` callable is given each distinct prompt once, however often it waits. Of
+        scores per dataset row, those count that `Simulator.set_scores` was given last.
 
         Returns:
             Observation and ``info`` with the candidates in their new order: they replace those
             that `step` returned.
 
         Raises:
-            RuntimeError: If ``priority`` is not a callable.
+            RuntimeError: If the queue is in order of arrival.
         """
-        if not self._simulator.has_scorer:
-            raise RuntimeError("reprioritize() needs priority to be a callable")
-        self._simulator.rescore_waiting(0)
-        output = self._run(REORDER | OBSERVE)
+        if not self._simulator.is_scored:
+            raise RuntimeError("reprioritize() needs a priority: the queue is in order of arrival")
+        self._simulator.rank_anew(0)
+        output = self._run(OBSERVE)
         return self._observation(output), self._info(output, self._step.item())
 
     def candidates(self) -> NDArray[np.void]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecloud_gym.nodes import Node, Slots, StaticBatches
+from edgecloud_gym.drift import Speeds
+from edgecloud_gym.nodes import Slots, StaticBatches
 from edgecloud_gym.simulator.parameters import WAITING
 from edgecloud_gym.simulator.simulator import Simulator
 
@@ -55,24 +56,47 @@ def services(simulator: Simulator, lane: int, ids: NDArray[np.integer] | slice) 
             if isinstance(known, Slots | StaticBatches) and len(here):
                 own = measured[requests["row"][here]]
                 group = requests["slot"][here] + 1j * start[here]
-                first[here] = start[here] + _until_first(simulator, known, number, own, group)
+                first[here] = _first_token(simulator, number, start[here], own, group)
         first[first > float(state.lanes[lane]["now"])] = np.nan
     return Services(node, start, first, preemptions)
 
 
-def _until_first(
-    simulator: Simulator, node: Node, number: int, own: Floats, group: NDArray[np.complex128]
+def _first_token(
+    simulator: Simulator, number: int, start: Floats, own: Floats, group: NDArray[np.complex128]
 ) -> Floats:
-    """Returns the times to first token of requests served on a node, from those measured alone.
+    """Returns when requests served on a node gave their first token, s (n,).
 
-    A batch has read all its prompts when it has read the longest; equal entries of ``group`` are
-    a batch.
+    Args:
+        simulator: The simulator.
+        number: The node's.
+        start: When service began, s (n,).
+        own: Their times to first token as measured alone, s (n,).
+        group: Equal entries are a batch (n,).
+    """
+    node = simulator.config.nodes[number]
+    assert isinstance(node, Slots | StaticBatches)
+    work = _reading(simulator, node, number, own, group)
+    speeds = Speeds(node.name, simulator.config.speed_changes)
+    if speeds.are_constant:
+        return start + (work + node.network_rtt)
+    return speeds.finish(start + node.network_rtt, work)
+
+
+def _reading(
+    simulator: Simulator,
+    node: Slots | StaticBatches,
+    number: int,
+    own: Floats,
+    group: NDArray[np.complex128],
+) -> Floats:
+    """Returns how long requests are read until their first token.
+
+    A batch has read all its prompts when it has read the longest.
     """
     if isinstance(node, Slots):
-        return node.time_multiplier * own + node.network_rtt
-    assert isinstance(node, StaticBatches)
+        return node.time_multiplier * own
     _, batch, sizes = np.unique(group, return_inverse=True, return_counts=True)
     longest = np.zeros(len(sizes))
     np.maximum.at(longest, batch, own)
     slowdown = simulator.workload.slowdowns[number][sizes - 1]
-    return np.asarray((node.time_multiplier * longest * slowdown)[batch] + node.network_rtt)
+    return np.asarray((node.time_multiplier * longest * slowdown)[batch])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecloud_gym.config import SystemConfig
+from edgecloud_gym.config import ONCE, SEQUENTIAL, SystemConfig
+from edgecloud_gym.simulator.mixture import Mixture
 
 
 def draw_arrivals(
@@ -22,12 +23,53 @@ def draw_arrivals(
     return times
 
 
-def draw_rows(
-    rng: np.random.Generator, rows: NDArray[np.int32], count: int, shuffle: bool
+def draw_mixed_rows(
+    rng: np.random.Generator, mixture: Mixture, arrivals: NDArray[np.float64], order: str
 ) -> NDArray[np.int32]:
-    """Returns which dataset row each of ``count`` requests carries."""
+    """Returns the same where families are mixed: each family has a deck of its own.
+
+    Args:
+        rng: The episode's generator.
+        mixture: Who arrives when.
+        arrivals: When the requests arrive, s (n,), sorted.
+        order: See `draw_rows`.
+    """
+    families = mixture.draw_families(rng, arrivals)
+    rows = np.empty(len(arrivals), np.int32)
+    for number, (name, deck) in enumerate(zip(mixture.names, mixture.decks, strict=True)):
+        mine = families == number
+        count = int(np.count_nonzero(mine))
+        rows[mine] = draw_rows(rng, deck, count, order, of=f"family {name!r}")
+    return rows
+
+
+def draw_rows(
+    rng: np.random.Generator,
+    rows: NDArray[np.int32],
+    count: int,
+    order: str,
+    of: str = "the split",
+) -> NDArray[np.int32]:
+    """Returns which dataset row each of ``count`` requests carries, in the `PROMPT_ORDERS`.
+
+    Args:
+        rng: The episode's generator.
+        rows: What there is to draw from (n,).
+        count: How many requests arrive.
+        order: In which order.
+        of: What messages call these rows.
+
+    Raises:
+        ValueError: If each row may come once, and there are more requests.
+    """
+    if order == ONCE and count > len(rows):
+        raise ValueError(
+            f"prompt_order='once': {count:,} requests arrive in this episode, and there are "
+            f"{len(rows):,} prompts in {of}; give a shorter duration, a lower rate, more "
+            "prompts, or prompt_order='shuffle'"
+        )
     rounds = -(-count // len(rows))
     laps = np.tile(rows, (rounds, 1))
-    if shuffle:
+    if order != SEQUENTIAL:
         laps = rng.permuted(laps, axis=1)
     return laps.ravel()[:count]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecloud_gym.config import REWARD_TERMS, SystemConfig
 from edgecloud_gym.dataset import RequestDataset
-from edgecloud_gym.nodes import Engine, Node, Sequences, Slots, StaticBatches
+from edgecloud_gym.nodes import Engine, Node, Sequences, Slots, StaticBatches, node_names
 from edgecloud_gym.simulator.observation import FLOAT_KEYS, ObservationLayout
 from edgecloud_gym.simulator.workload import Workload
 
@@ -61,8 +61,18 @@ NODE_DTYPE: Final = np.dtype(
         ("first_member", "i8"),  # likewise the members of its batches
         ("first_curve", "i8"),  # likewise its slowdown curve, s(1) first
         ("engine", "i8"),  # its number among the engines
-        ("speed", "f8"),  # capacity as a share of the fastest node's
+        ("rate", "f8"),  # requests/s that it can complete
+        ("speed", "f8"),  # that as a share of the fastest node's
         ("token_scale", "f8"),  # prompt tokens, where its squashed outstanding ones are one half
+    ],
+    align=True,
+)
+
+CHANGE_DTYPE: Final = np.dtype(
+    [
+        ("time", "f8"),
+        ("node", "i8"),
+        ("pace", "f8"),  # how long a second of work takes from then on: 1 / speed
     ],
     align=True,
 )
@@ -121,12 +131,24 @@ def make_nodes(nodes: tuple[Node, ...], workload: Workload) -> NDArray[np.void]:
         record["first_member"] = member
         record["first_curve"] = curve
         record["engine"] = engine
+        record["rate"] = capacity
         record["speed"] = capacity / max(workload.capacities)
         record["token_scale"] = max(1.0, workload.mean_prompt * node.services * node.batch)
         slot += slot_count(node)
         member += member_count(node)
         curve += len(slowdown)
         engine += isinstance(node, Engine)
+    return packed
+
+
+def make_changes(config: SystemConfig) -> NDArray[np.void]:
+    """Packs the changes of speed, `CHANGE_DTYPE` (changes,), by time."""
+    names = node_names(config.nodes)
+    packed = np.zeros(len(config.speed_changes), CHANGE_DTYPE)
+    for record, (node, time, speed) in zip(packed, config.speed_changes, strict=True):
+        record["time"] = time
+        record["node"] = names.index(node)
+        record["pace"] = 1.0 / speed
     return packed
 
 
@@ -141,14 +163,15 @@ def member_count(node: Node) -> int:
 
 
 def make_table(dataset: RequestDataset) -> NDArray[np.void]:
-    """Packs what the compiled code reads of each dataset row, shape (rows,).
-
-    The prompt's token count is shown as log(1 + tokens) / log(1 + 4096), at most 1.
-    """
+    """Packs what the compiled code reads of each dataset row, shape (rows,)."""
     table = np.zeros(len(dataset), TABLE_DTYPE)
     table["base_latency"] = dataset.base_latency
     if dataset.prompt_tokens is not None:
-        feature = np.log1p(dataset.prompt_tokens) / np.log1p(4096.0)
-        table["prompt_tokens"] = np.minimum(feature, 1.0)
+        table["prompt_tokens"] = prompt_feature(dataset.prompt_tokens)
         table["tokens"] = dataset.prompt_tokens
     return table
+
+
+def prompt_feature(tokens: Any) -> Any:
+    """Returns how counts of prompt tokens are shown: log(1 + tokens) / log(1 + 4096), at most 1."""
+    return np.minimum(np.log1p(tokens) / np.log1p(4096.0), 1.0)

@@ -9,20 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from edgecloud_gym.config import Priority, SystemConfig
 from edgecloud_gym.dataset import RequestDataset, load_dataset
 from edgecloud_gym.nodes import EDGE_NODE, node_names
 from edgecloud_gym.simulator.compiled import events
 from edgecloud_gym.simulator.compiled.views import Engines
-from edgecloud_gym.simulator.draws import draw_arrivals, draw_rows
+from edgecloud_gym.simulator.draws import draw_arrivals, draw_mixed_rows, draw_rows
 from edgecloud_gym.simulator.legality import legal_pairs
 from edgecloud_gym.simulator.observation import ObservationLayout
-from edgecloud_gym.simulator.parameters import WAITING, make_nodes, make_parameters, make_table
+from edgecloud_gym.simulator.parameters import (
+    WAITING,
+    make_changes,
+    make_nodes,
+    make_parameters,
+    make_table,
+)
 from edgecloud_gym.simulator.state import (
     BY_ARRIVAL,
     BY_CALLABLE,
@@ -58,6 +64,14 @@ class Simulator:
         node_names: What the nodes are called, in order.
         batch_capacity: Requests that a service of the first node takes.
         state: All that changes.
+        parameters: The settings as compiled code reads them, `PARAMETERS_DTYPE` (1,).
+        node_table: The nodes likewise, `NODE_DTYPE` (nodes,).
+        curves: Their slowdown curves, one behind the other, float64.
+        step_address: Where the machine code of a step is.
+        arrays: All that compiled code works on; other arrays after each start of an episode.
+        scorer: The ``priority`` callable, if one ranks the waiting queue.
+        score_rows: Takes the place of a ``priority`` callable, with the dataset rows (n,) of the
+            prompts instead of their embeddings; `set_priority` removes it.
     """
 
     def __init__(self, config: SystemConfig, lanes: int) -> None:
@@ -75,23 +89,25 @@ class Simulator:
         self._float_count = lanes * self.layout.size
         self._id_shape = (lanes, config.candidate_pool_size if config.observe == "id" else 0)
         self._mask_shape = (lanes, config.candidate_pool_size, 1 + len(config.nodes))
-        self._parameters = make_parameters(config, self.workload, self.layout)
-        self._nodes = make_nodes(tuple(config.nodes), self.workload)
-        self._curves = np.concatenate([*self.workload.slowdowns, np.empty(0)])
+        self.parameters = make_parameters(config, self.workload, self.layout)
+        self.node_table = make_nodes(tuple(config.nodes), self.workload)
+        self.curves = np.concatenate([*self.workload.slowdowns, np.empty(0)])
+        self.changes = make_changes(config)
         self._table = make_table(self.dataset)
         self.node_names = node_names(config.nodes)
         self.batch_capacity = config.nodes[EDGE_NODE].batch
         self.state = State.allocate(lanes, config)
         self._no_action = np.zeros((lanes, config.candidate_pool_size), np.int64)
         self._everyone = np.ones(lanes, np.bool_)
-        self._scorer: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None = None
+        self.scorer: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None = None
+        self.score_rows: Callable[[NDArray[np.int64]], NDArray[np.float64]] | None = None
         self.set_priority(config.priority)
         self._bind()
 
     def __getstate__(self) -> dict[str, Any]:
         # Neither copying nor pickling keeps views as views and read-only arrays read-only, and
         # machine code is this process's own: all three are bound anew.
-        return {k: v for k, v in self.__dict__.items() if k not in ("_arrays", "_step_lanes")}
+        return {k: v for k, v in self.__dict__.items() if k not in _BOUND}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -111,7 +127,12 @@ class Simulator:
     @property
     def has_scorer(self) -> bool:
         """Whether a callable ranks the waiting queue."""
-        return self._scorer is not None
+        return self.scorer is not None
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the waiting queue is in the order of scores, not of arrival."""
+        return bool(self.parameters["priority_mode"][0] != BY_ARRIVAL)
 
     def set_priority(self, priority: Priority) -> None:
         """Chooses how waiting queues are ordered, from the next episode on.
@@ -120,39 +141,68 @@ class Simulator:
             ValueError: If an array does not hold one score per dataset row, or a callable is to
                 score the embeddings of a dataset that has none.
         """
-        self._scorer = None
+        self.scorer = self.score_rows = None
         if priority is None:
-            self._parameters["priority_mode"] = BY_ARRIVAL
+            self.parameters["priority_mode"] = BY_ARRIVAL
         elif callable(priority):
             _require_embeddings(self.dataset)
-            self._parameters["priority_mode"] = BY_CALLABLE
-            self._scorer = priority
+            self.parameters["priority_mode"] = BY_CALLABLE
+            self.scorer = priority
         else:
-            scores = np.asarray(priority, np.float64)
-            if scores.shape != (len(self.dataset),):
-                raise ValueError(
-                    f"priority has shape {scores.shape}: needs one score per dataset row, "
-                    f"({len(self.dataset)},)"
-                )
-            self._parameters["priority_mode"] = BY_TABLE
-            self._table["score"] = scores
-            shown = scores[self.workload.rows]
-            self._parameters["score_mean"] = shown.mean()
-            self._parameters["score_std"] = shown.std()
+            self._take_scores(priority)
+            self.parameters["priority_mode"] = BY_TABLE
+
+    def set_scores(self, scores: ArrayLike) -> None:
+        """Takes other scores in place of those of a priority with one per dataset row.
+
+        They hold for whoever arrives from now on, and for those that wait after
+        `rank_anew`.
+
+        Raises:
+            RuntimeError: If the priority is something else.
+            ValueError: If there is not one score per dataset row.
+        """
+        if self.parameters["priority_mode"][0] != BY_TABLE:
+            raise RuntimeError("set_scores() needs a priority with one score per dataset row")
+        self._take_scores(scores)
+
+    @property
+    def row_scores(self) -> NDArray[np.float64] | None:
+        """The score of each dataset row (rows,), where these order the queue; a view."""
+        if self.parameters["priority_mode"][0] != BY_TABLE:
+            return None
+        return np.asarray(self._table["score"])
+
+    def _take_scores(self, scores: ArrayLike) -> None:
+        given = np.asarray(scores, np.float64)
+        if given.shape != (len(self.dataset),):
+            raise ValueError(
+                f"priority has shape {given.shape}: needs one score per dataset row, "
+                f"({len(self.dataset)},)"
+            )
+        self._table["score"] = given
+        shown = given[self.workload.rows]
+        self.parameters["score_mean"] = shown.mean()
+        self.parameters["score_std"] = shown.std()
 
     def begin_episode(self, lane: int, rng: np.random.Generator) -> None:
         """Draws a lane's requests and puts it at time 0.
 
         Raises:
-            ValueError: If the arrival process does not return what it must.
+            ValueError: If the arrival process does not return what it must, or prompts that may
+                come once do not suffice.
         """
         config = self.config
         workload = self.workload
         arrivals = draw_arrivals(rng, config, workload.arrival_rate)
-        rows = draw_rows(rng, workload.rows, len(arrivals), config.prompt_order == "shuffle")
-        ordered = self._parameters["priority_mode"][0] != BY_ARRIVAL
-        self.state.reserve(len(arrivals), heap=bool(ordered))
-        self.state.begin_episode(lane, arrivals, rows, config.telemetry_interval)
+        if workload.mixture is None:
+            rows = draw_rows(rng, workload.rows, len(arrivals), config.prompt_order)
+        else:
+            rows = draw_mixed_rows(rng, workload.mixture, arrivals, config.prompt_order)
+        self.state.reserve(len(arrivals), heap=self.is_scored)
+        changes = self.changes["time"]
+        first_change = float(changes[0]) if len(changes) else np.inf
+        self.state.begin_episode(lane, arrivals, rows, config.telemetry_interval, first_change)
         if self.state.served is not None:
             self.state.begin_service(
                 lane, self._tokens("prompt_tokens", rows), self._tokens("response_tokens", rows)
@@ -196,7 +246,7 @@ class Simulator:
             self.lanes if last is None else last,
             self._everyone if active is None else active,
             self._no_action if actions is None else actions,
-            *self._arrays,
+            *self.arrays,
             output.floats,
             output.ids,
             output.masks,
@@ -207,8 +257,9 @@ class Simulator:
         self._bind_arrays()
         output = self.output()
         buffers = (output.floats, output.ids, output.masks)
-        arguments = (0, 0, self.lanes, self._everyone, self._no_action, *self._arrays, *buffers)
+        arguments = (0, 0, self.lanes, self._everyone, self._no_action, *self.arrays, *buffers)
         self._step_lanes = events.step_lanes.compiled_for(arguments)
+        self.step_address = events.step_lanes.address_for(arguments)
 
     def _bind_arrays(self) -> None:
         """Gathers the compiled code's arrays once, not at every step."""
@@ -217,10 +268,11 @@ class Simulator:
         if state.engines is not None:
             names = Engines._fields
             engines = Engines(*(getattr(state.engines, name) for name in names))
-        self._arrays = (
-            self._parameters,
-            self._nodes,
-            self._curves,
+        self.arrays = (
+            self.parameters,
+            self.node_table,
+            self.curves,
+            self.changes,
             self._table,
             _readonly(self._shown),
             state.lanes,
@@ -244,22 +296,27 @@ class Simulator:
         arrived = self.state.requests[lane, record["admitted"] : record["arrived"]]
         arrived["score"] = self._scores(arrived["row"])
 
-    def rescore_waiting(self, lane: int) -> None:
-        """Scores all waiting requests anew, each distinct prompt once; `REORDER` then ranks them.
+    def rank_anew(self, lane: int) -> None:
+        """Scores all waiting requests anew, and ranks them.
 
-        In overload the same prompts wait many times.
+        Each distinct prompt is scored once: in overload the same prompts wait many times.
         """
         requests = self.state.requests[lane, : self.state.lanes[lane]["admitted"]]
         waiting = np.flatnonzero(requests["slot"] == WAITING)
         rows, places = np.unique(requests["row"][waiting], return_inverse=True)
         requests["score"][waiting] = self._scores(rows)[places]
+        self.run(events.REORDER | events.SETTLE, self.output(), first=lane, last=lane + 1)
 
     def _scores(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Returns what the priority callable makes of dataset rows (n,)."""
-        assert self._scorer is not None  # asked for only where the priority is a callable
+        """Returns the scores of dataset rows (n,)."""
+        if self.scorer is None:
+            return np.asarray(self._table["score"][rows])
         if len(rows) == 0:
             return np.empty(0)
-        scores = np.asarray(self._scorer(self.embeddings[rows]), np.float64)
+        if self.score_rows is None:
+            scores = np.asarray(self.scorer(self.embeddings[rows]), np.float64)
+        else:
+            scores = self.score_rows(rows.astype(np.int64))
         if scores.shape != rows.shape or not np.all(np.isfinite(scores)):
             raise ValueError(
                 f"priority callable returned {scores!r} for {len(rows)} prompts: must "
@@ -296,12 +353,15 @@ class Simulator:
 
     def offsets(self, node: int) -> tuple[int, int]:
         """Returns where a node's slots and members begin in the state's arrays."""
-        spec = self._nodes[node]
+        spec = self.node_table[node]
         return int(spec["first_slot"]), int(spec["first_member"])
 
     def nodes(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
         """Returns the node of each slot that a request was dispatched to, -1 for `WAITING`."""
-        return np.searchsorted(self._nodes["first_slot"], slots, side="right") - 1
+        return np.searchsorted(self.node_table["first_slot"], slots, side="right") - 1
+
+
+_BOUND: Final = ("arrays", "step_address", "_step_lanes")  # to this process
 
 
 def _readonly(array: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -42,6 +42,7 @@ LANE_DTYPE: Final = np.dtype(
         ("slots_busy", "i8"),  # busy slots of the nodes that are slots
         ("done", "i8"),
         ("done_before", "i8"),  # done before the last step
+        ("next_change", "f8"),  # when a node's speed changes next, inf if never
         ("next_sample", "f8"),
         ("signal_time", "f8"),  # when the nodes' rows were read
         ("samples", "i8"),
@@ -50,6 +51,7 @@ LANE_DTYPE: Final = np.dtype(
         ("scored", "i8"),  # running moments of the scores a callable gave
         ("score_mean", "f8"),
         ("score_m2", "f8"),
+        ("changed", "i8"),  # changes of speed that have been made
     ],
     align=True,
 )
@@ -57,11 +59,14 @@ LANE_DTYPE: Final = np.dtype(
 NODE_STATE_DTYPE: Final = np.dtype(
     [
         ("next", "f8"),  # time of the next event here, inf if none
+        ("pace", "f8"),  # how long a second of work takes: 1 / speed
         ("busy", "i8"),  # services that run; of an engine, requests that have reached it
         ("queued", "i8"),  # dispatched, not yet started: in the backlog or on the way
         ("open", "i8"),  # requests gathered for a batch that has not started
         ("room", "i8"),  # requests that it took when last observed
-        ("clock", "f8"),  # sequences: service (s) attained by each since it was last idle
+        # Sequences: service (s) attained by each since it was last idle; batches and slots: time
+        # that has passed, in seconds of work.
+        ("clock", "f8"),
         ("clock_time", "f8"),  # when `clock` was read
         ("tokens", "i8"),  # prompt tokens of its requests; kept in clusters
         ("cache", "f8"),  # share of an engine's cache that was taken when last observed
@@ -87,7 +92,7 @@ SLOT_DTYPE: Final = np.dtype(
     [
         ("mark", "f8"),  # finish time, or finish mark on the virtual clock
         ("start", "f8"),
-        ("joined", "f8"),  # virtual clock at the start
+        ("joined", "f8"),  # the node's clock at the start
         ("work", "f8"),  # what there is to do: the longest base latency in the slot
         ("attained", "f8"),  # how much of it was done when last observed
         ("count", "i8"),
@@ -209,6 +214,7 @@ class State:
         arrivals: NDArray[np.float64],
         rows: NDArray[np.int32],
         interval: float,
+        first_change: float = np.inf,
     ) -> None:
         """Puts one lane at time 0, before the first arrival.
 
@@ -217,15 +223,18 @@ class State:
             arrivals: Arrival times (n,), sorted (s).
             rows: Dataset row of each request (n,).
             interval: Time between telemetry samples (s).
+            first_change: When a node's speed changes first (s).
         """
         n = len(arrivals)
         self.lanes[lane] = np.zeros((), LANE_DTYPE)
         record = self.lanes[lane]
         record["requests"] = n
         record["next_sample"] = interval
+        record["next_change"] = first_change
         record["signal_time"] = -np.inf
         self.nodes[lane] = np.zeros((), NODE_STATE_DTYPE)
         self.nodes[lane]["next"] = np.inf
+        self.nodes[lane]["pace"] = 1.0
         requests = self.requests[lane, :n]
         requests["arrival"] = arrivals
         requests["dispatch"] = np.nan

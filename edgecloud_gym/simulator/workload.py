@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecloud_gym.arrivals import Trace
-from edgecloud_gym.config import DEFAULT_LOAD, SystemConfig
+from edgecloud_gym.config import DEFAULT_LOAD, ONCE, SystemConfig
 from edgecloud_gym.dataset import RequestDataset
 from edgecloud_gym.nodes import Engine, Node, Sequences, Slots, StaticBatches
+from edgecloud_gym.simulator.mixture import Mixture
 
 MIN_CLOUD_TIME = 0.001  # s, the shortest inference in the cloud
 
@@ -30,6 +31,7 @@ class Workload:
         mean_rate: Requests/s that actually arrive on average.
         mean_latency: Mean single-request inference time of ``rows`` (s).
         mean_prompt: Mean prompt of ``rows`` (tokens), 0 where they are not known.
+        mixture: Which families arrive when; ``None`` where ``rows`` arrive as they are.
     """
 
     rows: NDArray[np.int32]
@@ -40,6 +42,7 @@ class Workload:
     mean_rate: float
     mean_latency: float
     mean_prompt: float
+    mixture: Mixture | None
 
     @property
     def slowdown(self) -> NDArray[np.float64]:
@@ -52,8 +55,10 @@ class Workload:
 
         Raises:
             ValueError: If the split is empty, a slowdown curve is shorter than its node's largest
-                batch, requests have no token counts or do not fit in an engine's cache, or no
-                request of a recorded trace falls into the episode.
+                batch, requests have no token counts or do not fit in an engine's cache, families
+                that are to arrive are not there, no request of a recorded trace falls into the
+                episode, or more requests are to be expected than there are prompts that may come
+                once.
         """
         rows = dataset.rows(config.split)
         for node in config.nodes:
@@ -67,15 +72,18 @@ class Workload:
         capacity = sum(capacities)
         rate = _arrival_rate(config, capacity)
         _require_arrivals(config, rate)
+        mean_rate = _own_rate(config) if rate is None else rate
+        _require_prompts(config, mean_rate, len(rows))
         return cls(
             rows=rows,
             slowdowns=slowdowns,
             capacities=capacities,
             capacity=capacity,
             arrival_rate=rate,
-            mean_rate=_own_rate(config) if rate is None else rate,
+            mean_rate=mean_rate,
             mean_latency=float(dataset.base_latency[rows].mean()),
             mean_prompt=_mean(dataset.prompt_tokens, rows),
+            mixture=Mixture.resolve(config, dataset, rows),
         )
 
 
@@ -251,6 +259,18 @@ def _require_arrivals(config: SystemConfig, rate: float | None) -> None:
             f"arrivals={process!r}: its first request arrives at {first:.10g} s, not before "
             f"duration={config.duration:g} s, so none would arrive; times count from 0: give "
             "Trace(start=...), times less the first of them, or a longer duration"
+        )
+
+
+def _require_prompts(config: SystemConfig, rate: float, prompts: int) -> None:
+    """Raises ``ValueError`` if prompts that may come once do not suffice for a mean episode."""
+    expected = rate * config.duration
+    if config.prompt_order == ONCE and expected > prompts:
+        raise ValueError(
+            f"prompt_order='once' with split={config.split!r}, which has {prompts:,} prompts: at "
+            f"{rate:.4g} requests/s over duration={config.duration:g} s about {expected:,.0f} "
+            f"requests arrive, and no prompt may come twice; {prompts:,} suffice for about "
+            f"{prompts / rate:.3g} s"
         )
 
 

@@ -11,6 +11,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
+from edgecloud_gym.checks import check_integer
 from edgecloud_gym.envs.base import EdgeCloudEnv, Observation
 from edgecloud_gym.envs.spaces import observation_space
 from edgecloud_gym.simulator.legality import assign_lowest
@@ -20,6 +21,8 @@ from edgecloud_gym.wrappers.assignment import (
     checked_scores,
     extended_space,
 )
+from edgecloud_gym.wrappers.forecast import Forecast
+from edgecloud_gym.wrappers.walk import QueueWalk
 
 BaseEnv: TypeAlias = gym.Env[Any, Any]
 
@@ -190,3 +193,108 @@ class PriorityAction(gym.ActionWrapper[Any, Any, Any], RecordConstructorArgs):
         simulator = self._system.simulator
         actions = assign_lowest(scores[np.newaxis], simulator.present, simulator.room)
         return np.asarray(actions[0])
+
+
+class QueueHead(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Walks the queue, ranked by predicted time, from its head: for each request, wait or a node.
+
+    A decision of the environment is taken apart into choices about one candidate each, while no
+    time passes. What is shown is about the candidate at hand and the nodes, however many
+    candidates or nodes there are: the form in which one policy plays any of them.
+
+    ## Action Space
+    ``Discrete(1 + N)``: 0, the candidate at hand waits, or 1 + node, it goes there. Then the next
+    candidate is at hand. The decision ends when nothing more can be assigned, or when more
+    candidates than ``skips`` were left waiting; the environment is then stepped.
+
+    ``info["action_mask"]`` (int8) and `action_masks` (bool) tell what is legal: the nodes with
+    room, and to wait. In a work-conserving environment to wait is legal only if no service would
+    stay idle. An illegal choice leaves the candidate waiting and is counted in
+    ``info["invalid_assignments"]``.
+
+    ## Observation Space
+    A ``Dict`` of float32 ``Box``es, whose columns `edgecloud_gym.wrappers.walk_features` names:
+
+    - ``candidate`` (C,): predictions of the candidate at hand, and its place in the queue; then
+      the features of the forecast.
+    - ``nodes`` (N, F): of each node its state and the time until the candidate would be done
+      there, which is corrected by how much it was slower than predicted of late.
+    - ``system`` (S,): queue, requests in the system, longest wait.
+    - ``legal`` (1 + N,): the action mask.
+
+    ## Rewards
+    0 until the decision ends, then the environment's.
+
+    ## Information
+    The environment's, of a step in which nothing happens (``elapsed`` is 0) until the decision
+    ends. ``action_mask`` is int8 (1 + N,).
+
+    ## Version History
+    - v0: initial version
+    """
+
+    def __init__(self, env: BaseEnv, forecast: Forecast, skips: int = 0, scores: bool = False) -> None:
+        """Wraps an environment, and orders its queue by the forecast.
+
+        Args:
+            env: One of the EdgeCloud environments.
+            forecast: What is predicted of the rows of its dataset.
+            skips: How many candidates may be left waiting before a decision ends.
+            scores: Whether an action is a score per choice, of which the highest legal one is
+                taken, for agents with continuous actions.
+
+        Raises:
+            TypeError: If ``env`` is another environment.
+            ValueError: If the forecast is of another dataset, or a wrapper between changes
+                observations or actions.
+        """
+        RecordConstructorArgs.__init__(self, forecast=forecast, skips=skips, scores=scores)
+        gym.Wrapper.__init__(self, env)
+        self._system = _base(env, "QueueHead")
+        self.walk = QueueWalk(self._system.simulator, forecast, check_integer("skips", skips, least=0))
+        self._system.set_priority(forecast.time)
+        self._scores = scores
+        self.action_space = self.walk.action_space(scores)
+        self.observation_space = self.walk.space()
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Resets the environment and begins its first decision."""
+        _, info = self.env.reset(seed=seed, options=options)
+        self.walk.start(begun=slice(None))
+        return self._shown(info)
+
+    def step(self, action: Any) -> tuple[Observation, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Makes one choice, and steps the environment if that ends the decision.
+
+        Raises:
+            gymnasium.error.ResetNeeded: If the episode has ended or not begun.
+            TypeError: If the action is not an integer.
+            ValueError: If it is outside the action space.
+        """
+        if self._scores:
+            given = checked_scores(action, self.walk.mask.shape[1:])
+            choices = self.walk.best(given[np.newaxis])
+        else:
+            choices = checked_choices(action, (), 1 + self.walk.nodes)[np.newaxis]
+        ended, illegal = self.walk.choose(choices)
+        if ended[0]:
+            _, reward, terminated, truncated, info = self.env.step(self.walk.picks[0].copy())
+            self.walk.start(over=np.array([terminated or truncated]))
+        else:
+            _, info = self._system.hold()
+            reward, terminated, truncated = 0.0, False, False
+        info["invalid_assignments"] += int(illegal[0])
+        observation, info = self._shown(info)
+        return observation, reward, terminated, truncated, info
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Returns which choices are legal now, bool (1 + N,)."""
+        if not self.walk.mask.any():
+            raise ResetNeeded("call reset() before action_masks()")
+        return np.asarray(self.walk.mask[0] == 1)
+
+    def _shown(self, info: dict[str, Any]) -> tuple[Observation, dict[str, Any]]:
+        shown = {name: part[0] for name, part in self.walk.observe().items()}
+        return shown, {**info, "action_mask": self.walk.mask[0].copy()}

@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode, VectorActionWrapper, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from edgecloud_gym.checks import check_integer
 from edgecloud_gym.envs.base import Observation
 from edgecloud_gym.envs.spaces import observation_space
 from edgecloud_gym.envs.vector import Arrays, EdgeCloudVectorEnv
@@ -25,6 +26,8 @@ from edgecloud_gym.wrappers.assignment import (
     checked_scores,
     extended_space,
 )
+from edgecloud_gym.wrappers.forecast import Forecast
+from edgecloud_gym.wrappers.walk import QueueWalk
 
 if TYPE_CHECKING:
     _Wrapper = VectorWrapper[Any, Any, Any, Any, Any]
@@ -178,3 +181,111 @@ class PriorityAction(_OfLanes, _ActionWrapper):
         scores = checked_scores(actions, (self.num_envs, self.env.config.candidate_pool_size))
         simulator = self.env.simulator
         return assign_lowest(scores, simulator.present, simulator.room)
+
+
+class QueueHead(_OfLanes, _Wrapper):
+    """Walks the ranked queue from its head; see `edgecloud_gym.wrappers.QueueHead`.
+
+    In lanes that are in the middle of a decision no time passes while others go on.
+    """
+
+    env: EdgeCloudVectorEnv
+
+    def __init__(self, env: EdgeCloudVectorEnv, forecast: Forecast, skips: int = 0, scores: bool = False) -> None:
+        """Wraps a vector environment, and orders its queues by the forecast.
+
+        Args:
+            env: One of the native EdgeCloud vector environments, in any autoreset mode.
+            forecast: What is predicted of the rows of its dataset.
+            skips: How many candidates may be left waiting before a decision ends.
+            scores: Whether an action is a score per choice, of which the highest legal one is
+                taken, for agents with continuous actions.
+
+        Raises:
+            TypeError: If ``env`` is another environment.
+            ValueError: If the forecast is of another dataset.
+        """
+        super().__init__(_checked_env(env, "QueueHead"))
+        self.walk = QueueWalk(env.simulator, forecast, check_integer("skips", skips, least=0))
+        env.simulator.set_priority(forecast.time)
+        self._over = np.zeros(env.num_envs, np.bool_)
+        self._scores = scores
+        self.single_action_space = self.walk.action_space(scores)
+        self.action_space = batch_space(self.single_action_space, env.num_envs)
+        self.single_observation_space = self.walk.space()
+        self.observation_space = batch_space(self.single_observation_space, env.num_envs)
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Resets all lanes, or those that ``options["reset_mask"]`` marks; see the environment."""
+        _, infos = self.env.reset(seed=seed, options=options)
+        which = infos["_action_mask"]
+        self._over &= ~which
+        self.walk.start(which, self._over, begun=which)
+        infos["action_mask"] = self.walk.mask * which[:, np.newaxis]
+        return self.walk.observe(), infos
+
+    def step(
+        self, actions: NDArray[np.int64]
+    ) -> tuple[Observation, Arrays, Arrays, Arrays, dict[str, Any]]:
+        """Makes one choice per lane, and steps the lanes whose decision that ends.
+
+        Args:
+            actions: Integers in [0, nodes], (num_envs,).
+
+        Returns:
+            Observations, rewards, terminations, truncations and infos of all lanes.
+
+        Raises:
+            gymnasium.error.ResetNeeded: If the lanes were not reset; with autoreset disabled also
+                if one has ended.
+            TypeError: If the actions are not integers.
+            ValueError: If their shape is wrong or one is outside the action space.
+        """
+        if self._scores:
+            choices = self.walk.best(checked_scores(actions, self.walk.mask.shape))
+        else:
+            choices = checked_choices(actions, (self.num_envs,), 1 + self.walk.nodes)
+        decided, illegal = self.walk.choose(choices)
+        illegal &= ~self._over  # an ended lane is reset, whatever the choice
+        restarting = decided & self._over
+        _, rewards, terminations, truncations, infos = self.env.step_active(
+            self.walk.picks, decided
+        )
+        ended = terminations | truncations
+        if self.env.autoreset_mode is not AutoresetMode.SAME_STEP:
+            self._over = ended
+        elif ended.any():
+            self._complete_final_infos(infos, ended, illegal)
+            illegal &= ~ended  # told in the final infos: these lanes have just begun
+            restarting = ended
+        self.walk.start(decided, self._over, begun=restarting)
+        infos["invalid_assignments"] += illegal
+        infos["action_mask"] = self.walk.mask.copy()
+        return self.walk.observe(), rewards, terminations, truncations, infos
+
+    def _complete_final_infos(
+        self, infos: dict[str, Any], ended: NDArray[np.bool_], illegal: NDArray[np.bool_]
+    ) -> None:
+        """Shows ended lanes an empty observation: no candidate is left, and no value follows."""
+        empty = {
+            name: np.zeros(box.shape or (), np.float32)
+            for name, box in self.single_observation_space.spaces.items()
+        }
+        mask = np.zeros_like(self.walk.mask)
+        mask[ended, 0] = 1
+        for lane in np.flatnonzero(ended):
+            infos["final_obs"][lane] = {name: part.copy() for name, part in empty.items()}
+            infos["final_obs"][lane]["legal"][0] = 1.0
+        infos["final_info"]["invalid_assignments"] += illegal & ended
+        infos["final_info"]["action_mask"] = mask
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Returns which choices are legal now, bool (num_envs, 1 + nodes)."""
+        if not self.walk.mask.any():
+            raise ResetNeeded("call reset() before action_masks()")
+        return np.asarray(self.walk.mask == 1)

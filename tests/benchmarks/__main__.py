@@ -1,6 +1,6 @@
 """Speed and memory of the environments, as ratios within one run.
 
-    python -m tests.benchmarks [--rounds 10] [single vector overload agents startup memory]
+    python -m tests.benchmarks [--rounds 10] [single vector overload engine agents startup memory]
 
 Nothing here is asserted: a busy machine makes every number worse. Compare the ratios.
 """
@@ -10,7 +10,7 @@ import os
 import platform
 from collections.abc import Callable
 
-from tests.benchmarks import agents, overload, process, single, vector
+from tests.benchmarks import agents, engine, overload, process, single, vector
 from tests.benchmarks.support import dataset
 
 
@@ -24,6 +24,7 @@ def main() -> None:
         "single": lambda: single.report(rounds),
         "vector": lambda: vector.report(rounds),
         "overload": lambda: overload.report(rounds),
+        "engine": lambda: engine.report(rounds),
         "agents": lambda: agents.report(min(rounds, 2)),
         "startup": lambda: process.first_step(min(rounds, 3)),
         "memory": process.peak_memory,

@@ -29,6 +29,7 @@ def toy_dataset(rows: int = 60, seed: int = 0) -> RequestDataset:
         prompt_tokens=rng.integers(1, 200, rows),
         response_tokens=rng.integers(1, 60, rows),
         slowdown=1.0 + 0.15 * np.arange(8),
+        families=[("even", "odd")[i % 2] for i in range(rows)],
     )
 
 

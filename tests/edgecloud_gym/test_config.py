@@ -213,6 +213,7 @@ def test_the_promised_defaults() -> None:
 CHANGES: dict[str, Any] = {
     "split": "train",
     "prompt_order": "sequential",
+    "prompt_mix": [(5.0, {"odd": 1})],
     "arrivals": "gamma",
     "arrival_rate": 3.0,
     "load": 0.5,
@@ -224,6 +225,7 @@ CHANGES: dict[str, Any] = {
     "cloud_concurrency": 2,
     "cloud_time_multiplier": 0.5,
     "network_rtt": 0.5,
+    "speed_changes": [("cloud", 5.0, 0.5)],
     "candidate_pool_size": 3,
     "priority": np.linspace(1.0, 0.0, 60),
     "work_conserving": False,

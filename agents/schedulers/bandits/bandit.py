@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -11,16 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Info, Observation
+from agents.schedulers.bandits.lane_view import LaneView, take_lowest
 from agents.schedulers.cluster_plan import ClusterPlan, least
 from agents.schedulers.likelihood import Likelihood, batch_and_rest
 from agents.schedulers.placement import Placement
 from agents.schedulers.plan import Plan
 from agents.schedulers.scheduler import Scheduler
 from edgecloud_gym.checks import check_integer
-from edgecloud_gym.config import Priority
+from edgecloud_gym.config import CONTINUOUS, Priority
+from edgecloud_gym.nodes import CLOUD_NODE, EDGE_NODE
 
 Contexts = NDArray[np.float32]
 Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 FIRST_RANKING: Final = 16  # completions before the queue is first ranked by what was learnt
 
@@ -45,6 +49,8 @@ class Bandit(Scheduler):
             whenever their number has doubled.
     """
 
+    learns: ClassVar[bool] = True
+    from_zero: ClassVar[bool] = True
     # Whether the cloud takes the lowest predictions, as the edge takes the lowest scores.
     cloud_by_mean: ClassVar[bool] = True
 
@@ -61,7 +67,9 @@ class Bandit(Scheduler):
             ValueError: If the dataset has no embeddings, or the model is for another width.
         """
         super().reset(env, seed)
-        self._table = self.env.simulator.embeddings
+        simulator = self.env.simulator
+        # A copy of its own, as compiled code takes it.
+        self._table = np.array(simulator.embeddings, np.float32, order="C")
         width = self._table.shape[1]
         if self._width is None:
             self._width = width
@@ -75,54 +83,110 @@ class Bandit(Scheduler):
         self._predictions: list[tuple[NDArray[np.int64], Floats]] = []
         self._completed = 0
         self._next_ranking = FIRST_RANKING
-        self._placement = Placement(self.env.simulator)
+        self._placement = Placement(simulator)
         self._seen = np.zeros(2)  # output tokens and base latency (s) of what has finished
+        self._view_of: Any = None  # the arrays that the view is of
+        self._continuous = self.env.config.batching == CONTINUOUS
+        simulator.score_rows = self._score_rows  # spares it the contexts of who arrives
 
     def priority(self) -> Priority:
         """Orders the queue by score."""
         return self._score
 
     def _score(self, contexts: Contexts) -> Floats:
-        return self.evaluate(contexts, self._explore)[1]
+        return self.evaluate(np.array(contexts, np.float32, order="C"), self._explore)[1]
+
+    def _score_rows(self, rows: Indices) -> Floats:
+        return self.assess(rows, self._explore)[1]
 
     def choose(self, plan: ClusterPlan, candidate: int) -> int | None:
         """Is not asked: `route` looks at all candidates together."""
         raise NotImplementedError
 
     def decide(self, plan: Plan, observation: Observation, info: Info, explore: bool) -> None:
+        """Is not asked: `act` decides by itself."""
+        raise NotImplementedError
+
+    def act(self, observation: Observation, info: Info, explore: bool = True) -> NDArray[np.int64]:
         """Sends the lowest scores to the edge, then the best that are left to the cloud."""
-        del info
+        if not self.env.config.is_pair:
+            return super().act(observation, info, explore)
+        if self._view_of is not self.env.simulator.arrays:
+            self._look()
+        action = np.zeros(self.env.config.candidate_pool_size, np.int64)
+        if self._calls.take(info):
+            self._decide(action, explore)
+        return action
+
+    @property
+    def plays_alone(self) -> bool:
+        """Whether it decides and learns as bandits do, for an edge and a cloud."""
+        own = all(getattr(type(self), name) is getattr(Bandit, name) for name in ("act", "observe"))
+        return own and self.env.config.is_pair
+
+    def play(self, explore: bool) -> Iterator[float]:
+        """Plays an episode for which nothing is written that a bandit does not read.
+
+        That is the embeddings of all candidates, above all.
+        """
+        self._look()
+        simulator = self.env.simulator
+        step = simulator.state.steps[0]
+        actions = np.zeros((1, simulator.config.candidate_pool_size), np.int64)
+
+        def choose() -> NDArray[np.int64]:
+            actions.fill(0)
+            events = step["arrivals"] + step["services_ended"]
+            if self._calls.take_of(step["elapsed"], events):
+                self._decide(actions[0], explore)
+            return actions
+
+        for reward in self.env.play_unseen(choose):
+            if step["completed"] and self.learn_rows(*self._view.completed()):
+                if not (step["terminated"] or step["truncated"]):
+                    simulator.rank_anew(0)
+            yield reward
+
+    def _look(self) -> None:
+        self._view_of = self.env.simulator.arrays
+        self._view = LaneView(self.env.simulator)
+
+    def _decide(self, action: NDArray[np.int64], explore: bool) -> None:
+        """Fills an action (M,), zero at first, for an edge and a cloud."""
         self._explore = explore
-        waiting = np.array(plan.waiting, np.int64)
-        if not len(waiting):
+        waiting, rows = self._view.waiting()
+        count = len(waiting)
+        if not count:
             return
-        contexts = self._contexts(observation, waiting)
-        means, scores = self.evaluate(contexts, explore)
-        room = plan.batch_room
-        if room:
-            plan.to_edge(self.edge_picks(scores, room, explore))
-        if plan.cloud_room:
-            order = np.argsort(means if self.cloud_by_mean else scores, kind="stable")
-            rest = order[plan.action[order] == 0]
-            plan.to_cloud(rest[: plan.cloud_room].tolist())
-        picked = np.flatnonzero(plan.action[waiting])
-        if len(picked):
-            requests = self.env.candidates()["request"][waiting[picked]]
-            self._predictions.append((requests, self.seconds(means[picked])))
+        edge, cloud = self._view.room()
+        if not self._continuous:
+            edge = min(edge, self.env.simulator.batch_capacity)
+        edge = min(edge, count)
+        cloud = min(cloud, count - edge)
+        means, scores = self.assess(rows, explore, scored=edge > 0 or not self.cloud_by_mean)
+        if edge:
+            self.pick_for_edge(scores, edge, action, explore)
+        if cloud:
+            values = means if self.cloud_by_mean else scores
+            take_lowest(values, cloud, 1 + CLOUD_NODE, action)
+        if edge + cloud:
+            picked = action[:count].nonzero()[0]
+            self._predictions.append((waiting[picked], self.seconds(means[picked])))
             if explore:
-                self.update_exploration(contexts[picked])
+                self.explore_rows(rows[picked])
 
     def probabilities(
         self, observation: Observation, info: Info, explore: bool = True
-    ) -> Floats | None:
+    ) -> NDArray[np.float64] | None:
         """Returns how likely each choice is, for an edge and a cloud; see `Agent.probabilities`."""
+        del observation
         if not self.env.config.is_pair:
             return None
         plan = Plan(self.env.simulator)
         waiting = np.array(plan.waiting, np.int64)
         likely = Likelihood(len(plan.action))
         if len(waiting) and self._calls.has(info):
-            contexts = self._contexts(observation, waiting)
+            contexts = self._table[self.env.candidates()["row"][waiting]]
             room = plan.batch_room, plan.cloud_room
             likely.table[waiting] = self.choice_table(contexts, *room, explore)
         return likely.table
@@ -142,13 +206,13 @@ class Bandit(Scheduler):
     def route(self, plan: ClusterPlan, observation: Observation, explore: bool) -> None:
         """Sends candidates, lowest scores first, to the nodes predicted to finish them soonest."""
         self._explore = explore
+        del observation
         waiting = np.array(plan.waiting, np.int64)
         if not len(waiting):
             return
-        contexts = self._contexts(observation, waiting)
-        means, scores = self.evaluate(contexts, explore)
-        times = self.seconds(means)
         known = self.env.candidates()[waiting]
+        means, scores = self.assess(known["row"].copy(), explore)
+        times = self.seconds(means)
         prompts = self.env.dataset.prompt_tokens
         sent = []
         for j in np.argsort(scores, kind="stable").tolist():
@@ -160,7 +224,7 @@ class Bandit(Scheduler):
         if sent:
             self._predictions.append((known["request"][sent], times[sent]))
             if explore:
-                self.update_exploration(contexts[sent])
+                self.explore_rows(known["row"][sent])
 
     def _soonest(self, plan: ClusterPlan, seconds: float, prompt_tokens: int) -> int:
         """Returns the node predicted to finish a request soonest, of those that take it.
@@ -173,11 +237,12 @@ class Bandit(Scheduler):
         answer = seconds * tokens / base if base else 0.0
         return least(self._placement.times(plan, seconds, prompt_tokens, answer), plan.open)
 
-    def edge_picks(self, scores: Floats, room: int, explore: bool) -> list[int]:
-        """Returns which candidates go to the edge: those of the lowest scores."""
+    def pick_for_edge(
+        self, scores: Floats, room: int, action: NDArray[np.int64], explore: bool
+    ) -> None:
+        """Sends candidates to the edge, by filling the action: those of the lowest scores."""
         del explore
-        picks: list[int] = np.argsort(scores, kind="stable")[:room].tolist()
-        return picks
+        take_lowest(scores, room, 1 + EDGE_NODE, action)
 
     def observe(self, completions: NDArray[np.void]) -> bool:
         """Learns from what finished; asks for a new ranking when one is due."""
@@ -185,19 +250,37 @@ class Bandit(Scheduler):
         if len(completions) and "output_tokens" in (completions.dtype.names or ()):
             counted = completions[completions["output_tokens"] >= 0]
             self._seen += counted["output_tokens"].sum(), counted["base_latency"].sum()
-        if not len(completions) or not self._explore:
+        return self.learn_rows(completions["row"].copy(), completions["base_latency"])
+
+    def learn_rows(self, rows: Indices, times: Floats) -> bool:
+        """Learns from dataset rows (n,) that took so long (n,), s; returns what `observe` does."""
+        if not len(rows) or not self._explore:
             return False
-        self.learn(self._table[completions["row"]], completions["base_latency"])
-        self._completed += len(completions)
+        self.take_in(rows, times)
+        self._completed += len(rows)
         if self._completed < self._next_ranking:
             return False
         self._next_ranking = min(2 * self._completed, self._completed + self.rerank_every)
         return True
 
-    def _contexts(self, observation: Observation, waiting: NDArray[np.int64]) -> Contexts:
-        if "embeddings" in observation:
-            return np.asarray(observation["embeddings"][waiting])
-        return self._table[observation["prompt_ids"][waiting]]
+    def assess(self, rows: Indices, explore: bool, scored: bool = True) -> tuple[Floats, Floats]:
+        """Returns predictions and scores of dataset rows (n,): see `evaluate`.
+
+        Args:
+            rows: Which rows.
+            explore: As for `evaluate`.
+            scored: Whether the scores will be looked at; they may be anything otherwise.
+        """
+        del scored
+        return self.evaluate(self._table[rows], explore)
+
+    def take_in(self, rows: Indices, times: Floats) -> None:
+        """Learns from completed dataset rows (n,) and their times (n,), s."""
+        self.learn(self._table[rows], times)
+
+    def explore_rows(self, rows: Indices) -> None:
+        """Updates the exploration statistics with dataset rows (n,) that were dispatched."""
+        self.update_exploration(self._table[rows])
 
     def predicted_times(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Returns what was predicted for the requests dispatched; see `Agent.predicted_times`."""

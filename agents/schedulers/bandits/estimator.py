@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from agents.schedulers.bandits.bandit import Contexts, Floats
@@ -67,20 +66,12 @@ class LatencyEstimator:
         """Builds an untrained estimator of contexts of the given width."""
         self.training = training
         self._rng = rng
-        self.network = MLP((width, *training.hidden, 1), rng)
+        self.network = MLP((width, *training.hidden, 1), rng, rows=training.batch_size)
         self.moments = RunningMoments(training.discount)
         self.seen = 0
         self._contexts = np.zeros((training.buffer_size, width), np.float32)
         self._logs = np.zeros(training.buffer_size)
-        parameters = self.network.parameters
-        self._adam = torch.optim.Adam([parameters], lr=training.learning_rate, fused=True)
-        # As it would make it at its first step; made here, there is something to save before.
-        self._adam_state: dict[str, torch.Tensor] = {
-            "step": torch.tensor(0.0),
-            "exp_avg": torch.zeros_like(parameters),
-            "exp_avg_sq": torch.zeros_like(parameters),
-        }
-        self._adam.state[parameters] = self._adam_state
+        self._steps = 0
 
     def seed(self, rng: np.random.Generator) -> None:
         """Draws batches from ``rng`` from now on."""
@@ -106,12 +97,14 @@ class LatencyEstimator:
     def _train(self) -> None:
         batch = self._draw_batch()
         target = (self._logs[batch] - self.moments.mean) / self.moments.std
-        activations = self.network.activations(torch.from_numpy(self._contexts[batch]))
-        error = activations[-1] - torch.from_numpy(target.astype(np.float32))[:, None]
-        # The derivative of Huber's loss is the error, cut off at its threshold.
-        output = error.clamp_(-1.0, 1.0) / len(batch)
-        self.network.parameters.grad = self.network.gradient(activations, output)
-        self._adam.step()
+        self._steps += 1
+        self.network.train(
+            self._contexts,
+            batch,
+            target.astype(np.float32),
+            self.training.learning_rate,
+            self._steps,
+        )
 
     def _draw_batch(self) -> NDArray[np.int64]:
         """Draws samples of the buffer, with replacement, the recent ones more often if discounting.
@@ -129,8 +122,9 @@ class LatencyEstimator:
         """Returns all but the random state, as arrays; training goes on from there."""
         count = min(self.seen, self.training.buffer_size)
         return {
-            "parameters": self.network.parameters.numpy(),
-            **{f"adam_{name}": tensor.numpy() for name, tensor in self._adam_state.items()},
+            "parameters": self.network.parameters,
+            "adam_step": np.array(self._steps, np.float32),
+            **{f"adam_{name}": array for name, array in self.network.moments().items()},
             "seen": np.array(self.seen),
             "moments": self.moments.state(),
             "contexts": self._contexts[:count],
@@ -139,9 +133,11 @@ class LatencyEstimator:
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Takes over what `state` returned."""
-        self.network.parameters.numpy()[...] = state["parameters"]
-        for name, tensor in self._adam_state.items():
-            tensor.numpy()[...] = state[f"adam_{name}"]
+        self.network.parameters = state["parameters"]
+        self._steps = int(state["adam_step"])
+        self.network.restore_moments(
+            {name: state[f"adam_{name}"] for name in self.network.moments()}
+        )
         self.seen = int(state["seen"])
         self.moments.restore(state["moments"])
         count = len(state["logs"])

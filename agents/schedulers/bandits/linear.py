@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.schedulers.bandits.bandit import Bandit, Contexts, Floats
-from agents.schedulers.bandits.ridge import Ridge
+from agents.schedulers.bandits.bandit import Bandit, Contexts, Floats, Indices
+from agents.schedulers.bandits.row_ridge import RowRidge
 from edgecloud_gym.checks import check_number
 
 
@@ -91,10 +92,15 @@ class C2UCB(Bandit):
         self.ridge = check_number("ridge", ridge, above=0)
         self.alpha = check_number("alpha", alpha, least=0)
 
+    def reset(self, env: gym.Env[Any, Any], seed: int) -> None:
+        """Prepares for an episode; see `Bandit.reset`."""
+        super().reset(env, seed)
+        self._model.attach(self._table)
+
     def build(self, width: int, rng: np.random.Generator) -> None:
         """Starts with nothing seen."""
         del rng
-        self._model = Ridge(width + 1, self.ridge)
+        self._model = RowRidge(width, self.ridge)
 
     def evaluate(self, contexts: Contexts, explore: bool) -> tuple[Floats, Floats]:
         """Returns predicted standardised log times and scores."""
@@ -104,6 +110,11 @@ class C2UCB(Bandit):
             return mean, mean
         return mean, mean - self.alpha * self._model.width(x)
 
+    def assess(self, rows: Indices, explore: bool, scored: bool = True) -> tuple[Floats, Floats]:
+        """Returns predictions and scores of dataset rows."""
+        means, widths = self._model.assess(rows, explore and scored)
+        return means, means - self.alpha * widths if explore and scored else means
+
     def seconds(self, predictions: Floats) -> Floats:
         """Returns predicted times (s)."""
         return self._model.moments.times(predictions)
@@ -112,9 +123,17 @@ class C2UCB(Bandit):
         """Adds requests to the design."""
         self._model.add_design(with_intercept(contexts))
 
+    def explore_rows(self, rows: Indices) -> None:
+        """Adds dataset rows to the design."""
+        self._model.add_rows(rows)
+
     def learn(self, contexts: Contexts, times: Floats) -> None:
         """Adds times to the targets."""
         self._model.add_times(with_intercept(contexts), times)
+
+    def take_in(self, rows: Indices, times: Floats) -> None:
+        """Adds times of dataset rows to the targets."""
+        self._model.learn_rows(rows, times)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Returns what was learnt."""
@@ -123,7 +142,7 @@ class C2UCB(Bandit):
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Takes over what was learnt."""
         self._width = len(state["ridge_sum"]) - 1
-        self._model = Ridge(self._width + 1, self.ridge)
+        self._model = RowRidge(self._width, self.ridge)
         self._model.restore(state)
 
 

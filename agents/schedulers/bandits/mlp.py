@@ -4,29 +4,40 @@ For layers l = 1..L with inputs a_{l-1}, the signals of the scalar output are de
 delta_{l-1} = (delta_l W_l) * 1[a_{l-1} > 0]; a weight's gradient is delta_l a_{l-1}^T, a bias's is
 delta_l. Squares factorise likewise, so that sums of squared gradients over all parameters, weighted
 or not, take two matrix products per layer and no gradient per request.
+
+The arithmetic is compiled: `agents.schedulers.bandits.compiled.network`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn.functional import linear
 
-Layer: TypeAlias = tuple[torch.Tensor, torch.Tensor]  # weights (out, in), biases (out,)
+from agents.schedulers.bandits.compiled import network as compiled
+from agents.schedulers.bandits.compiled.tile import WIDTH
+
+Singles: TypeAlias = NDArray[np.float32]
+Indices: TypeAlias = NDArray[np.int64]
+Layer: TypeAlias = tuple[Any, Any]  # weights (out, in), biases (out,)
+
+_NONE: Final = np.zeros(0, np.float32)
+_ONE: Final = np.float32(1.0)
+
+ROWS: Final = 48  # requests whose activations are held at a time, at least
 
 
-def layers_of(flat: torch.Tensor, sizes: Sequence[int]) -> list[Layer]:
+def layers_of(flat: Any, sizes: Sequence[int]) -> list[Layer]:
     """Returns views of a flat vector as the layers of a network of the given widths."""
     layers = []
     start = 0
     for fan_in, fan_out in pairwise(sizes):
         end = start + fan_in * fan_out
-        layers.append((flat[start:end].view(fan_out, fan_in), flat[end : end + fan_out]))
+        layers.append((flat[start:end].reshape(fan_out, fan_in), flat[end : end + fan_out]))
         start = end + fan_out
     return layers
 
@@ -37,59 +48,162 @@ def parameter_count(sizes: Sequence[int]) -> int:
 
 
 class MLP:
-    """A ReLU network from contexts to one number.
+    """A ReLU network from contexts to one number, with Adam's moments of its training.
 
     Attributes:
         sizes: Widths of input, hidden layers and output.
-        parameters: All weights and biases, flat float32.
+        arrays: Where it lies in memory, padded, as compiled code reads it.
+        version: How often it has changed.
     """
 
-    def __init__(self, sizes: Sequence[int], rng: np.random.Generator) -> None:
-        """Draws weights from N(0, 2 / fan-in) (He et al., 2015); the output starts near 0."""
+    def __init__(self, sizes: Sequence[int], rng: np.random.Generator, rows: int = ROWS) -> None:
+        """Draws weights from N(0, 2 / fan-in) (He et al., 2015); the output starts near 0.
+
+        Args:
+            sizes: Widths of input, hidden layers and output, which is 1.
+            rng: Draws the weights.
+            rows: Samples of a training step, at most.
+        """
         self.sizes = tuple(sizes)
-        self.parameters = torch.zeros(parameter_count(sizes))
-        self._layers = layers_of(self.parameters, sizes)
-        for weights, _ in self._layers:
+        self.version = 0
+        self.arrays = _allocate(self.sizes, max(rows, ROWS))
+        self._ones = np.ones(max(rows, ROWS), np.float32)
+        self._outputs = np.empty_like(self._ones)
+        flat = np.zeros(parameter_count(sizes), np.float32)
+        layers = layers_of(flat, sizes)
+        for weights, _ in layers:
             scale = np.sqrt(2.0 / weights.shape[1])
-            drawn = rng.normal(0.0, scale, tuple(weights.shape)).astype(np.float32)
-            weights.copy_(torch.from_numpy(drawn))
-        self._layers[-1][0].mul_(0.1)
+            weights[...] = rng.normal(0.0, scale, weights.shape)
+        layers[-1][0][...] *= np.float32(0.1)
+        self.parameters = flat
 
     def copy(self) -> MLP:
-        """Returns a network of the same parameters."""
+        """Returns a network of the same parameters, untrained as to Adam's moments."""
         twin = MLP(self.sizes, np.random.default_rng(0))
-        twin.parameters.copy_(self.parameters)
+        twin.parameters = self.parameters
         return twin
 
-    def activations(self, contexts: torch.Tensor) -> list[torch.Tensor]:
-        """Returns each layer's input and the output: (n, D), (n, H1), ..., (n, 1)."""
-        found = [contexts]
-        *hidden, last = self._layers
-        for weights, biases in hidden:
-            found.append(linear(found[-1], weights, biases).relu_())
-        found.append(linear(found[-1], *last))
+    @property
+    def parameters(self) -> Singles:
+        """All weights and biases, flat float32, as `layers_of` reads them; a copy."""
+        return self.unpadded(self.arrays.values)
+
+    @parameters.setter
+    def parameters(self, flat: Singles) -> None:
+        self.pad(flat, self.arrays.values)
+        start = 0
+        layers = _padded_layers(self.arrays.values, self.sizes)
+        for weights, _ in layers[1:-1]:
+            self.arrays.turned[start : start + weights.size] = weights.T.ravel()
+            start += weights.size
+        self.version += 1
+
+    def moments(self) -> dict[str, Singles]:
+        """Returns Adam's moments, flat, as `layers_of` reads them; copies."""
+        return {
+            "exp_avg": self.unpadded(self.arrays.first),
+            "exp_avg_sq": self.unpadded(self.arrays.second),
+        }
+
+    def restore_moments(self, state: Mapping[str, Singles]) -> None:
+        """Takes over what `moments` returned."""
+        self.pad(state["exp_avg"], self.arrays.first)
+        self.pad(state["exp_avg_sq"], self.arrays.second)
+
+    def unpadded(self, padded: Singles) -> Singles:
+        """Returns an array that lies as the parameters do in the order of `layers_of`."""
+        flat = np.empty(parameter_count(self.sizes), np.float32)
+        for (weights, biases), (w, b) in zip(
+            layers_of(flat, self.sizes), _padded_layers(padded, self.sizes), strict=True
+        ):
+            weights[...] = w[: weights.shape[1], : weights.shape[0]].T
+            biases[...] = b[: len(biases)]
+        return flat
+
+    def pad(self, flat: Singles, padded: Singles) -> None:
+        """Writes what `unpadded` returns to where it lies.
+
+        Raises:
+            ValueError: If there are too few or too many numbers.
+        """
+        expected = parameter_count(self.sizes)
+        if flat.shape != (expected,):
+            raise ValueError(f"{flat.shape} numbers for a network of {expected}")
+        for (weights, biases), (w, b) in zip(
+            layers_of(flat, self.sizes), _padded_layers(padded, self.sizes), strict=True
+        ):
+            w[: weights.shape[1], : weights.shape[0]] = weights.T
+            b[: len(biases)] = biases
+
+    def outputs(self, contexts: Singles, rows: Indices) -> Singles:
+        """Returns the output for rows (n,) of contexts (any, D), C-ordered float32."""
+        found = np.empty(len(rows), np.float32)
+        self._run(compiled.PREDICT, contexts, rows, outputs=found)
         return found
 
-    def signals(
-        self, activations: Sequence[torch.Tensor], output: torch.Tensor
-    ) -> list[torch.Tensor]:
-        """Returns delta_1, ..., delta_L for given signals ``output`` (n, 1) at the output."""
-        found = [output]
-        for (weights, _), inputs in zip(
-            reversed(self._layers[1:]), reversed(activations[1:-1]), strict=True
-        ):
-            found.append((found[-1] @ weights) * (inputs > 0))
-        return found[::-1]
+    def outputs_and_widths(self, contexts: Singles, rows: Indices) -> tuple[Singles, Singles]:
+        """Returns the same and the exploration widths sqrt(sum g^2 / (m U)), both (n,)."""
+        found, widths = np.empty(len(rows), np.float32), np.empty(len(rows), np.float32)
+        self._run(compiled.PREDICT_WIDTHS, contexts, rows, outputs=found, widths=widths)
+        return found, widths
 
-    def gradient(self, activations: Sequence[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
-        """Returns the flat gradient of sum(output * network), ``output`` fixed (n, 1)."""
-        flat = torch.empty_like(self.parameters)
-        signals = self.signals(activations, output)
-        layers = layers_of(flat, self.sizes)
-        for (weights, biases), delta, inputs in zip(layers, signals, activations[:-1], strict=True):
-            torch.mm(delta.t(), inputs, out=weights)
-            torch.sum(delta, 0, out=biases)
-        return flat
+    def last_hidden(self, contexts: Singles) -> Singles:
+        """Returns the last hidden layer's activations of contexts (n, D), C-ordered float32."""
+        width, capacity = self.sizes[-2], len(self._ones)
+        found = np.empty((len(contexts), width), np.float32)
+        for start in range(0, len(contexts), capacity):
+            part = contexts[start : start + capacity]
+            self.outputs(part, np.arange(len(part)))
+            units = int(self.arrays.sizes[-1])
+            begin = len(self.arrays.work) - capacity * units
+            layer = self.arrays.work[begin : begin + len(part) * units].reshape(len(part), units)
+            found[start : start + capacity] = layer[:, :width]
+        return found
+
+    def train(
+        self, contexts: Singles, batch: Indices, targets: Singles, learning_rate: float, step: int
+    ) -> None:
+        """One step of Adam (D. P. Kingma & J. Ba, ICLR 2015) on Huber's loss, threshold 1.
+
+        Args:
+            contexts: All there are (any, D), C-ordered float32.
+            batch: Which of them (n,).
+            targets: What the outputs should be (n,).
+            learning_rate: Adam's step size.
+            step: How many steps there have been, this one included.
+        """
+        rate = np.float32(learning_rate / (1.0 - 0.9**step))
+        correction = np.float32(1.0 / np.sqrt(1.0 - 0.999**step))
+        self._run(compiled.TRAIN, contexts, batch, targets, rate=rate, correction=correction)
+        self.version += 1
+
+    def add_precision(self, contexts: Singles, rows: Indices) -> None:
+        """Adds the squared gradients of rows (n,) of contexts (any, D), over m, to U."""
+        self._run(compiled.ADD_PRECISION, contexts, rows)
+
+    def _run(
+        self,
+        task: int,
+        contexts: Singles,
+        rows: Indices,
+        targets: Singles = _NONE,
+        outputs: Singles | None = None,
+        widths: Singles = _NONE,
+        rate: np.float32 = _ONE,
+        correction: np.float32 = _ONE,
+    ) -> None:
+        _compiled()(
+            task,
+            self.arrays,
+            contexts,
+            rows,
+            self._ones,
+            targets,
+            self._outputs if outputs is None else outputs,
+            widths,
+            rate,
+            correction,
+        )
 
 
 class DiagonalPrecision:
@@ -97,53 +211,88 @@ class DiagonalPrecision:
 
     g is the gradient of the network's output at a request's context and m the hidden width (D.
     Zhou, L. Li & Q. Gu, Neural contextual bandits with UCB-based exploration, ICML 2020, equation
-    4.1 with the diagonal of their matrix).
-
-    Attributes:
-        values: U, flat.
+    4.1 with the diagonal of their matrix). U lies with the network.
     """
 
     def __init__(self, network: MLP, initial: float) -> None:
         """Starts at U = ``initial``."""
         self._network = network
-        self._scale = 1.0 / network.sizes[-2]
-        self._initial = initial
-        self.values = torch.full_like(network.parameters, initial)
-        self._refresh()
+        self._initial = np.float32(initial)
+        self.values = np.full(parameter_count(network.sizes), initial, np.float32)
 
-    def _refresh(self) -> None:
-        self._inverse = layers_of(self.values.reciprocal(), self._network.sizes)
+    @property
+    def values(self) -> Singles:
+        """U, flat, as `layers_of` reads it; a copy."""
+        return self._network.unpadded(self._network.arrays.precision)
 
-    def width(self, activations: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Returns sqrt(sum g^2 / (m U)) of each request (n,)."""
-        total = torch.zeros(len(activations[0]))
-        for (weights, biases), delta, inputs in self._squares(self._inverse, activations):
-            total += (delta * linear(inputs, weights, biases)).sum(1)
-        return (total * self._scale).sqrt_()
+    @values.setter
+    def values(self, flat: Singles) -> None:
+        arrays = self._network.arrays
+        arrays.precision[...] = self._initial  # of the padding: anything but 0
+        self._network.pad(flat, arrays.precision)
+        np.divide(np.float32(1.0), arrays.precision, out=arrays.inverse)
 
-    def add(self, activations: Sequence[torch.Tensor], discount: float = 1.0) -> None:
-        """Adds requests; with a discount < 1, what U holds beyond its start fades per request."""
+    def add(self, contexts: Singles, rows: Indices, discount: float = 1.0) -> None:
+        """Adds requests; with a discount < 1, what U holds beyond its start fades per request.
+
+        Args:
+            contexts: Contexts (any, D), C-ordered float32.
+            rows: Which of them (n,).
+            discount: What is kept of a request by the next one.
+        """
         if discount < 1.0:
-            kept = discount ** len(activations[0])
-            self.values.sub_(self._initial).mul_(kept).add_(self._initial)
-        layers = layers_of(self.values, self._network.sizes)
-        for (weights, biases), delta, inputs in self._squares(layers, activations):
-            weights.addmm_(delta.t(), inputs, alpha=self._scale)
-            biases.add_(delta.sum(0), alpha=self._scale)
-        self._refresh()
+            values = self._network.arrays.precision
+            values -= self._initial
+            values *= np.float32(discount ** len(rows))
+            values += self._initial
+        self._network.add_precision(contexts, rows)
 
-    def _squares(
-        self, layers: Sequence[Layer], activations: Sequence[torch.Tensor]
-    ) -> list[tuple[Layer, torch.Tensor, torch.Tensor]]:
-        """Returns layers with the squares of their signals and inputs."""
-        ones = torch.ones_like(activations[-1])
-        signals = self._network.signals(activations, ones)
-        return [
-            (layer, delta.square(), inputs.square())
-            for layer, delta, inputs in zip(layers, signals, activations[:-1], strict=True)
-        ]
 
-    def restore(self, values: NDArray[np.float32]) -> None:
-        """Takes over ``values``."""
-        self.values.numpy()[...] = values
-        self._refresh()
+def _padded(width: int) -> int:
+    return -(-width // WIDTH) * WIDTH
+
+
+def _padded_layers(values: Singles, sizes: Sequence[int]) -> list[tuple[Singles, Singles]]:
+    """Returns views of padded arrays as weights (in, out) and biases (out,)."""
+    padded = [sizes[0], *map(_padded, sizes[1:-1]), 1]
+    layers = []
+    start = 0
+    for fan_in, fan_out in pairwise(padded):
+        end = start + fan_in * fan_out
+        layers.append((values[start:end].reshape(fan_in, fan_out), values[end : end + fan_out]))
+        start = end + fan_out
+    return layers
+
+
+def _allocate(sizes: Sequence[int], rows: int) -> compiled.Arrays:
+    padded = [sizes[0], *map(_padded, sizes[1:-1])]
+    count = parameter_count([*padded, 1])
+    turned = sum(a * b for a, b in pairwise(padded[1:]))
+
+    def zeros(length: int) -> Singles:
+        return np.zeros(length, np.float32)
+
+    return compiled.Arrays(
+        sizes=np.array(padded, np.int64),
+        values=zeros(count),
+        turned=zeros(turned),
+        first=zeros(count),
+        second=zeros(count),
+        precision=np.ones(count, np.float32),
+        inverse=np.ones(count, np.float32),
+        work=zeros(rows * sum(padded)),
+        signals=zeros(rows * sum(padded)),
+        squares=zeros(rows * sum(padded)),
+        spare=zeros(max(rows, compiled.CHUNK) * max(padded) + 1),
+        scale=np.float32(1.0 / sizes[-2]),
+    )
+
+
+@cache
+def _compiled() -> Callable[..., None]:
+    """Compiles, or loads, what all networks share: their arrays are of the same types."""
+    arrays, rows = _allocate((1, 1, 1), 1), np.zeros(1, np.int64)
+    contexts = np.zeros((1, 1), np.float32)
+    return compiled.run.compiled_for(
+        (0, arrays, contexts, rows, _NONE, _NONE, _NONE, _NONE, _ONE, _ONE)
+    )

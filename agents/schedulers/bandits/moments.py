@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,7 +39,7 @@ class RunningMoments:
         """Standard deviation; 1 as long as all values are equal."""
         if self._deviations <= 0.0:
             return 1.0
-        return float(np.sqrt(self._deviations / self.weight))
+        return math.sqrt(self._deviations / self.weight)
 
     def times(self, standardised: NDArray[np.float64]) -> NDArray[np.float64]:
         """Returns exp(mean + std x), for a stream of logarithms; NaN before the first value."""

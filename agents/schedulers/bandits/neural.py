@@ -7,22 +7,28 @@ from typing import Any, ClassVar, Final
 
 import gymnasium as gym
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from agents.schedulers.bandits.bandit import Bandit, Contexts, Floats
+from agents.schedulers.bandits.bandit import Bandit, Contexts, Floats, Indices
 from agents.schedulers.bandits.estimator import LatencyEstimator, Training
 from agents.schedulers.bandits.linear import with_intercept
 from agents.schedulers.bandits.mlp import DiagonalPrecision
 from agents.schedulers.bandits.ridge import Ridge
 from agents.schedulers.likelihood import batch_and_rest, batch_by_lot
 from edgecloud_gym.checks import check_number
+from edgecloud_gym.nodes import EDGE_NODE
 
 _DRAWS: Final = 4096  # of scores, where the probabilities of choices are estimated
 
 
 class NeuralBandit(Bandit):
-    """Base: a network predicts standardised log times; see `LatencyEstimator` for its settings."""
+    """Base: a network predicts standardised log times; see `LatencyEstimator` for its settings.
+
+    Attributes:
+        draws: Whether scores are drawn at random, each time whether or not they are looked at.
+    """
+
+    draws: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -52,6 +58,8 @@ class NeuralBandit(Bandit):
         """Prepares for an episode; see `Bandit.reset`."""
         super().reset(env, seed)
         self._estimator.seed(np.random.default_rng([seed, 2]))
+        self._remembered = np.zeros(len(self._table))  # predictions, by dataset row,
+        self._known = np.full(len(self._table), -1)  # and which version of the network made them
 
     def build(self, width: int, rng: np.random.Generator) -> None:
         """Makes an untrained estimator."""
@@ -63,26 +71,43 @@ class NeuralBandit(Bandit):
 
     def evaluate(self, contexts: Contexts, explore: bool) -> tuple[Floats, Floats]:
         """Returns predicted standardised log times and scores."""
-        if self._estimator.seen < self.train_every:  # nothing learnt: in order of arrival
-            nothing = np.zeros(len(contexts))
-            return nothing, nothing
-        activations = self._estimator.network.activations(torch.from_numpy(contexts))
-        mean = activations[-1].numpy()[:, 0].astype(np.float64)
-        if not explore:
-            return mean, mean
-        return mean, self.exploration_scores(mean, activations)
+        rows = np.arange(len(contexts))
+        means = self._means(contexts, rows)
+        return means, self._scores(means, contexts, rows) if explore else means
 
-    def exploration_scores(self, mean: Floats, activations: list[torch.Tensor]) -> Floats:
-        """Returns scores, from predictions (n,) and the network's activations: the predictions."""
-        del activations
-        return mean
+    def assess(self, rows: Indices, explore: bool, scored: bool = True) -> tuple[Floats, Floats]:
+        """Returns predictions and scores; what the present network predicted is remembered."""
+        version = self._estimator.network.version
+        new = rows[self._known[rows] != version]
+        if len(new):
+            self._remembered[new] = self._means(self._table, new)
+            self._known[new] = version
+        means = self._remembered[rows]
+        if not explore or not (scored or self.draws):
+            return means, means
+        return means, self._scores(means, self._table, rows)
+
+    def _means(self, contexts: Contexts, rows: Indices) -> Floats:
+        if self._estimator.seen < self.train_every:  # nothing learnt: in order of arrival
+            return np.zeros(len(rows))
+        return self._estimator.network.outputs(contexts, rows).astype(np.float64)
+
+    def _scores(self, means: Floats, contexts: Contexts, rows: Indices) -> Floats:
+        if self._estimator.seen < self.train_every:
+            return means
+        return self.exploration_scores(means, contexts, rows)
+
+    def exploration_scores(self, means: Floats, contexts: Contexts, rows: Indices) -> Floats:
+        """Returns scores of rows (n,) of contexts, from predictions (n,): the same."""
+        del contexts, rows
+        return means
 
     def seconds(self, predictions: Floats) -> Floats:
         """Returns predicted times (s)."""
         return self._estimator.moments.times(predictions)
 
     def update_exploration(self, contexts: Contexts) -> None:
-        """Updates the exploration statistics."""
+        """Updates the exploration statistics: there are none."""
 
     def learn(self, contexts: Contexts, times: Floats) -> None:
         """Trains the network."""
@@ -122,11 +147,14 @@ class CNGreedy(NeuralBandit):
         mixed: Floats = (1.0 - self.epsilon) * shortest + self.epsilon * drawn
         return mixed
 
-    def edge_picks(self, scores: Floats, room: int, explore: bool) -> list[int]:
-        """Returns a random batch with probability epsilon, else the shortest."""
+    def pick_for_edge(
+        self, scores: Floats, room: int, action: NDArray[np.int64], explore: bool
+    ) -> None:
+        """Sends a random batch with probability epsilon, else the shortest."""
         if explore and self._rng.random() < self.epsilon:
-            return [int(j) for j in self._rng.choice(len(scores), room, replace=False)]
-        return super().edge_picks(scores, room, explore)
+            action[self._rng.choice(len(scores), room, replace=False)] = 1 + EDGE_NODE
+        else:
+            super().pick_for_edge(scores, room, action, explore)
 
 
 class DiagonalBandit(NeuralBandit):
@@ -141,25 +169,28 @@ class DiagonalBandit(NeuralBandit):
         """Starts at U = ridge."""
         self._precision = DiagonalPrecision(self._estimator.network, self.ridge)
 
-    def scaled_width(self, activations: list[torch.Tensor]) -> Floats:
-        """Returns sqrt(ridge nu sum g^2 / (m U)) (n,)."""
-        width = self._precision.width(activations).numpy().astype(np.float64)
-        scaled: Floats = np.sqrt(self.ridge * self.nu) * width
+    def scaled_width(self, contexts: Contexts, rows: Indices) -> Floats:
+        """Returns sqrt(ridge nu sum g^2 / (m U)) of rows (n,) of contexts."""
+        _, width = self._estimator.network.outputs_and_widths(contexts, rows)
+        scaled: Floats = np.sqrt(self.ridge * self.nu) * width.astype(np.float64)
         return scaled
 
     def update_exploration(self, contexts: Contexts) -> None:
         """Adds requests to U."""
-        activations = self._estimator.network.activations(torch.from_numpy(contexts))
-        self._precision.add(activations, self.discount)
+        self._precision.add(contexts, np.arange(len(contexts)), self.discount)
+
+    def explore_rows(self, rows: Indices) -> None:
+        """Adds dataset rows to U."""
+        self._precision.add(self._table, rows, self.discount)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Returns what was learnt."""
-        return {**super().state(), "precision": self._precision.values.numpy()}
+        return {**super().state(), "precision": self._precision.values}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Takes over what was learnt."""
         super().restore(state)
-        self._precision.restore(state["precision"])
+        self._precision.values = state["precision"]
 
 
 class CNDUCB(DiagonalBandit):
@@ -178,9 +209,9 @@ class CNDUCB(DiagonalBandit):
 
     name: ClassVar[str] = "cn-ducb"
 
-    def exploration_scores(self, mean: Floats, activations: list[torch.Tensor]) -> Floats:
+    def exploration_scores(self, means: Floats, contexts: Contexts, rows: Indices) -> Floats:
         """Returns predictions less the bonus."""
-        return mean - self.scaled_width(activations)
+        return means - self.scaled_width(contexts, rows)
 
 
 class CNTS(DiagonalBandit):
@@ -196,10 +227,12 @@ class CNTS(DiagonalBandit):
     """
 
     name: ClassVar[str] = "cn-ts"
+    draws: ClassVar[bool] = True
 
-    def exploration_scores(self, mean: Floats, activations: list[torch.Tensor]) -> Floats:
+    def exploration_scores(self, means: Floats, contexts: Contexts, rows: Indices) -> Floats:
         """Returns draws about the predictions."""
-        return mean + self.scaled_width(activations) * self._rng.standard_normal(len(mean))
+        draws = self._rng.standard_normal(len(means))
+        return means + self.scaled_width(contexts, rows) * draws
 
     def choice_table(self, contexts: Contexts, batch: int, cloud: int, explore: bool) -> Floats:
         """Returns estimates of the probabilities of the choices, from `_DRAWS` draws of scores.
@@ -208,10 +241,10 @@ class CNTS(DiagonalBandit):
         """
         if not explore or self._estimator.seen < self.train_every:
             return super().choice_table(contexts, batch, cloud, explore=False)
-        activations = self._estimator.network.activations(torch.from_numpy(contexts))
-        means = activations[-1].numpy()[:, 0].astype(np.float64)
+        rows = np.arange(len(contexts))
+        means = self._means(contexts, rows)
         drawn = np.random.default_rng(0).standard_normal((_DRAWS, len(means)))
-        scores = means + self.scaled_width(activations) * drawn
+        scores = means + self.scaled_width(contexts, rows) * drawn
         table = batch_and_rest(scores, np.broadcast_to(means, scores.shape), batch, cloud)
         counts = np.maximum(table.sum(axis=0), 1.0)
         likely: Floats = counts / counts.sum(axis=1, keepdims=True)
@@ -258,6 +291,14 @@ class NeuralLinear(NeuralBandit):
             return mean, mean
         return mean, mean - self.alpha * self._model.width(features)
 
+    def assess(self, rows: Indices, explore: bool, scored: bool = True) -> tuple[Floats, Floats]:
+        """Returns predictions and scores of dataset rows."""
+        return self.evaluate(self._table[rows], explore and scored)
+
+    def explore_rows(self, rows: Indices) -> None:
+        """Adds dataset rows to the design."""
+        self.update_exploration(self._table[rows])
+
     def seconds(self, predictions: Floats) -> Floats:
         """Returns predicted times (s)."""
         return self._model.moments.times(predictions)
@@ -278,7 +319,7 @@ class NeuralLinear(NeuralBandit):
             self._next_refit = self._estimator.seen + grown
 
     def _features(self, contexts: Contexts) -> Floats:
-        last = self._frozen.activations(torch.from_numpy(contexts))[-2].numpy()
+        last = self._frozen.last_hidden(np.ascontiguousarray(contexts))
         return with_intercept(last / np.sqrt(last.shape[1]))
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -286,7 +327,7 @@ class NeuralLinear(NeuralBandit):
         return {
             **super().state(),
             **self._model.state(),
-            "frozen": self._frozen.parameters.numpy(),
+            "frozen": self._frozen.parameters,
             "next_refit": np.array(self._next_refit),
         }
 
@@ -294,5 +335,5 @@ class NeuralLinear(NeuralBandit):
         """Takes over what was learnt."""
         super().restore(state)
         self._model.restore(state)
-        self._frozen.parameters.numpy()[...] = state["frozen"]
+        self._frozen.parameters = state["frozen"]
         self._next_refit = int(state["next_refit"])

@@ -66,5 +66,11 @@ def start_queued(lane, v, spec, node, served):
         join(v, spec, node, request)
         if node.open == spec.capacity or node.queued == 0:
             close(lane, v, spec, node)
+    await_head(v, spec, node)
+
+
+@inlined
+def await_head(v, spec, node):
+    """Sees to it that the head of the queue is started when it comes, if it can be."""
     if node.queued > 0 and node.busy < spec.services:
         node.next = min(node.next, _reaches(v, spec, node.head))

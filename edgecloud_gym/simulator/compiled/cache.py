@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import numba
 
+from edgecloud_gym.simulator.compiled.pointers import address_of
+
 SIMULATOR: Final = Path(__file__).parents[1]
 
 # What a damaged file makes pickle, Numba and LLVM raise when they load it.
@@ -60,12 +62,13 @@ class CompiledFunction:
     Args:
         build: Given a digest of the sources and whether to use Numba's cache, returns the
             function as `numba.njit` makes it.
+        folder: Where the sources lie that it calls, beside the simulator's own.
 
     Raises:
         ImportError: If Numba's compiler is switched off, or the sources are absent.
     """
 
-    def __init__(self, build: Callable[[str, bool], Any]) -> None:
+    def __init__(self, build: Callable[[str, bool], Any], folder: Path = SIMULATOR) -> None:
         if numba.config.DISABLE_JIT:
             raise ImportError(
                 "NUMBA_DISABLE_JIT is set: edgecloud_gym's simulator has no form that is not "
@@ -73,6 +76,8 @@ class CompiledFunction:
             )
         self._build = build
         self._sources = source_digest()
+        if folder != SIMULATOR:
+            self._sources += source_digest(folder)
         self._function = self._cached()
 
     @property
@@ -87,14 +92,21 @@ class CompiledFunction:
         argument at each call, took two thirds of the time of a call. So nothing checks the types
         any more: arrays of another dtype or layout must not be handed to it.
         """
+        function: Callable[..., Any] = self._overload(arguments).entry_point
+        return function
+
+    def address_for(self, arguments: Sequence[Any]) -> int:
+        """Returns where the machine code for arguments of these types is; see `pointers.call`."""
+        return address_of(self._overload(arguments))
+
+    def _overload(self, arguments: Sequence[Any]) -> Any:
         types = tuple(numba.typeof(argument) for argument in arguments)
         try:
             self._function.compile(types)
         except _DAMAGE:  # a defect of ours comes up again below
             self._discard()
             self._function.compile(types)
-        function: Callable[..., None] = self._function.overloads[types].entry_point
-        return function
+        return self._function.overloads[types]
 
     def _cached(self) -> Any:
         """Makes the function with a cache, where a place can be found for one."""

@@ -13,7 +13,7 @@ from edgecloud_gym.simulator.parameters import ENGINE, WAITING
 
 
 @inlined
-def _take(p, lane, v, k, request):
+def take(p, lane, v, k, request):
     """Moves a request from the waiting queue to a node."""
     v.requests[request].dispatch = lane.now
     lane.queue_length -= 1
@@ -31,7 +31,7 @@ def _send(p, lane, v, served, engines, k, request):
     """
     spec = v.nodes[k]
     node = v.states[k]
-    _take(p, lane, v, k, request)
+    take(p, lane, v, k, request)
     if engines is not None and spec.kind == ENGINE:
         send_to_engine(lane, v, spec, node, served, engines, request)
         return 0.0

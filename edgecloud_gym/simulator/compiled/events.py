@@ -22,13 +22,14 @@ from edgecloud_gym.simulator.compiled.engine_node import (
     receive,
     schedule_engine,
 )
-from edgecloud_gym.simulator.compiled.features import observe_lane, sample_history
+from edgecloud_gym.simulator.compiled.features import observe_lane, sample_history, settle
 from edgecloud_gym.simulator.compiled.inlining import inlined, merged
 from edgecloud_gym.simulator.compiled.prefetch import prefetch
 from edgecloud_gym.simulator.compiled.queueing import admit, reorder
 from edgecloud_gym.simulator.compiled.room import any_is_free
 from edgecloud_gym.simulator.compiled.service import schedule
 from edgecloud_gym.simulator.compiled.slots import free_next, member_of
+from edgecloud_gym.simulator.compiled.speed import change_speeds
 from edgecloud_gym.simulator.compiled.views import Engines, View
 from edgecloud_gym.simulator.parameters import ENGINE
 
@@ -38,14 +39,17 @@ ADVANCE: Final = 2  # to the next decision epoch
 OBSERVE: Final = 4  # admit the arrivals and write the observation
 REORDER: Final = 8  # rank the waiting queue anew
 HOLD: Final = 16  # a step in which nothing happens and no time passes
+SETTLE: Final = 32  # what `OBSERVE` changes, without writing what it shows
 STEP: Final = APPLY | ADVANCE | OBSERVE
 START: Final = ADVANCE | OBSERVE
+UNSEEN_STEP: Final = APPLY | ADVANCE | SETTLE
 
 AHEAD: Final = 4  # lanes between asking for memory and using it
 
 
 @inlined
-def _complete(p, lane, v, node, request, step):
+def complete(p, lane, v, node, request, step):
+    """Takes note that a request is done."""
     done = v.requests[request]
     done.finish = lane.now
     v.finished[lane.done] = request
@@ -69,7 +73,7 @@ def _end_services(p, lane, v, served, k, step):
     while node.busy > 0 and node.next <= lane.now:
         slot, count = free_next(lane, v, spec, node)
         for j in range(count):
-            _complete(p, lane, v, node, member_of(v, spec, slot, j), step)
+            complete(p, lane, v, node, member_of(v, spec, slot, j), step)
         step.services_ended += 1
     if served is not None:
         start_queued(lane, v, spec, node, served)
@@ -82,7 +86,7 @@ def _run_engine(p, lane, v, served, engines, k, step):
     node = v.states[k]
     request = end_due_step(lane, spec, node, served, engines)
     while request != NONE:
-        _complete(p, lane, v, node, request, step)
+        complete(p, lane, v, node, request, step)
         step.services_ended += 1
         request = served[request].queued_next
     receive(lane, v, spec, node, served, engines)
@@ -100,6 +104,7 @@ def _process_events(p, lane, v, served, engines, step):
             _run_engine(p, lane, v, served, engines, k, step)
             continue
         _end_services(p, lane, v, served, k, step)
+    change_speeds(lane, v, served, engines)
     while lane.arrived < lane.requests and v.requests[lane.arrived].arrival <= lane.now:
         lane.arrived += 1
         lane.queue_length += 1
@@ -120,7 +125,7 @@ def _next_event(lane, v, served, engines):
 
 
 @merged
-def _pass_time(p, lane, v, until, step):
+def pass_time(p, lane, v, until, step):
     """Moves the clock to ``until``, over which nothing happens, and integrates."""
     if v.history.shape[0] > 0:
         while lane.next_sample <= until:
@@ -141,8 +146,10 @@ def _advance(p, lane, v, served, engines, dispatched, step):
     may_be_epoch = dispatched
     while not (may_be_epoch and lane.queue_length > 0 and any_is_free(v)):
         time = _next_event(lane, v, served, engines)
+        if time < np.inf:  # a change of speed alone keeps no episode going
+            time = min(time, lane.next_change)
         if not p.drain and time > p.duration:
-            _pass_time(p, lane, v, p.duration, step)
+            pass_time(p, lane, v, p.duration, step)
             step.truncated = True
             break
         if time == np.inf:
@@ -154,7 +161,7 @@ def _advance(p, lane, v, served, engines, dispatched, step):
             step.forced_dispatches += waiting - lane.queue_length
             may_be_epoch = True
         else:
-            _pass_time(p, lane, v, time, step)
+            pass_time(p, lane, v, time, step)
             may_be_epoch |= _process_events(p, lane, v, served, engines, step)
 
 
@@ -176,7 +183,8 @@ def _begin_step(lane, step):
 
 
 @inlined
-def _end_step(stage, p, lane, step):
+def end_step(stage, p, lane, step):
+    """Writes what the step that ends now has yielded."""
     if not stage & APPLY:
         # A reset cannot end an episode: one without arrivals ends at its first step.
         step.terminated = False
@@ -208,7 +216,7 @@ def _run_lane(stage, p, lane, v, served, engines, action, rest, step):
     if stage & ADVANCE:
         _advance(p, lane, v, served, engines, dispatched, step)
     if stage & (ADVANCE | HOLD):
-        _end_step(stage, p, lane, step)
+        end_step(stage, p, lane, step)
     if stage & REORDER:
         reorder(p, lane, v.requests, v.window, rest)
 
@@ -238,6 +246,7 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
         parameters,
         nodes,
         curves,
+        changes,
         table,
         embeddings,
         lanes,
@@ -265,8 +274,8 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
             if not active[i]:
                 continue
             v = View(
-                nodes, states[i], curves, table, requests[i], finished[i], window[i], slots[i],
-                members[i], history[i], signals[i],
+                nodes, states[i], curves, changes, table, requests[i], finished[i], window[i],
+                slots[i], members[i], history[i], signals[i],
             )  # fmt: skip
             ours = None if served is None else served[i]
             hosts = None
@@ -276,11 +285,11 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
                     engines.phases[i],
                 )  # fmt: skip
             _run_lane(stage, p, lanes[i], v, ours, hosts, actions[i], heap[i], steps[i])
-            if stage & OBSERVE:
+            if stage & (OBSERVE | SETTLE):
                 admit(p, lanes[i], v.requests, table, v.window, heap[i])
-                observe_lane(
-                    p, lanes[i], v, hosts, i, len(lanes), embeddings, steps[i], out, ids, masks
-                )
+                settle(p, lanes[i], v, hosts)
+            if stage & OBSERVE:
+                observe_lane(p, lanes[i], v, i, len(lanes), embeddings, steps[i], out, ids, masks)
 
     compiled: Callable[..., Any] = step_lanes
     return compiled

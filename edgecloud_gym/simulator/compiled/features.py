@@ -188,9 +188,17 @@ def _write_history(lane, history, out, at):
 
 
 @merged
-def observe_lane(p, lane, v, engines, i, lanes, embeddings, step, out, ids, masks):
-    """Writes lane ``i`` of ``lanes`` into the buffers ``out``, ``ids`` and ``masks``."""
+def settle(p, lane, v, engines):
+    """Reads what agents are told of the nodes: their room and, as often as they may, their rows."""
     find_room(v)
+    if not p.pair and lane.now - lane.signal_time >= p.signal_age:
+        write_nodes(p, lane, v, engines)
+        lane.signal_time = lane.now
+
+
+@merged
+def observe_lane(p, lane, v, i, lanes, embeddings, step, out, ids, masks):
+    """Writes lane ``i`` of ``lanes``, settled, into the buffers ``out``, ``ids`` and ``masks``."""
     _write_mask(lane, v.states, masks[i])
     if ids.shape[1] > 0:
         _write_ids(lane, v.requests, v.window, ids[i])
@@ -203,9 +211,6 @@ def observe_lane(p, lane, v, engines, i, lanes, embeddings, step, out, ids, mask
         _write_cloud(p, lane, v, out, at)
         _write_system(p, lane, v, step, out, lanes * p.start_system + i * len(_SYSTEM))
     else:
-        if lane.now - lane.signal_time >= p.signal_age:
-            write_nodes(p, lane, v, engines)
-            lane.signal_time = lane.now
         at = lanes * p.start_nodes + i * len(v.signals)
         _copy(v.signals, out[at : at + len(v.signals)])
         _write_cluster(p, lane, v, step, out, lanes * p.start_system + i * len(_CLUSTER))

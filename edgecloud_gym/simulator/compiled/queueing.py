@@ -145,6 +145,19 @@ def reorder(p, lane, requests, window, heap):
 
 
 @compiled
+def requeue(p, lane, requests, window, heap, request):
+    """Puts a request that had been dispatched back where it was in the waiting queue."""
+    lane.oldest = min(lane.oldest, request)
+    if p.priority_mode == BY_ARRIVAL:
+        # Those before `admitted` are taken for having been in the window: it is filled anew.
+        lane.window_size = 0
+        lane.admitted = lane.oldest
+    else:
+        refill(p, lane, requests, window, heap)
+        _insert_by_priority(lane, requests, window, heap, request)
+
+
+@compiled
 def oldest_waiting(lane, requests):
     """Returns the waiting request that arrived first; there must be one."""
     while requests[lane.oldest].slot != WAITING:

@@ -17,6 +17,7 @@ class View(NamedTuple):
     nodes: Any  # NODE_DTYPE (nodes,)
     states: Any  # NODE_STATE_DTYPE (nodes,)
     curves: Any  # slowdown curves of all nodes, one behind the other
+    changes: Any  # CHANGE_DTYPE (changes,), by time
     table: Any  # TABLE_DTYPE (rows,)
     requests: Any
     finished: Any

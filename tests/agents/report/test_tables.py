@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from agents.report.legends import notes, played_notes, setting_notes, sweep_notes
+from agents.report.legends import notes, played_notes, prompt_notes, setting_notes, sweep_notes
 from agents.report.markdown import render_markdown
 from agents.report.sections import failures, scenario_sections, tables_of
 from agents.report.tables import TextTable, learning, numbers, ranking, sweep, tails
@@ -329,6 +329,21 @@ def test_how_everyone_played_is_said() -> None:
     assert played_notes({"agents": agents[:1]}) == [
         "not work_conserving: every agent; what waits, waits."
     ]
+
+
+def test_who_learns_and_which_prompts_come_again_is_said() -> None:
+    def scenario(label: str, order: str) -> dict[str, Any]:
+        return {"label": label, "configuration": {"prompt_order": order}}
+
+    record = {"scenarios": [scenario("E", "once")]}
+    assert prompt_notes(record) == ["No prompt comes twice in an episode (prompt_order=once)."]
+    record["scenarios"].append(scenario("F", "shuffle"))
+    assert [line.rpartition("Of ")[2] for line in prompt_notes(record)] == ["E.", "F."]
+    agents = [
+        {"label": "c2ucb", "explore": True, "learns": True},
+        {"label": "fcfs", "explore": True, "learns": False},
+    ]
+    assert played_notes({"agents": agents}) == ["Learning as they play (learn=True): c2ucb."]
 
 
 def test_failures_of_one_kind_are_one_line() -> None:

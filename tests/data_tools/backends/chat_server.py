@@ -56,6 +56,7 @@ class ChatServer:
 
 class _Listener(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128  # five, as by default, are refused when many come at once
 
     def __init__(self, address: tuple[str, int], handler: Any, script: ChatServer) -> None:
         self.script = script

@@ -28,12 +28,12 @@ pytestmark = pytest.mark.skipif(
 
 
 @contextmanager
-def served(model: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+def served(model: Path, port: int, *more: str) -> Iterator[subprocess.Popen[bytes]]:
     """Runs `transformers serve` until the block ends."""
     program = Path(sys.executable).with_name("transformers")
     options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
     server = subprocess.Popen(
-        [program, "serve", model, *options],
+        [program, "serve", model, *options, *more],
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -55,11 +55,15 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.fixture
-def port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
 
 
 class Saboteur(EndpointBackend):

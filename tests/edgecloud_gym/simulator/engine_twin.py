@@ -6,6 +6,7 @@ every step is composed request by request, every block of the cache is an entry 
 
 import itertools
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edgecloud_gym.engines import EngineModel
@@ -167,8 +168,13 @@ class Twin:
                 self.give_back(request)
 
 
-def run_twin(m: EngineModel, requests: list[Request]) -> None:
-    """Runs all requests to their end; they are in order of arrival."""
+def run_twin(
+    m: EngineModel, requests: list[Request], pace: Callable[[float], float] = lambda _: 1.0
+) -> None:
+    """Runs all requests to their end; they are in order of arrival.
+
+    A step takes ``pace`` times as long, of when it begins.
+    """
     twin = Twin(m)
     arrivals = deque(requests)
     now = 0.0
@@ -186,5 +192,5 @@ def run_twin(m: EngineModel, requests: list[Request]) -> None:
             now = arrivals[0].arrival
             continue
         following = twin.compose() if m.lookahead else Step()
-        now += step.duration(m)
+        now += step.duration(m) * pace(now)
         twin.finish(step, now)

@@ -154,8 +154,31 @@ def test_a_prompt_that_waits_many_times_is_scored_anew_once() -> None:
     assert shown(observation) == waiting.prompt_row.to_numpy()[order][:32].tolist()
 
 
-def test_reprioritize_needs_a_callable() -> None:
-    env = make(STATIC, priority=np.zeros(60))
+@pytest.mark.parametrize("pool", [1, 7, 400])
+def test_other_scores_per_row_rank_all_that_wait_anew(pool: int) -> None:
+    rng = np.random.default_rng(5)
+    scores = rng.normal(size=ROWS)
+    env = crowded(STATIC, scores, pool)
+    observation, info = env.reset(seed=0)
+    policy, done, steps = at_random(1, (1.0, 1.0, 1.0)), False, 0
+    while not done:
+        if steps % 9 == 8:
+            scores = rng.normal(size=ROWS)
+            env.simulator.set_scores(scores)
+            observation, _ = env.reprioritize()
+        assert shown(observation) == expected_order(env, scores)
+        observation, _, done, _, info = env.step(policy(observation, info))
+        steps += 1
+    assert steps > 9
+
+
+def test_what_cannot_be_ranked_anew() -> None:
+    env = make(STATIC)
     env.reset(seed=0)
-    with pytest.raises(RuntimeError, match="callable"):
+    with pytest.raises(RuntimeError, match="needs a priority"):
         env.reprioritize()
+    with pytest.raises(RuntimeError, match="one score per dataset row"):
+        env.simulator.set_scores(np.zeros(ROWS))
+    scored = crowded(STATIC, np.zeros(ROWS), 7)
+    with pytest.raises(ValueError, match=r"\(3,\): needs one score per dataset row"):
+        scored.simulator.set_scores(np.zeros(3))

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from numpy.typing import NDArray
 
 from edgecloud_gym import CLUSTER_ID, RequestDataset, load_engine
-from edgecloud_gym.arrivals import Trace
+from edgecloud_gym.arrivals import ArrivalProcess, Trace
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.nodes import Engine, Sequences, Slots, StaticBatches
 from edgecloud_gym.simulator.workload import Workload, expected_maximum
@@ -129,6 +130,32 @@ def test_prompt_order() -> None:
     for lap in range(len(shuffled) // 60):
         assert sorted(shuffled[60 * lap : 60 * lap + 60]) == list(range(60))
     assert shuffled[:60] != shuffled[60:120]
+
+
+class Burst(ArrivalProcess):
+    """One request more than were to be expected."""
+
+    def sample(
+        self, rng: np.random.Generator, rate: float | None, duration: float
+    ) -> NDArray[np.float64]:
+        del rng
+        assert rate is not None
+        return np.zeros(int(rate * duration) + 1)
+
+
+def test_prompts_that_come_once() -> None:
+    settings = {"arrival_rate": 10.0, "duration": 5.0}
+    once = arrived_rows(make(prompt_order="once", **settings))
+    assert len(set(once)) == len(once) > 20
+    assert once == arrived_rows(make(prompt_order="shuffle", **settings))  # the deck's first cards
+
+
+def test_more_requests_than_prompts_that_come_once_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"(?s)prompt_order='once'.*'all'.*60 prompts.*about 100 "):
+        make(prompt_order="once", arrival_rate=10.0, duration=10.0)
+    at_its_limit = make(prompt_order="once", arrivals=Burst(), arrival_rate=10.0, duration=6.0)
+    with pytest.raises(ValueError, match=r"'once': 61 requests .* 60 prompts .* shorter duration"):
+        at_its_limit.reset(seed=0)
 
 
 def test_measured_slowdown_is_extended_with_its_last_slope() -> None:

@@ -44,7 +44,7 @@ def _step_time(m, e, curves, which):
     prompt = e.step_prompt[which]
     time = m.step_overhead + _computing(m, curves, e.step_decoding[which] + prompt)
     time += m.context_time * e.step_context[which]
-    return max(m.prefill_overhead, time) if prompt > 0 else time
+    return e.pace * (max(m.prefill_overhead, time) if prompt > 0 else time)
 
 
 @compiled
@@ -52,7 +52,7 @@ def _span_time(m, e, steps):
     """How long the first so many steps of the span take (s)."""
     n = e.decoding
     context = steps * e.span_context + n * (steps * (steps - 1) // 2)
-    return steps * e.span_step + m.context_time * context
+    return e.pace * (steps * e.span_step + m.context_time * context)
 
 
 @compiled
@@ -64,7 +64,8 @@ def _steps_until(m, e, time):
     # The root of the quadratic, and then the exact comparison, so that it agrees with the clock.
     a = 0.5 * m.context_time * e.decoding
     b = e.span_step + m.context_time * e.span_context - a
-    guess = 2 * left / (b + math.sqrt(b * b + 4 * a * left))
+    work = left / e.pace
+    guess = 2 * work / (b + math.sqrt(b * b + 4 * a * work))
     steps = e.span if guess >= e.span else math.ceil(guess)
     while steps > 0 and e.now + _span_time(m, e, steps - 1) >= time:
         steps -= 1
@@ -144,6 +145,7 @@ def engine_settle(m, e, s, phases, curves, requests):
     if not e.due:
         return
     e.due = 0
+    e.pace = e.next_pace
     # With lookahead, the step behind the one that runs is composed.
     behind = m.lookahead and not is_empty(e, RUNS)
     if not m.lookahead or (behind and _decodes_alike(e)):
@@ -277,10 +279,27 @@ def engine_arrive(m, e, requests, request, now):
         e.due = 1
     elif e.span > 0 and e.queued + e.preempted == 1 and e.running < m.sequences:
         # It was not to be in the steps composed before now; it may be in the next.
-        e.span = _steps_until(m, e, now)
-        e.end = e.now + _span_time(m, e, e.span)
-        if e.span == 0:
-            e.due = 1
+        _cut_span(m, e, now)
+
+
+@compiled
+def engine_change_pace(m, e, now, pace):
+    """Makes the steps that begin at ``now`` or later take ``pace`` times as long as by settings.
+
+    The engine has been advanced to ``now``.
+    """
+    e.next_pace = pace
+    if e.span > 0 and not e.due:
+        _cut_span(m, e, now)
+
+
+@compiled
+def _cut_span(m, e, now):
+    """Ends the span with the step that runs at ``now``."""
+    e.span = _steps_until(m, e, now)
+    e.end = e.now + _span_time(m, e, e.span)
+    if e.span == 0:
+        e.due = 1
 
 
 @compiled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgecloud_gym.simulator.compiled.engine.layout import DECODING, LEAVING, NONE, READING
+from edgecloud_gym.simulator.compiled.engine.layout import LEAVING, NONE, READING
 from edgecloud_gym.simulator.compiled.engine.sequences import (
     blocks_of,
     enlist,
@@ -68,19 +68,12 @@ def compose(m, e, s, phases, requests, which):
 @compiled
 def _take_blocks(m, e, s, phases, requests):
     """Takes the blocks that decoding sequences need for their next token."""
-    need = phases[-e.clock % m.block_size]
-    if need <= e.given - e.taken:
-        e.taken += need
-        return
-    slot = e.oldest
-    while slot != NONE:
-        q = s[slot]
-        if q.state == DECODING and (q.offset + e.clock) % m.block_size == 0:
-            while e.given == e.taken:
-                if preempt_youngest(m, e, s, phases, requests) == slot:
-                    return
-            e.taken += 1
-        slot = q.younger
+    # The oldest take theirs first, so who is preempted, the youngest, has none of this step's yet:
+    # whatever the order, it ends with as many preempted as it takes for the others to have theirs.
+    due = -e.clock % m.block_size
+    while phases[due] > e.given - e.taken:
+        preempt_youngest(m, e, s, phases, requests)
+    e.taken += phases[due]
 
 
 @compiled

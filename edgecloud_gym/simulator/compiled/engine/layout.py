@@ -41,6 +41,8 @@ ENGINE_STATE_DTYPE: Final = np.dtype(
         ("now", "f8"),  # the last boundary between steps, or when it woke
         ("end", "f8"),  # the next one, inf while idle
         ("due", "i8"),  # whether a step is to be composed at `now`
+        ("pace", "f8"),  # how many times as long as by its settings a step takes that began
+        ("next_pace", "f8"),  # ... that is yet to begin
         # The sequences.
         ("clock", "i8"),  # steps composed in which the decoding sequences took a token
         ("decoding", "i8"),  # sequences that take a token in the next step composed
@@ -157,6 +159,7 @@ def reset_engine(
     for name in ENGINE_STATE_DTYPE.names or ():
         state[name] = 0
     state["end"] = np.inf
+    state["pace"] = state["next_pace"] = 1.0
     for name in ("reading", "oldest", "youngest", "queue_head", "queue_tail", "finished_head"):
         state[name] = NONE
     for name in ("step_first", "step_leaving", "step_last"):

@@ -167,7 +167,7 @@ def preempt_youngest(m, e, s, phases, requests):
     e.given += blocks_of(m, q.tokens)
     if q.state == LEAVING:
         q.state = RELEASED
-        return slot
+        return
     put = s[e.preempted]
     put.put_request = q.request
     put.put_generated = generated
@@ -178,7 +178,6 @@ def preempt_youngest(m, e, s, phases, requests):
     # Its record is not used again before its first token, if that is on its way, is told: a step
     # in which something was preempted admits nobody.
     _vacate(e, s, slot)
-    return slot
 
 
 @compiled

@@ -13,67 +13,74 @@ from agents.schedulers.bandits.moments import RunningMoments
 from agents.schedulers.bandits.ridge import Ridge
 
 SIZES = (5, 8, 6, 1)
+ALL = np.arange(1000)
 
 
 def make_network() -> MLP:
     network = MLP(SIZES, np.random.default_rng(0))
-    network.parameters.add_(0.1 * torch.randn(len(network.parameters), generator=_generator()))
+    noise = np.random.default_rng(1).normal(0.0, 0.1, len(network.parameters))
+    network.parameters = network.parameters + noise.astype(np.float32)
     return network
 
 
-def _generator() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
+def contexts(count: int = 7) -> NDArray[np.float32]:
+    return np.random.default_rng(2).normal(size=(count, SIZES[0])).astype(np.float32)
 
 
-def contexts(count: int = 7) -> torch.Tensor:
-    return torch.randn(count, SIZES[0], generator=_generator())
-
-
-def by_autograd(network: MLP, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def by_autograd(network: MLP, x: NDArray[np.float32]) -> tuple[Any, Any]:
     """Outputs (n,) and gradients (n, parameters), one request at a time."""
-    flat = network.parameters.clone().requires_grad_()
-    gradients = []
-    for row in x:
+    flat = torch.from_numpy(network.parameters).requires_grad_()
+    outputs, gradients = [], []
+    for row in torch.from_numpy(x):
         hidden = row
         *layers, (weights, biases) = layers_of(flat, SIZES)
         for w, b in layers:
             hidden = torch.relu(w @ hidden + b)
         output = weights @ hidden + biases
         (gradient,) = torch.autograd.grad(output.sum(), flat)
-        gradients.append(gradient)
-    with torch.no_grad():
-        outputs = network.activations(x)[-1][:, 0]
-    return outputs, torch.stack(gradients)
+        outputs.append(output.item())
+        gradients.append(gradient.numpy())
+    return np.array(outputs), np.stack(gradients)
 
 
-def test_gradient_against_autograd() -> None:
-    network, x = make_network(), contexts()
-    signal = torch.randn(len(x), 1, generator=_generator())
-    _, gradients = by_autograd(network, x)
-    expected = (signal * gradients).sum(0)
-    torch.testing.assert_close(network.gradient(network.activations(x), signal), expected)
+def test_outputs_against_torch() -> None:
+    network, x = make_network(), contexts(100)
+    expected, _ = by_autograd(network, x)
+    assert network.outputs(x, ALL[:100]) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    assert network.copy().outputs(x, ALL[3:4]) == pytest.approx(expected[3:4], rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("hidden", [(256, 256), (7,), (100, 30, 5)])
+def test_a_score_does_not_depend_on_who_else_is_scored(hidden: tuple[int, ...]) -> None:
+    network = MLP((20, *hidden, 1), np.random.default_rng(0))
+    x = np.random.default_rng(2).normal(size=(100, 20)).astype(np.float32)
+    together, widths = network.outputs_and_widths(x, ALL[:100])
+    for chosen in ([5], [7, 5], [99, 5, 0], list(range(60))):
+        rows = np.array(chosen)
+        assert np.array_equal(network.outputs(x, rows), together[rows])
+        assert np.array_equal(network.outputs_and_widths(x, rows)[1], widths[rows])
 
 
 def test_diagonal_width_against_autograd() -> None:
-    network, x = make_network(), contexts()
+    network, x = make_network(), contexts(60)
     precision = DiagonalPrecision(network, initial=0.7)
     _, gradients = by_autograd(network, x)
-    scaled = gradients.square() / SIZES[-2]
-    for _ in range(3):
-        expected = (scaled / precision.values).sum(1).sqrt()
-        torch.testing.assert_close(precision.width(network.activations(x)), expected)
-        before = precision.values.clone()
-        precision.add(network.activations(x))
-        torch.testing.assert_close(precision.values, before + scaled.sum(0))
+    scaled = gradients**2 / SIZES[-2]
+    for few in (7, 1, 60):
+        expected = np.sqrt((scaled / precision.values).sum(1))
+        assert network.outputs_and_widths(x, ALL[:60])[1] == pytest.approx(expected, rel=1e-4)
+        before = precision.values
+        precision.add(x, ALL[:few])
+        assert precision.values == pytest.approx(before + scaled[:few].sum(0), rel=1e-4)
 
 
 def test_precision_forgets() -> None:
     network, x = make_network(), contexts(2)
     precision = DiagonalPrecision(network, initial=1.0)
-    precision.add(network.activations(x))
-    once = precision.values.clone()
-    precision.add(network.activations(x), discount=0.5)
-    torch.testing.assert_close(precision.values, 1.0 + (once - 1.0) * (0.25 + 1.0))
+    precision.add(x, ALL[:2])
+    once = precision.values
+    precision.add(x, ALL[:2], discount=0.5)
+    assert precision.values == pytest.approx(1.0 + (once - 1.0) * (0.25 + 1.0), rel=1e-5)
 
 
 class Recorder(np.random.Generator):
@@ -92,7 +99,7 @@ def test_a_training_step_is_adam_on_hubers_loss() -> None:
     training = Training(hidden=(8, 6), batch_size=4, train_every=4, learning_rate=0.01)
     estimator = LatencyEstimator(SIZES[0], training, np.random.default_rng(1))
     twin = estimator.network.copy()
-    parameter = torch.nn.Parameter(twin.parameters.clone())
+    parameter = torch.nn.Parameter(torch.from_numpy(twin.parameters))
     adam = torch.optim.Adam([parameter], lr=0.01)
     recorder, rng = Recorder(), np.random.default_rng(2)
     estimator.seed(recorder)
@@ -111,8 +118,8 @@ def test_a_training_step_is_adam_on_hubers_loss() -> None:
         torch.nn.functional.huber_loss(output, target.float()).backward()
         adam.step()
         assert len(recorder.batches) == step + 1
-        torch.testing.assert_close(
-            estimator.network.parameters, parameter.detach(), rtol=1e-4, atol=1e-6
+        assert estimator.network.parameters == pytest.approx(
+            parameter.detach().numpy(), rel=1e-4, abs=1e-6
         )
 
 
@@ -141,8 +148,7 @@ def test_estimator_is_repeatable_and_restorable() -> None:
 
 
 def _predictions(estimator: LatencyEstimator, contexts: NDArray[np.float32]) -> NDArray[Any]:
-    output: NDArray[Any] = estimator.network.activations(torch.from_numpy(contexts))[-1].numpy()
-    return output[:, 0]
+    return estimator.network.outputs(contexts, np.arange(len(contexts)))
 
 
 @pytest.mark.parametrize(("discount", "follows"), [(1.0, False), (0.99, True)])

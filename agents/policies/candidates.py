@@ -30,7 +30,7 @@ from edgecloud_gym.simulator.observation import CANDIDATES
 
 _PER_CANDIDATE: Final = ("candidates", "embeddings", "assigned")
 _PRESENT: Final = CANDIDATES.positions.present
-_ILLEGAL: Final = -1e8  # a finite score, so that entropies stay finite
+ILLEGAL: Final = -1e8  # a finite score, so that entropies stay finite
 
 
 class CandidateExtractor(BaseFeaturesExtractor):
@@ -141,7 +141,7 @@ class LegalCandidateHead(CandidateHead):
         """Returns scores (batch, M * nodes + 1)."""
         legal = features[:, math.prod(self.shape) :] > 0.0
         legal = torch.cat([legal, ~legal.any(dim=1, keepdim=True)], dim=1)
-        return super().forward(features).masked_fill(~legal, _ILLEGAL)
+        return super().forward(features).masked_fill(~legal, ILLEGAL)
 
 
 class _ValueHead(nn.Module):

@@ -1,0 +1,203 @@
+"""``edgecloud serve``: an agent routes the requests that real servers answer."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agents.base import Agent
+from agents.cli.options import DATASET, Dataset, Settings
+from agents.cli.reading import agent_kinds, read_name, read_settings, setting_kinds
+from data_tools.cli.console import fail, reading_input, reporting, warn
+from data_tools.cli.options import path_option
+
+if TYPE_CHECKING:
+    from agents.gateway.decisions import Player
+    from agents.gateway.prompts import Encoder
+    from agents.gateway.servers import ClusterFile
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def serve(
+    nodes: Annotated[
+        Path,
+        path_option(
+            "--nodes",
+            help="File of the servers, .yaml or .json: nodes as of compare, each with its url.",
+            show_default=False,
+        ),
+    ],
+    agent: Annotated[
+        str,
+        typer.Option(help="Who routes: an agent as of compare, or the file of a trained one."),
+    ] = "join-shortest-queue",
+    shadow: Annotated[
+        str | None,
+        typer.Option(
+            help="Agent that is asked what it would have done, and only asked.", show_default=False
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = LOOPBACK[0],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    api_key_env: Annotated[
+        str | None,
+        typer.Option(
+            help="Environment variable with the key that clients must send.", show_default=False
+        ),
+    ] = None,
+    learn: Annotated[
+        bool, typer.Option("--learn/--no-learn", help="Whether the agent goes on learning.")
+    ] = True,
+    save: Annotated[
+        Path | None,
+        path_option(
+            help="File that what the agent has learnt is saved to, every minute and at the end.",
+            show_default=False,
+        ),
+    ] = None,
+    record: Annotated[
+        Path | None,
+        path_option(
+            help="Folder of a log of requests and decisions; `edgecloud replay` reads it.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seeds what the agent draws.")] = 0,
+    dataset: Dataset = DATASET,
+    settings: Settings = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--limit",
+            metavar="KEY=VALUE",
+            help="What is allowed: queue (requests), body (bytes), prompt (tokens), attempts, "
+            "queue_time, connect_time, first_token_time, stall_time, total_time, drain_time (s); "
+            "repeat for several.",
+        ),
+    ] = None,
+) -> None:
+    """Put an agent in front of real servers: an OpenAI-compatible gateway.
+
+    It holds the queue, lets the agent choose a server for each request, and passes the answers
+    through. `/v1/chat/completions`, `/v1/completions`, `/v1/models`, `/health`, `/metrics`.
+    """
+    with reporting(extra="serve"):
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+        for noisy in ("httpx2", "httpcore2"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        from agents.gateway.decisions import DecisionProcess
+        from agents.gateway.gateway import Gateway
+        from agents.gateway.limits import Limits
+        from agents.gateway.prompts import Embeddings
+        from agents.gateway.record import Recorder
+        from agents.gateway.servers import load_cluster
+        from agents.gateway.serving import make_server
+
+        with reading_input():
+            cluster = load_cluster(nodes)
+            limits = _limits(Limits, limit)
+            key = _key(api_key_env)
+            options = read_settings(settings, setting_kinds())
+            make = _player_maker(cluster, dataset, limits.queue, options, seed)
+            player = make(read_agent(agent), learn)
+            shadowing = None if shadow is None else make(read_agent(shadow), learn)
+            process = DecisionProcess(player, shadowing)
+            embeddings = Embeddings(_encoder()) if process.needs_embeddings else None
+            watchers = [] if record is None else [Recorder(record, process, cluster)]
+        learner = learn and bool(player.agent.state())
+        if learner and save is None:
+            warn("what the agent learns is lost at the end: --save FILE keeps it")
+        if host not in LOOPBACK and not key:
+            warn(f"--host {host} without --api-key-env: whoever reaches this machine may ask")
+        gateway = Gateway(
+            cluster,
+            process,
+            limits,
+            api_key=key,
+            embeddings=embeddings,
+            save=None if save is None else lambda: player.agent.save(save),
+            watchers=watchers,
+        )
+        server = make_server(gateway, host, port)
+        typer.echo(f"{player.agent.name} routes over {len(cluster.servers)} servers", err=True)
+        server.run()
+        if not server.started:
+            fail(f"could not listen at {host}:{port}")
+
+
+def _limits(kind: type[Any], items: list[str] | None) -> Any:
+    from dataclasses import fields
+
+    known = {item.name: str(item.type) for item in fields(kind)}
+    given = read_settings(items, known)
+    for name in given:
+        if name not in known:
+            raise ValueError(f"--limit {name}: must be one of {', '.join(known)}")
+    return kind(**given)
+
+
+def _key(variable: str | None) -> str:
+    if variable is None:
+        return ""
+    value = os.environ.get(variable, "")
+    if not value:
+        raise ValueError("--api-key-env: must name an environment variable that is set")
+    return value
+
+
+def _player_maker(
+    cluster: ClusterFile, dataset: str, waiting: int, options: dict[str, Any], seed: int
+) -> Callable[[Agent, bool], Player]:
+    from agents.gateway.decisions import Player
+
+    def make(agent: Agent, learn: bool) -> Player:
+        return Player(
+            agent,
+            [server.node for server in cluster.servers],
+            dataset=dataset,
+            waiting=waiting,
+            settings=options,
+            learn=learn,
+            seed=seed,
+        )
+
+    return make
+
+
+def read_agent(text: str) -> Agent:
+    """Makes an agent of a name with settings, as compare takes them, or of a trained one's file.
+
+    Raises:
+        OSError: If its file cannot be read.
+        TypeError: If it has no such setting, or lacks one that it needs.
+        ValueError: If there is none of that name, or a setting is out of range.
+    """
+    from agents.experiments.model_file import read_model_file
+    from agents.registry import make_agent
+
+    name, items = read_name(text)
+    path = Path(name)
+    if path.suffix not in (".npz", ".zip"):
+        return make_agent(name, **read_settings(items, agent_kinds(name)))
+    found = read_model_file(path)
+    if found.agent == "sb3":
+        return make_agent("sb3", path=path, **read_settings(items, agent_kinds("sb3")))
+    agent = make_agent(found.agent, **found.settings)
+    agent.load(path)
+    return agent
+
+
+def _encoder() -> Encoder:
+    """Returns the encoder of prompts, the one that bundled datasets were embedded with."""
+    from data_tools.bundling.embed import Embedder
+    from data_tools.cli.console import quieten_transformers
+
+    quieten_transformers()
+    embedder = Embedder(device="cpu")
+    return lambda prompts: embedder.encode(prompts).vectors

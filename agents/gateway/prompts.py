@@ -1,0 +1,86 @@
+"""What a gateway knows of prompts: about how long they are, and their embeddings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.gateway.dispatcher import Ticket
+from agents.gateway.openai import Question
+from edgecloud_gym.dataset import RequestDataset
+
+Vector = NDArray[np.float32]
+Encoder = Callable[[Sequence[str]], NDArray[np.float32]]
+
+_TOKENS_PER_BYTE: Final = 0.25
+_MEMORY: Final = 200_000.0  # bytes that the running ratio remembers
+
+
+class PromptLengths:
+    """Estimates how many tokens a prompt has: its bytes times what servers have counted of late.
+
+    Args:
+        reference: Whose ratio it begins with.
+    """
+
+    def __init__(self, reference: RequestDataset) -> None:
+        ratio = _TOKENS_PER_BYTE
+        if reference.prompts is not None and reference.prompt_tokens is not None:
+            size = sum(len(p.encode("utf-8", "surrogatepass")) for p in reference.prompts)
+            ratio = float(reference.prompt_tokens.sum()) / max(1, size)
+        self._bytes = _MEMORY / 10
+        self._tokens = self._bytes * ratio
+
+    def estimate(self, question: Question) -> int:
+        """Returns about how many tokens a request's prompt has, at least 1."""
+        if question.in_tokens:
+            return max(1, question.size)
+        return max(1, round(question.size * self._tokens / self._bytes))
+
+    def learn(self, question: Question, ticket: Ticket) -> None:
+        """Takes note of what a server has counted, if the request was completed."""
+        if question.in_tokens or ticket.outcome != "completed" or not question.size:
+            return
+        self._bytes += question.size
+        self._tokens += ticket.prompt_tokens
+        if self._bytes > _MEMORY:
+            self._tokens *= _MEMORY / self._bytes
+            self._bytes = _MEMORY
+
+
+class Embeddings:
+    """Embeds prompts in a thread of its own; what was embedded of late is remembered.
+
+    Args:
+        encode: Turns prompts into vectors (n, d).
+        remembered: How many prompts are remembered.
+    """
+
+    def __init__(self, encode: Encoder, remembered: int = 4096) -> None:
+        self._encode = encode
+        self._remembered = remembered
+        self._known: OrderedDict[str, Vector] = OrderedDict()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="embeddings")
+
+    async def of(self, prompt: str) -> Vector:
+        """Returns the embedding of a prompt, (d,)."""
+        found = self._known.get(prompt)
+        if found is None:
+            loop = asyncio.get_running_loop()
+            found = (await loop.run_in_executor(self._pool, self._encode, [prompt]))[0]
+            self._known[prompt] = found
+            if len(self._known) > self._remembered:
+                self._known.popitem(last=False)
+        else:
+            self._known.move_to_end(prompt)
+        return found
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._pool.shutdown(wait=False)

@@ -1,0 +1,195 @@
+"""A server behind the gateway: asking it, telling its faults apart, sparing it while down."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import httpx2
+
+from agents.gateway.limits import Limits
+from agents.gateway.openai import Question
+from agents.gateway.servers import ServerSpec
+
+# Kinds of faults. Of the first three a server has to recover visibly before it is asked again.
+UNREACHABLE: Final = "unreachable"
+SILENT: Final = "silent"
+REFUSED: Final = "refused"
+BROKEN: Final = "broken"
+OVERLOADED: Final = "overloaded"
+FAILED: Final = "failed"
+_PROBED: Final = (UNREACHABLE, SILENT, REFUSED)
+_STATUS: Final = {401: REFUSED, 403: REFUSED, 408: FAILED, 429: OVERLOADED, 503: OVERLOADED}
+_PAUSE: Final = 0.5  # s, doubled with every fault in a row
+_LONGEST_PAUSE: Final = 30.0
+_PROBE_TIME: Final = 3.0
+_LOG = logging.getLogger(__name__)
+
+
+class UpstreamError(Exception):
+    """A server has not answered as it should; the request may be tried elsewhere.
+
+    Attributes:
+        kind: What went wrong.
+        retry_after: When the server wants to be asked again (s), NaN if it does not say.
+    """
+
+    def __init__(self, kind: str, message: str, retry_after: float = math.nan) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.retry_after = retry_after
+
+
+class Server:
+    """A server behind the gateway.
+
+    Attributes:
+        spec: What it is.
+        open: Whether requests may be sent to it.
+        models: What it says that it serves; empty as long as it has not said.
+        trouble: What is wrong with it; empty if nothing.
+    """
+
+    def __init__(
+        self, spec: ServerSpec, model: str | None, limits: Limits, clock: Callable[[], float]
+    ) -> None:
+        self.spec = spec
+        self.open = False
+        self.models: tuple[str, ...] = ()
+        self.trouble = "has not been reached yet"
+        self._wanted = spec.serves or model
+        self._clock = clock
+        self._faults = 0
+        self._closed_until = 0.0
+        self._probe_needed = True
+        headers = {"authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
+        self._client = httpx2.AsyncClient(
+            headers=headers,
+            timeout=httpx2.Timeout(None, connect=limits.connect_time),
+            limits=httpx2.Limits(
+                max_connections=None, max_keepalive_connections=spec.node.room, keepalive_expiry=20
+            ),
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    @property
+    def closed_places(self) -> int:
+        """How many of its places take nobody now."""
+        return 0 if self.open else self.spec.node.room
+
+    @property
+    def wait(self) -> float:
+        """How long until it should be looked after (s); inf while it is open."""
+        return math.inf if self.open else max(0.0, self._closed_until - self._clock())
+
+    @asynccontextmanager
+    async def answer(self, question: Question, accept: str) -> AsyncIterator[httpx2.Response]:
+        """Sends a question; yields the response once its head is there.
+
+        Raises:
+            UpstreamError: If it cannot be reached, breaks off, or answers that it cannot do it.
+        """
+        headers = {
+            "content-type": "application/json",
+            "accept": accept,
+            "accept-encoding": "identity",
+        }
+        body = question.body_for(self.spec.serves)
+        try:
+            async with self._client.stream(
+                "POST", self.spec.url + question.path, content=body, headers=headers
+            ) as response:
+                await _check_status(response)
+                yield response
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            raise UpstreamError(UNREACHABLE, f"cannot be reached ({_named(error)})") from error
+        except httpx2.HTTPError as error:
+            raise UpstreamError(BROKEN, f"broke off ({_named(error)})") from error
+
+    def failed(self, error: UpstreamError) -> None:
+        """Keeps requests away for a while, longer with every fault in a row."""
+        self._faults += 1
+        pause = min(_LONGEST_PAUSE, _PAUSE * 2 ** (self._faults - 1))
+        if not math.isnan(error.retry_after):
+            pause = min(_LONGEST_PAUSE, error.retry_after)
+        if self.open or not self.trouble:
+            _LOG.warning("server %s %s; not asked for %.1f s", self.spec.name, error, pause)
+        self.open = False
+        self.trouble = str(error)
+        self._closed_until = max(self._closed_until, self._clock() + pause)
+        self._probe_needed |= error.kind in _PROBED
+
+    def succeeded(self) -> None:
+        """Forgets faults of the past."""
+        self._faults = 0
+
+    async def look_after(self) -> None:
+        """Opens it again if its time has come and, where that is in doubt, it answers."""
+        if self.open or self._clock() < self._closed_until:
+            return
+        if self._probe_needed:
+            try:
+                await self._probe()
+            except UpstreamError as error:
+                self.failed(error)
+                return
+        _LOG.info("server %s takes requests", self.spec.name)
+        self._probe_needed = False
+        self.open = True
+        self.trouble = ""
+
+    async def _probe(self) -> None:
+        """Asks for its models.
+
+        Raises:
+            UpstreamError: If it does not answer as it should, or does not serve the model.
+        """
+        try:
+            response = await self._client.get(self.spec.url + "/v1/models", timeout=_PROBE_TIME)
+            await _check_status(response)
+        except httpx2.HTTPError as error:
+            raise UpstreamError(UNREACHABLE, f"cannot be reached ({_named(error)})") from error
+        self.models = _model_names(response)
+        if self._wanted is not None and self.models and self._wanted not in self.models:
+            raise UpstreamError(
+                REFUSED, f"does not serve {self._wanted!r}, only {', '.join(self.models)}"
+            )
+
+    async def close(self) -> None:
+        """Closes its connections."""
+        await self._client.aclose()
+
+
+async def _check_status(response: httpx2.Response) -> None:
+    status = response.status_code
+    if status < 500 and status not in _STATUS:
+        return
+    await response.aread()
+    text = " ".join(response.text[:300].split())
+    kind = _STATUS.get(status, FAILED)
+    raise UpstreamError(kind, f"answered {status}: {text}"[:300], _retry_after(response))
+
+
+def _retry_after(response: httpx2.Response) -> float:
+    try:
+        seconds = float(response.headers.get("retry-after", "nan"))
+    except ValueError:  # a date, which needs two clocks to agree
+        return math.nan
+    return seconds if seconds >= 0 else math.nan
+
+
+def _model_names(response: httpx2.Response) -> tuple[str, ...]:
+    """Returns the names that a server lists; none where it has no such list."""
+    try:
+        listed = response.json()["data"]
+        return tuple(str(model["id"]) for model in listed)
+    except (ValueError, KeyError, TypeError):
+        return ()
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".removesuffix(": ")

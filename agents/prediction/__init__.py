@@ -1,0 +1,6 @@
+"""What can be known of a request before it is served: its time and its answer's length."""
+
+from agents.prediction.distribution import Prediction
+from agents.prediction.predictor import Predictor, bundled_predictors, load_predictor
+
+__all__ = ["Prediction", "Predictor", "bundled_predictors", "load_predictor"]

@@ -1,0 +1,160 @@
+"""What is believed of prompts while they are being served: the predictor, brought up to date.
+
+Of what the predictor says of a prompt's log time, the true value is off by its amplitude times
+
+    phi . d + u,    d_j ~ N(0, ridge / (strength_j + ridge)),    u ~ N(0, own):
+
+d is what is not known of the features' weights, and shared by prompts that resemble each other; u
+belongs to the single prompt. Each time that the prompt is served its log time is seen with the
+noise of the machine. All of it is normal, so that the posterior is exact. Given d the prompts are
+independent, and of a prompt served n times d sees the mean, as one observation of variance
+own + noise^2 / n: a completion costs O(r^2), however many there have been.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.prediction.predictor import Predictor
+from edgecloud_gym.dataset import RequestDataset
+
+Floats = NDArray[np.float64]
+
+_REFRESH: Final = 1000  # updates between inversions from scratch, against rounding
+
+
+class Belief:
+    """The posterior of the log times of prompts, after those that have been served.
+
+    Args:
+        predictor: The prior.
+        features: How many of its features to use, the strongest; what the others explain counts as
+            the prompt's own.
+        noise: Standard deviation of the log time between two runs of the same prompt.
+    """
+
+    def __init__(self, predictor: Predictor, features: int, noise: float) -> None:
+        self.predictor = predictor
+        self._noise = noise
+        strengths = predictor.features.strengths[:features]
+        self._precision: Floats = np.diag((strengths + predictor.ridge) / predictor.ridge)
+        self._covariance: Floats = np.diag(predictor.ridge / (strengths + predictor.ridge))
+        self._information = np.zeros(len(strengths))  # precision times the mean of d
+        self._updates = 0
+        self._memory: dict[int, tuple[float, float]] = {}  # by key: times served, mean log time
+
+    def look_at(self, dataset: RequestDataset, rows: NDArray[np.int32]) -> None:
+        """Speaks of these rows (n,) of a dataset from now on; what was learnt before is kept.
+
+        Raises:
+            ValueError: If the dataset has no embeddings, or of another width.
+        """
+        prediction = self.predictor.predict_dataset(dataset, rows)
+        assert dataset.embeddings is not None
+        embeddings, counts = dataset.embeddings[rows], dataset.prompt_tokens
+        tokens = None if counts is None else counts[rows]
+        keys, first, self._places = np.unique(
+            prompt_keys(embeddings, tokens), return_index=True, return_inverse=True
+        )
+        self._keys: list[int] = keys.tolist()
+        values = self.predictor.kernel_values(
+            embeddings[first], None if tokens is None else tokens[first]
+        )
+        self._phi = values @ self.predictor.features.projection[:, : len(self._information)]
+        self._own = self.predictor.ridge + np.maximum(1.0 - np.sum(self._phi**2, axis=1), 0.0)
+        self._prior = prediction.log_time_mean[first]
+        self._scale = np.sqrt(self.predictor.time.amplitude(self._prior))
+        self._blur = (self._noise / self._scale) ** 2  # the noise, in the unit of the process
+        known = [self._memory.get(key, (0.0, 0.0)) for key in self._keys]
+        self._served, self._mean_log = np.array(known).reshape(-1, 2).T.copy()
+
+    def observe(self, index: int, log_time: float) -> None:
+        """Learns that the prompt of ``rows[index]`` took so long, exp(log_time) s."""
+        place = self._places[index]
+        weight, told = self._told(place)
+        self._served[place] += 1.0
+        self._mean_log[place] += (log_time - self._mean_log[place]) / self._served[place]
+        self._memory[self._keys[place]] = float(self._served[place]), float(self._mean_log[place])
+        more, tells = self._told(place)
+        phi, added = self._phi[place], more - weight
+        self._information += phi * (tells - told)
+        self._precision += np.outer(added * phi, phi)
+        # Sherman and Morrison's formula.
+        gain = self._covariance @ phi
+        self._covariance -= np.outer(gain, gain * (added / (1.0 + added * (phi @ gain))))
+        self._updates += 1
+        if self._updates % _REFRESH == 0:
+            self._covariance = np.linalg.inv(self._precision)
+
+    def _told(self, place: int) -> tuple[float, float]:
+        """Returns how precisely d sees a prompt, and that times what it sees."""
+        served = self._served[place]
+        if served == 0.0:
+            return 0.0, 0.0
+        weight = 1.0 / (self._own[place] + self._blur[place] / served)
+        return weight, weight * (self._mean_log[place] - self._prior[place]) / self._scale[place]
+
+    def log_times(self) -> Floats:
+        """Returns the expected log times of the rows (n,)."""
+        shared = self._phi @ (self._covariance @ self._information)
+        seen = (self._mean_log - self._prior) / self._scale
+        off = shared + self._trust * (seen - shared)
+        return np.asarray((self._prior + self._scale * off)[self._places])
+
+    def deviations(self) -> Floats:
+        """Returns the standard deviations of the rows' log times, without the noise (n,)."""
+        lacking = 1.0 - self._trust
+        shared = np.einsum("ij,ij->i", self._phi @ self._covariance, self._phi)
+        variance = lacking**2 * np.maximum(shared, 0.0) + lacking * self._own
+        return np.asarray((self._scale * np.sqrt(variance))[self._places])
+
+    @property
+    def _trust(self) -> Floats:
+        """How much of what is a prompt's own its times tell, 0 to 1."""
+        told = self._served * self._own
+        return np.asarray(told / (told + self._blur))
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Returns what was learnt, as arrays."""
+        served = np.array(list(self._memory.values())).reshape(-1, 2)
+        return {
+            "precision": self._precision,
+            "covariance": self._covariance,
+            "information": self._information,
+            "updates": np.array(self._updates),
+            "keys": np.array(list(self._memory), np.uint64),
+            "served": served[:, 0],
+            "mean_log": served[:, 1],
+        }
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Takes over what `state` returned; call `look_at` afterwards.
+
+        Raises:
+            KeyError: If an array is missing.
+            ValueError: If an array has the wrong shape.
+        """
+        self._precision[...] = state["precision"]
+        self._covariance[...] = state["covariance"]
+        self._information[...] = state["information"]
+        self._updates = int(state["updates"])
+        facts = zip(state["served"].tolist(), state["mean_log"].tolist(), strict=True)
+        self._memory = dict(zip(state["keys"].tolist(), facts, strict=True))
+
+
+def prompt_keys(
+    embeddings: NDArray[np.float32], tokens: NDArray[np.int32] | None
+) -> NDArray[np.uint64]:
+    """Returns what tells prompts apart, whichever dataset and row they are in (n,)."""
+    counts = np.zeros(len(embeddings), np.int64) if tokens is None else tokens.astype(np.int64)
+    vectors = np.ascontiguousarray(embeddings, np.float32)
+    parts = (
+        blake2b(vector.tobytes() + count.tobytes(), digest_size=8).digest()
+        for vector, count in zip(vectors, counts, strict=True)
+    )
+    return np.frombuffer(b"".join(parts), np.uint64)

@@ -1,0 +1,1 @@
+"""Compiled arithmetic of the bandits: networks and regressions of a few hundred units."""

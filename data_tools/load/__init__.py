@@ -1,0 +1,1 @@
+"""A server under load: open loops of arrivals, sweeps over fixed concurrencies."""

