@@ -24,7 +24,7 @@ FLOORS = {
     ),
     "agents": (
         "cli | gateway suite | experiments recording | report | registry | schedulers policies"
-        " | prediction"
+        " | rules prediction"
         " | base | checkpoint statistics"
     ),
     "data_tools": (
