@@ -23,9 +23,8 @@ FLOORS = {
         " | unpacking | checks processors"
     ),
     "agents": (
-        "cli | gateway suite | experiments recording | report | registry | schedulers policies"
-        " | rules prediction"
-        " | base | checkpoint statistics"
+        "cli | gateway suite | experiments export recording | report | registry"
+        " | schedulers policies | rules prediction | base | checkpoint statistics"
     ),
     "data_tools": (
         "cli | bundling describing | profiling calibration | backends prompts"

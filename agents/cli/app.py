@@ -21,6 +21,7 @@ def make_app() -> typer.Typer:
     from agents.cli.bench_suite import app as bench_suite
     from agents.cli.compare import compare
     from agents.cli.evaluate import evaluate
+    from agents.cli.export import export
     from agents.cli.merge import merge
     from agents.cli.record import record
     from agents.cli.report import report
@@ -52,7 +53,7 @@ def make_app() -> typer.Typer:
         """Schedule LLM requests between an edge and a cloud."""
         del show_version
 
-    for command in (compare, train, evaluate, record, merge, report, settings, serve):
+    for command in (compare, train, evaluate, record, export, merge, report, settings, serve):
         app.command(cls=Command)(command)
     app.add_typer(bench_suite, name="bench-suite")
     _mount_data_commands(app)
