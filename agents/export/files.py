@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,7 +42,8 @@ def export_model(
     Its inputs are the keys of the observation by name, raw, and ``action_mask`` (bool), each with a
     leading axis of any length; its output, ``logits``, has a score per choice, the largest of which
     is what the model does. Normalisation is inside. The file's metadata, under ``edgecloud``, say
-    in JSON what the inputs are and how the model was trained to play.
+    in JSON what the inputs are, in the order in which TorchScript takes them, and how the model was
+    trained to play.
 
     Args:
         agent: The model.
@@ -76,7 +79,7 @@ def export_model(
     inputs = tuple(torch.from_numpy(part) for part in (*samples.values(), masks))
     write, read = (_write_onnx, _read_onnx) if format == "onnx" else (_write_script, _read_script)
     with replacing(Path(path)) as temporary:
-        write(policy, inputs, temporary, json.dumps(facts, sort_keys=True))
+        write(policy, inputs, temporary, json.dumps(facts))
         for rows in (slice(None), slice(0, 1)):
             chosen = {name: part[rows] for name, part in samples.items()}
             _check(agent, read(temporary), chosen, masks[rows], path)
@@ -128,7 +131,7 @@ def _write_onnx(policy: ExportedPolicy, inputs: Any, path: Path, facts: str) -> 
 
     names = [*policy.keys, _MASK]
     batch = torch.export.Dim("batch", min=1)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")  # what torch's own code is told to mend
         program = torch.onnx.export(
             policy,
@@ -144,6 +147,18 @@ def _write_onnx(policy: ExportedPolicy, inputs: Any, path: Path, facts: str) -> 
     entry = model.metadata_props.add()
     entry.key, entry.value = _FACTS, facts
     onnx.save(model, str(path))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps torch from listing what it would export if other packages were there."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _read_onnx(path: Path) -> Any:
@@ -169,12 +184,14 @@ def _write_script(policy: ExportedPolicy, inputs: Any, path: Path, facts: str) -
 
 
 def _read_script(path: Path) -> Any:
+    kept = {_FACTS: ""}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TorchScript is deprecated
-        module = torch.jit.load(str(path))  # type: ignore[no-untyped-call]
+        module = torch.jit.load(str(path), _extra_files=kept)  # type: ignore[no-untyped-call]
+    names = list(json.loads(kept[_FACTS])["inputs"])
 
     def run(inputs: Arrays) -> NDArray[Any]:
         with torch.no_grad():
-            return np.asarray(module(*(torch.from_numpy(part) for part in inputs.values())))
+            return np.asarray(module(*(torch.from_numpy(inputs[name]) for name in names)))
 
     return run
