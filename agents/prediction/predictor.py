@@ -294,6 +294,26 @@ def load_predictor(name_or_path: str | Path | Predictor) -> Predictor:
 
 
 @lru_cache(maxsize=8)
+def predictor_for(
+    dataset: RequestDataset, name_or_path: str | Path | Predictor | None = None
+) -> Predictor:
+    """Returns the predictor to use for a dataset.
+
+    Args:
+        dataset: The dataset.
+        name_or_path: See `load_predictor`; by default the bundled one of the dataset's name, and
+            where there is none, one that is fitted on the dataset's train split.
+
+    Raises:
+        FileNotFoundError: See `load_predictor`.
+        ValueError: See `load_predictor` and `Predictor.fit`.
+    """
+    if name_or_path is None and dataset.name not in bundled_predictors():
+        return Predictor.fit(dataset)
+    return load_predictor(name_or_path or dataset.name)
+
+
+@lru_cache(maxsize=8)
 def _load(path: Path, changed: int) -> Predictor:
     del changed  # a part of the key
     return Predictor.load(path)

@@ -14,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.prediction import Prediction, Predictor, bundled_predictors, load_predictor
+from agents.prediction import Prediction, Predictor, predictor_for
 from agents.rules import index as rules
 from agents.rules.index import CONTINUOUS_THUMB, STATIC_THUMB, Index, index_parameters
 from agents.rules.placement import true_facts
@@ -153,9 +153,7 @@ def predicted(
     dataset: RequestDataset, predictor: str | Path | Predictor | None = None
 ) -> Prediction:
     """Returns what is predicted of each row of a dataset; see `PredictedSJF`."""
-    if predictor is None and dataset.name not in bundled_predictors():
-        return Predictor.fit(dataset).predict_dataset(dataset)
-    return load_predictor(predictor or dataset.name).predict_dataset(dataset)
+    return predictor_for(dataset, predictor).predict_dataset(dataset)
 
 
 def predicted_facts(dataset: RequestDataset, prediction: Prediction) -> Floats:
