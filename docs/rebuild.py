@@ -27,7 +27,7 @@ import pandas as pd
 import summaries
 import validation_runs
 
-from agents import AgentSpec, Scenario, run_experiment
+from agents import Scenario, run_experiment
 from agents.experiments.play import ExperimentProgress
 from agents.prediction import load_predictor
 from agents.prediction.scoring import ceiling, measurement_variance, score
@@ -47,7 +47,7 @@ STATIC, _, CONTINUOUS = ENV_IDS
 BASELINE = "fcfs"
 HEURISTICS = (BASELINE, "random", "round-robin", "least-connections", "historical-lrt")
 BANDITS = ("clinucb", "cn-greedy", "cn-ducb", "c2ucb", "neural-linear", "cn-ts")
-WARM, FROZEN = "warm-linear", "warm-linear, frozen"
+WARM, PREDICTED = "warm-linear", "predicted-sjf"
 TRAINED = ("ppo", "c2ucb", "cn-ducb", "neural-linear")
 # Statistics over all requests; an unfinished one counts with its age.
 JCT, P95 = "jct_mean_censored", "jct_p95_censored"
@@ -151,10 +151,9 @@ def predictor(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
 
 
 def protocols(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
-    """New prompts and recurring ones, frozen and learning, 20 seeds: half an hour."""
+    """Test prompts that recur and that come once, predicted and learnt, 20 seeds: ten minutes."""
     if workers:
-        frozen = AgentSpec(WARM, label=FROZEN, explore=False)
-        agents = [BASELINE, "c2ucb", "cn-ducb", frozen, WARM, ORACLE]
+        agents = [BASELINE, "c2ucb", PREDICTED, WARM, "oracle-placement", ORACLE]
         scenarios = [
             _protocol(env_id, load, order)
             for order in ("shuffle", "once")
@@ -162,7 +161,7 @@ def protocols(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
             for load in (0.8, 0.95, 1.1)
         ]
         run_experiment(scenarios, agents, 20, {}, folder, workers=workers, progress=_show)
-    return {"protocols": _summary(folder, FROZEN)}
+    return {"protocols": _summary(folder, PREDICTED)}
 
 
 def _protocol(env_id: str, load: float, order: str) -> Scenario:

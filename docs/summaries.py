@@ -12,7 +12,7 @@ DATA = Path(__file__).resolve().parent / "data"
 BASELINE, ORACLE = "fcfs", "sjf-oracle"
 LINEAR = ("clinucb", "c2ucb")
 NEURAL = ("cn-greedy", "cn-ducb", "neural-linear", "cn-ts")
-WARM = "warm-linear"
+WARM, PREDICTED = "warm-linear", "predicted-sjf"
 BANDITS = (*LINEAR, *NEURAL)
 
 
@@ -141,7 +141,7 @@ def predictor(which: str) -> str:
 
 
 def protocols(order: str) -> str:
-    """Returns mean JCTs by environment and load, and what learning changed with its interval."""
+    """Returns mean JCTs by environment and load, and by how much learning beats predicting."""
     table = read("protocols")
     rows = table[table["prompt_order"] == order]
     agents = list(dict.fromkeys(rows["agent"]))
@@ -149,7 +149,7 @@ def protocols(order: str) -> str:
     lines = []
     for (env_id, load), cell in rows.groupby(["env", "load"], sort=False):
         means = cell.set_index("agent")["jct"]
-        frozen = means[f"{WARM}, frozen"]
+        frozen = means[PREDICTED]
         known = warm.loc[env_id, load]
         low, high = (100.0 * known[f"jct_difference_{end}"] / frozen for end in ("low", "high"))
         name = env_id.removeprefix("EdgeCloud-").removesuffix("-v0")
