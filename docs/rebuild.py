@@ -142,6 +142,7 @@ def predictor(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
         **{name: value for name, value in vars(scores).items() if np.isscalar(value)},
         "ceiling": ceiling(data, test, known[0]),
         "repeated": known[1],
+        "again": known[0] ** 0.5,
     }
     groups = pd.DataFrame({"expected": scores.expected, "observed": scores.observed})
     return {

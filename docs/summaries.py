@@ -117,10 +117,12 @@ def learned(_: str = "") -> str:
 
 
 def predictor(which: str) -> str:
-    """Returns the bundled predictor's scores on the test prompts, or how many there are."""
+    """Returns the bundled predictor's scores on the test prompts, or one of the numbers."""
     table = read("predictor").set_index("name")["value"]
     if which == "requests":
         return f"{table['requests']:.0f}"
+    if which == "again":
+        return f"{100.0 * table['again']:.0f} %"
     groups = read("predictor_groups")
     fifths = ", ".join(f"{r.expected:.2f} / {r.observed:.2f}" for r in groups.itertuples())
     lines = [
