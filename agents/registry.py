@@ -33,6 +33,12 @@ _CLASSES: Final = {
     "neural-linear": "agents.schedulers.bandits.neural:NeuralLinear",
     "cn-ts": "agents.schedulers.bandits.neural:CNTS",
     "warm-linear": "agents.schedulers.bandits.warm:WarmLinear",
+    "ppo": "agents.schedulers.policy_agent:PPOAgent",
+    "maskable-ppo": "agents.schedulers.policy_agent:MaskablePPOAgent",
+    "a2c": "agents.schedulers.policy_agent:A2CAgent",
+    "dqn": "agents.schedulers.policy_agent:DQNAgent",
+    "sac": "agents.schedulers.policy_agent:SACAgent",
+    "recurrent-ppo": "agents.schedulers.policy_agent:RecurrentPPOAgent",
     "sb3": "agents.schedulers.sb3_agent:SB3Agent",
 }
 

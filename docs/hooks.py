@@ -18,6 +18,7 @@ TABLES = {
     "closed-forms": summaries.closed_forms,
     "command": reference.command,
     "count": summaries.count,
+    "ecosystem": summaries.ecosystem,
     "engines": summaries.engines,
     "engine-list": summaries.engine_list,
     "engine-peers": summaries.engine_peers,
@@ -31,6 +32,8 @@ TABLES = {
     "reference-traces": summaries.reference_traces,
     "schedulers": summaries.schedulers,
     "settings": reference.settings,
+    "suite-groups": reference.suite_groups,
+    "suite-training": reference.suite_training,
     "unseen": summaries.unseen,
     "versions": summaries.versions,
 }

@@ -180,22 +180,25 @@ def unseen(_: str = "") -> str:
 def paper(_: str = "") -> str:
     """Returns the paper's overload by both counts, best by the full one first."""
     rows = read("paper")
-    completed = rows["jct_completed"].rank(method="min").astype(int)
-    everyone = rows["jct_all"].rank(method="min").astype(int)
-    lines = [
-        [
-            rows["agent"][i],
-            f"{rows['jct_completed'][i]:.1f}",
-            str(completed[i]),
-            f"≥ {rows['jct_all'][i]:.1f}",
-            str(everyone[i]),
-            f"{rows['completed'][i]:,.0f}",
-            f"{rows['unfinished'][i]:,.0f}",
+    tables = []
+    for env, mine in rows.groupby("env", sort=False):
+        completed = mine["jct_completed"].rank(method="min").astype(int)
+        everyone = mine["jct_all"].rank(method="min").astype(int)
+        lines = [
+            [
+                mine["agent"][i],
+                f"{mine['jct_completed'][i]:.1f}",
+                str(completed[i]),
+                f"≥ {mine['jct_all'][i]:.1f}",
+                str(everyone[i]),
+                f"{mine['completed'][i]:,.0f}",
+                f"{mine['unfinished'][i]:,.0f}",
+            ]
+            for i in mine["jct_all"].sort_values().index
         ]
-        for i in rows["jct_all"].sort_values().index
-    ]
-    head = ["", "completed: JCT (s)", "rank", "all: JCT (s)", "rank", "completed", "unfinished"]
-    return _table(head, lines)
+        head = ["", "completed: JCT (s)", "rank", "all: JCT (s)", "rank", "completed", "unfinished"]
+        tables.append(f"`{env}`\n\n{_table(head, lines)}")
+    return "\n\n".join(tables)
 
 
 def closed_forms(_: str = "") -> str:
@@ -422,6 +425,25 @@ def _signed(value: float) -> str:
 
 def _estimate(mean: float, low: float, high: float) -> str:
     return f"{mean:z.2f} [{low:z.2f}, {high:z.2f}]"
+
+
+def ecosystem(_: str = "") -> str:
+    """Returns which library works with the environments in which form, and how."""
+    table = read("ecosystem")
+    forms = table.columns[2:]
+    lines = []
+    for library, rows in table.groupby("library", sort=False):
+        cells = []
+        for form in forms:
+            by_way = rows.groupby(form, sort=False)["env"].agg(list)
+            ways = [
+                way if len(by_way) == 1 else f"{way} ({', '.join(e.split("-")[1] for e in envs)})"
+                for way, envs in by_way.items()
+            ]
+            cells.append("; ".join(ways))
+        lines.append([library, *cells])
+    head = ["All four environments", *forms]
+    return _table(head, lines, "l" * len(head))
 
 
 def _table(head: Sequence[str], lines: Iterable[Sequence[str]], align: str = "") -> str:

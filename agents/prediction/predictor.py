@@ -302,15 +302,19 @@ def predictor_for(
     Args:
         dataset: The dataset.
         name_or_path: See `load_predictor`; by default the bundled one of the dataset's name, and
-            where there is none, one that is fitted on the dataset's train split.
+            where there is none for such embeddings, one that is fitted on its train split.
 
     Raises:
         FileNotFoundError: See `load_predictor`.
         ValueError: See `load_predictor` and `Predictor.fit`.
     """
-    if name_or_path is None and dataset.name not in bundled_predictors():
-        return Predictor.fit(dataset)
-    return load_predictor(name_or_path or dataset.name)
+    if name_or_path is not None:
+        return load_predictor(name_or_path)
+    if dataset.name in bundled_predictors() and dataset.embeddings is not None:
+        bundled = load_predictor(dataset.name)
+        if bundled.width == dataset.embeddings.shape[1]:
+            return bundled
+    return Predictor.fit(dataset)
 
 
 @lru_cache(maxsize=8)

@@ -49,11 +49,8 @@ def true_facts(dataset: RequestDataset) -> NDArray[np.float64]:
 
 def placement_parameters(simulator: Simulator) -> NDArray[np.float64]:
     """Returns what the functions below read of the nodes, float64 (n,)."""
-    dataset, rows = simulator.dataset, simulator.workload.rows
-    counts = (dataset.prompt_tokens, dataset.response_tokens)
-    means = [0.0 if count is None else float(count[rows].mean()) for count in counts]
     # The length of the mean answer is what an operator knows of the service.
-    context = means[0] + means[1] / 2
+    context = simulator.workload.mean_prompt + simulator.workload.mean_output / 2
     nodes = simulator.config.nodes
     numbers = [_engine_numbers(node, context) if isinstance(node, Engine) else [] for node in nodes]
     starts = np.cumsum([_FIRST + len(nodes), *map(len, numbers)])[:-1]

@@ -43,6 +43,7 @@ class WarmLinear(PredictedSJF):
 
     name: ClassVar[str] = "warm-linear"
     learns: ClassVar[bool] = True
+    plays_live: ClassVar[bool] = False  # it believes something of each row of a dataset
 
     def __init__(
         self,
