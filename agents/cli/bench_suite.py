@@ -77,6 +77,10 @@ def bench_suite(
     quick: Annotated[
         bool, typer.Option("--quick", help="A trial of seconds, which compares with nothing.")
     ] = False,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only the first so many seeds of each scenario; all by default."),
+    ] = None,
     output: Annotated[Path, path_option(help="Folder of raw runs and leaderboard.")] = OUTPUT,
     publish: Annotated[
         Path | None,
@@ -112,6 +116,7 @@ def bench_suite(
         with reading_input():
             traces = {} if azure is None else {"azure": azure}
             suite = load_suite(version, quick=quick).with_traces(traces).select(scenario or [])
+            suite = suite if seeds is None else suite.first_seeds(seeds)
             specs = with_yardsticks(suite, _entrants(suite, agents, agent_file))
         if show:
             _list(suite)

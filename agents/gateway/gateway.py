@@ -61,7 +61,7 @@ class Gateway:
         self.started = time.time()
         self._zero = time.monotonic()
         self._model = cluster.model
-        self._process = process
+        self.process = process
         self._embeddings = embeddings if process.needs_embeddings else None
         self._lengths = PromptLengths(process.player.env.live.reference)
         self._save = save
@@ -79,7 +79,7 @@ class Gateway:
     async def __aenter__(self) -> Self:
         """Starts; returns once a server takes requests."""
         self.dispatcher = Dispatcher(
-            self._process, self.servers, self.limits.queue, self.clock, self.metrics, self._watchers
+            self.process, self.servers, self.limits.queue, self.clock, self.metrics, self._watchers
         )
         self._relay = Relay(self.dispatcher, self.servers, self.limits, self.metrics)
         self._stack = AsyncExitStack()
@@ -153,7 +153,7 @@ class Gateway:
         ready = any(server.open for server in self.servers) and not self._draining
         return {
             "status": "ok" if ready else "draining" if self._draining else "no server",
-            "agent": self._process.player.agent.name,
+            "agent": self.process.player.agent.name,
             "waiting": self.dispatcher.waiting,
             "in_service": len(self.dispatcher.tickets) - self.dispatcher.waiting,
             "nodes": {

@@ -189,20 +189,18 @@ class _Attempt:
         limits, ticket = self._limits, self._ticket
         latest = anyio.current_time() + limits.total_time
         reader = AnswerReader(stream=True)
-        async for chunk in response.aiter_raw():
-            reader.feed(chunk)
-            ticket.tokens = reader.tokens
-            if self._ticket.begun:
-                await self._body(chunk)
-            else:
-                self._held.append(chunk)
-                if reader.error and not reader.tokens:
-                    raise UpstreamError(FAILED, f"reported an error: {reader.error}")
-                if not reader.tokens:
+        try:
+            async for chunk in response.aiter_raw():
+                reader.feed(chunk)
+                ticket.tokens = reader.tokens
+                if not ticket.begun and not reader.tokens and not reader.error:
+                    self._held.append(chunk)
                     continue
-                self._dispatcher.first_token(ticket)
-                await self._begin(response)
-            scope.deadline = min(latest, anyio.current_time() + limits.stall_time)
+                await self._pass_chunk(chunk, reader, response)
+                scope.deadline = min(latest, anyio.current_time() + limits.stall_time)
+        except httpx2.HTTPError:
+            if not reader.done:
+                raise  # else all that matters is there
         self._close(reader)
         if reader.error:
             self._server.failed(UpstreamError(FAILED, f"reported an error: {reader.error}"))
@@ -212,6 +210,18 @@ class _Attempt:
             await self._begin(response)
         await self._end()
         return FAILURE if reader.error else COMPLETED
+
+    async def _pass_chunk(
+        self, chunk: bytes, reader: AnswerReader, response: httpx2.Response
+    ) -> None:
+        if self._ticket.begun:
+            await self._body(chunk)
+            return
+        if reader.error and not reader.tokens:
+            raise UpstreamError(FAILED, f"reported an error: {reader.error}")
+        self._held.append(chunk)
+        self._dispatcher.first_token(self._ticket)
+        await self._begin(response)
 
     def _close(self, reader: AnswerReader) -> None:
         reader.close()

@@ -93,7 +93,7 @@ class Suite:
         cells: The scenarios, in order.
         about: What each group is, in a sentence.
         skipped: Groups that are not played, and why.
-        zero: The agent whose share of the gap is 0.
+        zeros: The agent whose share of the gap is 0, by environment; of all others under "".
         one: Agents whose share may be 1: the first that there is.
         training: How agents that start from zero are trained.
         agents: Who plays by default, where there is such an agent.
@@ -106,7 +106,7 @@ class Suite:
     digest: str
     cells: tuple[Cell, ...]
     about: Mapping[str, str]
-    zero: str
+    zeros: Mapping[str, str]
     one: tuple[str, ...]
     training: Mapping[str, Any]
     agents: tuple[str, ...]
@@ -129,6 +129,15 @@ class Suite:
                 return cell
         names = [cell.name for cell in self.cells]
         raise ValueError(f"unknown scenario {name!r}{did_you_mean(name, names)}; see --list")
+
+    def zero(self, cell: Cell) -> str:
+        """Returns the agent whose share of the gap is 0 in a cell."""
+        return self.zeros.get(cell.env_id, self.zeros[""])
+
+    def first_seeds(self, count: int) -> Suite:
+        """Returns the suite with the first so many seeds of each cell."""
+        cells = tuple(replace(cell, seeds=cell.seeds[:count]) for cell in self.cells)
+        return replace(self, cells=cells)
 
     def select(self, wanted: Iterable[str]) -> Suite:
         """Returns the part that consists of some groups and cells; of all if none is named.
@@ -185,7 +194,7 @@ def load_suite(version: int = VERSION, *, quick: bool = False) -> Suite:
         digest=_digest(folder, [_INDEX, *(f"{name}.json" for name in groups)]),
         cells=tuple(cells),
         about={name: group["about"] for name, group in groups.items()},
-        zero=index["zero"],
+        zeros=index["zero"],
         one=tuple(index["one"]),
         training=index["training"],
         agents=tuple(index["agents"]),

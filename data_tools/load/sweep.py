@@ -116,6 +116,7 @@ async def _round(
     together, step, tokens, context = window(exchanges)
     return RoundMeasurement(
         concurrency=concurrency,
+        asked=length,
         repeat=repeat,
         together=together,
         step=step,

@@ -123,6 +123,14 @@ class QueueWalk(PartialAction):
         self.cursor += 1
         return ~self._look(), ~legal
 
+    def replace(self, rows: Ints, forecast: Forecast) -> None:
+        """Takes other predictions of rows (n,), which stand for other requests from now on."""
+        self._features.replace(rows, forecast)
+
+    def forget(self) -> None:
+        """Forgets what was expected of whom: requests have other ids from now on."""
+        self._expected[...] = np.nan
+
     def best(self, scores: NDArray[np.float64]) -> Ints:
         """Returns the legal choice of the highest score in each lane, of scores (lanes, 1 + N)."""
         return np.where(self.mask == 1, scores, -np.inf).argmax(axis=1)

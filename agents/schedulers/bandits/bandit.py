@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Info, Observation
-from agents.schedulers.bandits.lane_view import LaneView, take_lowest
+from agents.schedulers.bandits.compiled.lowest import take_lowest
+from agents.schedulers.bandits.lane_view import LaneView
 from agents.schedulers.cluster_plan import ClusterPlan, least
+from agents.schedulers.likelihood import Likelihood, batch_and_rest
 from agents.schedulers.placement import Placement
 from agents.schedulers.plan import Plan
 from agents.schedulers.scheduler import Scheduler
@@ -141,9 +143,9 @@ class Bandit(Scheduler):
             return actions
 
         for reward in self.env.play_unseen(choose):
-            if step["completed"] and self.learn_rows(*self._view.completed()):
-                if not (step["terminated"] or step["truncated"]):
-                    simulator.rank_anew(0)
+            due = step["completed"] and self.learn_rows(*self._view.completed())
+            if due and not (step["terminated"] or step["truncated"]):
+                simulator.rank_anew(0)
             yield reward
 
     def _look(self) -> None:
@@ -167,12 +169,40 @@ class Bandit(Scheduler):
             self.pick_for_edge(scores, edge, action, explore)
         if cloud:
             values = means if self.cloud_by_mean else scores
-            take_lowest(values, cloud, 1 + CLOUD_NODE, action)
+            take_lowest(_plain(values), cloud, 1 + CLOUD_NODE, action)
         if edge + cloud:
             picked = action[:count].nonzero()[0]
             self._predictions.append((waiting[picked], self.seconds(means[picked])))
             if explore:
                 self.explore_rows(rows[picked])
+
+    def probabilities(
+        self, observation: Observation, info: Info, explore: bool = True
+    ) -> NDArray[np.float64] | None:
+        """Returns how likely each choice is, for an edge and a cloud; see `Agent.probabilities`."""
+        del observation
+        if not self.env.config.is_pair:
+            return None
+        plan = Plan(self.env.simulator)
+        waiting = np.array(plan.waiting, np.int64)
+        likely = Likelihood(len(plan.action))
+        if len(waiting) and self._calls.has(info):
+            contexts = self._table[self.env.candidates()["row"][waiting]]
+            room = plan.batch_room, plan.cloud_room
+            likely.table[waiting] = self.choice_table(contexts, *room, explore)
+        return likely.table
+
+    def choice_table(self, contexts: Contexts, batch: int, cloud: int, explore: bool) -> Floats:
+        """Returns the probabilities of the choices (n, 3): of one that draws no lots, 0 and 1.
+
+        Args:
+            contexts: Of the candidates that wait (n, D).
+            batch: How many the edge takes.
+            cloud: How many the cloud takes.
+            explore: Whether it explores.
+        """
+        means, scores = self.evaluate(contexts, explore)
+        return batch_and_rest(scores, means if self.cloud_by_mean else scores, batch, cloud)
 
     def route(self, plan: ClusterPlan, observation: Observation, explore: bool) -> None:
         """Sends candidates, lowest scores first, to the nodes predicted to finish them soonest."""
@@ -213,7 +243,7 @@ class Bandit(Scheduler):
     ) -> None:
         """Sends candidates to the edge, by filling the action: those of the lowest scores."""
         del explore
-        take_lowest(scores, room, 1 + EDGE_NODE, action)
+        take_lowest(_plain(scores), room, 1 + EDGE_NODE, action)
 
     def observe(self, completions: NDArray[np.void]) -> bool:
         """Learns from what finished; asks for a new ranking when one is due."""
@@ -253,6 +283,14 @@ class Bandit(Scheduler):
         """Updates the exploration statistics with dataset rows (n,) that were dispatched."""
         self.update_exploration(self._table[rows])
 
+    def rows_changed(self, rows: Indices) -> None:
+        """Reads the embeddings of rows anew."""
+        self._table[rows] = self.env.simulator.embeddings[rows]
+
+    def forget_predictions(self) -> None:
+        """Forgets what was predicted for the requests dispatched."""
+        self._predictions.clear()
+
     def predicted_times(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Returns what was predicted for the requests dispatched; see `Agent.predicted_times`."""
         if not self._predictions:
@@ -289,3 +327,8 @@ class Bandit(Scheduler):
     @abstractmethod
     def learn(self, contexts: Contexts, times: Floats) -> None:
         """Updates the model with completed requests: contexts (n, D) and times (n,), s."""
+
+
+def _plain(values: Floats) -> Floats:
+    """Returns values as compiled code takes them, whatever a model of a user's own returns."""
+    return np.require(values, np.float64, ("C", "A", "W"))
