@@ -119,7 +119,7 @@ def learning(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
 
 def unseen(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
     """Trained agents on prompts that they have not seen, 20 seeds: five minutes."""
-    models = [folder / f"{name}.{'zip' if name == 'ppo' else 'npz'}" for name in TRAINED]
+    models = [folder / f"{name}.npz" for name in TRAINED]
     if workers:
         for name, path in zip(TRAINED, models, strict=True):
             _edgecloud("train", name, "--env", CONTINUOUS, "--output", path)

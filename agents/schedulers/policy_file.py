@@ -51,7 +51,7 @@ class WalkSettings:
     network: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PolicyFile:
     """A trained network, read.
 
