@@ -113,10 +113,12 @@ def bench_suite(
     """
     if context.invoked_subcommand is not None:
         return
-    with reporting(extra="agents"):
+    with reporting("The same command goes on from there.", extra="agents"):
         with reading_input():
             traces = {} if azure is None else {"azure": azure}
             suite = load_suite(version, quick=quick).with_traces(traces).select(scenario or [])
+            if not suite.cells:
+                raise ValueError(f"there is nothing to play: {'; '.join(suite.skipped.values())}")
             suite = suite if seeds is None else suite.first_seeds(seeds)
             specs = with_yardsticks(suite, _entrants(suite, agents, agent_file))
         if show:
