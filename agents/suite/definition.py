@@ -89,7 +89,7 @@ class Suite:
         version: Its number.
         quick: Whether it is cut down to a trial, whose results compare with nothing.
         dataset: Whose prompts arrive.
-        digest: Identifies the files.
+        digest: Identifies the files, but for who plays by default.
         cells: The scenarios, in order.
         about: What each group is, in a sentence.
         skipped: Groups that are not played, and why.
@@ -191,7 +191,7 @@ def load_suite(version: int = VERSION, *, quick: bool = False) -> Suite:
         version=int(index["version"]),
         quick=quick,
         dataset=index["dataset"],
-        digest=_digest(folder, [_INDEX, *(f"{name}.json" for name in groups)]),
+        digest=_digest({**index, "agents": []}, groups),
         cells=tuple(cells),
         about={name: group["about"] for name, group in groups.items()},
         zeros=index["zero"],
@@ -238,7 +238,6 @@ def _cell(folder: Path, name: str, group: Mapping[str, Any], item: Mapping[str, 
     )
 
 
-def _digest(folder: Path, names: Iterable[str]) -> str:
-    """Identifies files by their content as JSON: how it is laid out does not matter."""
-    content = [read_json(folder / name) for name in names]
+def _digest(*content: Mapping[str, Any]) -> str:
+    """Identifies what files say; how it is laid out there does not matter."""
     return blake2b(json.dumps(content).encode(), digest_size=10).hexdigest()

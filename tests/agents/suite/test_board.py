@@ -229,3 +229,11 @@ def test_page_and_pictures_of_a_played_board(
     board, _, _ = played
     assert_narrow(render(board))
     assert [path.stat().st_size > 10_000 for path in draw(board, tmp_path)] == [True, True]
+
+
+def test_the_page_of_the_leaderboard_is_of_its_data(repository: Path) -> None:
+    """Every number is read from the committed file: `edgecloud bench-suite --publish docs`."""
+    board = Board.read(repository / "docs" / "data" / "leaderboard.json")
+    page = (repository / "docs" / "leaderboard.md").read_text(encoding="utf-8")
+    assert page == render(board, "assets/")
+    assert_narrow(page)
