@@ -17,10 +17,10 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
     @numba.njit(cache=cache, nogil=True, error_model="numpy", _nrt=False)
     def lie_within(values, most):
         sources  # noqa: B018 - captured, so that it is part of the cache key
-        largest = np.uint64(0)
-        for value in values:
-            largest = max(largest, np.uint64(value))  # as unsigned, negative values are large
-        return largest <= np.uint64(most)
+        beyond = 0
+        for k in range(len(values)):
+            beyond |= (values[k] < 0) | (values[k] > most)
+        return beyond == 0
 
     compiled: Callable[..., Any] = lie_within
     return compiled
