@@ -7,10 +7,10 @@ INSTALLED := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install serving demo test lint types docs suite bench clean
+.PHONY: help install serving demo test test-libraries test-matrix test-release lint types docs suite bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 install: $(INSTALLED) ## create .venv with the locked versions
 
@@ -35,6 +35,15 @@ demo: $(INSTALLED) ## the main job: compare the schedulers, then train PPO
 
 test: $(INSTALLED) ## run the tests
 	$(BIN)/pytest --numprocesses auto
+
+test-libraries: $(INSTALLED) ## the same briefly, with older Gymnasiums and other libraries
+	$(BIN)/python -m tests.matrix --quick
+
+test-matrix: $(INSTALLED) ## the whole suite per Gymnasium, every library, and the table of the docs
+	$(BIN)/python -m tests.matrix
+
+test-release: $(INSTALLED) ## build wheel and sdist, check and install them in an empty environment
+	$(BIN)/python -m tests.release
 
 lint: $(INSTALLED) ## check format and style
 	$(BIN)/ruff format --check .

@@ -55,12 +55,15 @@ class Agent(ABC):
             leaves idle. ``False`` for one that decides fully by itself, ``True`` for one that
             counts on the filling, ``None`` to take the environment's default. The setting of this
             name overrides it wherever a user gives one.
+        plays_live: Whether it plays live systems, where a row of the dataset stands for one request
+            after the other (`rows_changed`) and nobody knows how long they take.
     """
 
     name: ClassVar[str]
     learns: ClassVar[bool] = False
     from_zero: ClassVar[bool] = False
     work_conserving: bool | None = None
+    plays_live: ClassVar[bool] = True
     _named_by_class: ClassVar[bool]
     _env: EdgeCloudEnv | None = None
 
@@ -168,7 +171,10 @@ class Agent(ABC):
         del rows
 
     def forget_predictions(self) -> None:
-        """Forgets what `predicted_times` would return, as in episodes that do not end."""
+        """Forgets what was predicted of whom: requests have other ids from now on.
+
+        Only live systems, whose episodes do not end, give a request another id.
+        """
         return
 
     def predicted_times(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

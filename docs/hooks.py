@@ -18,6 +18,7 @@ TABLES = {
     "closed-forms": summaries.closed_forms,
     "command": reference.command,
     "count": summaries.count,
+    "ecosystem": summaries.ecosystem,
     "engines": summaries.engines,
     "engine-list": summaries.engine_list,
     "engine-peers": summaries.engine_peers,

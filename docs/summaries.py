@@ -425,6 +425,25 @@ def _estimate(mean: float, low: float, high: float) -> str:
     return f"{mean:z.2f} [{low:z.2f}, {high:z.2f}]"
 
 
+def ecosystem(_: str = "") -> str:
+    """Returns which library works with the environments in which form, and how."""
+    table = read("ecosystem")
+    forms = table.columns[2:]
+    lines = []
+    for library, rows in table.groupby("library", sort=False):
+        cells = []
+        for form in forms:
+            by_way = rows.groupby(form, sort=False)["env"].agg(list)
+            ways = [
+                way if len(by_way) == 1 else f"{way} ({', '.join(e.split("-")[1] for e in envs)})"
+                for way, envs in by_way.items()
+            ]
+            cells.append("; ".join(ways))
+        lines.append([library, *cells])
+    head = ["All four environments", *forms]
+    return _table(head, lines, "l" * len(head))
+
+
 def _table(head: Sequence[str], lines: Iterable[Sequence[str]], align: str = "") -> str:
     """Returns a Markdown table; its first column is aligned left, the others right by default."""
     rules = {"l": "---", "r": "--:"}

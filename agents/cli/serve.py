@@ -91,6 +91,7 @@ def serve(
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
         for noisy in ("httpx2", "httpcore2"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
+        from agents.experiments.runs import one_torch_thread
         from agents.gateway.decisions import DecisionProcess
         from agents.gateway.gateway import Gateway
         from agents.gateway.limits import Limits
@@ -126,7 +127,8 @@ def serve(
         )
         server = make_server(gateway, host, port)
         typer.echo(f"{player.agent.name} routes over {len(cluster.servers)} servers", err=True)
-        server.run()
+        with one_torch_thread():
+            server.run()
         if not server.started:
             fail(f"could not listen at {host}:{port}")
 

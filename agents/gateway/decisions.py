@@ -23,7 +23,6 @@ from edgecloud_gym.simulator.compiled.follow import SENT
 from edgecloud_gym.simulator.live import LiveEvent, LiveRequest
 
 FALLBACK: Final = "join-shortest-queue"
-_FORGET_EVERY: Final = 1000  # rounds
 _LOG = logging.getLogger(__name__)
 
 
@@ -95,6 +94,11 @@ class Player:
         learn: bool = True,
         seed: int = 0,
     ) -> None:
+        if not agent.plays_live:
+            raise ValueError(
+                f"agent {agent.name!r} does not play live: it must know more of each request than "
+                "can be known of one that has just come"
+            )
         given = dict(settings or {})
         if agent.work_conserving is not None:
             given.setdefault("work_conserving", agent.work_conserving)
@@ -115,7 +119,7 @@ class Player:
         self._fallback = make_agent(FALLBACK)
         self._fallback.reset(self.env, seed)  # first: the queue's order is the agent's
         agent.reset(self.env, seed)
-        self._rounds = 0
+        self._renumbered = 0
         self._told = ""
         # What is compiled or loaded at a first decision is so before there is any.
         agent.act(*self.env.reset(seed=seed), learn)
@@ -132,8 +136,8 @@ class Player:
         forced = self.env.follow(told.arrivals, told.events, told.now, told.force)
         if len(self.env.live.entered):
             self.agent.rows_changed(self.env.live.entered)
-        self._rounds += 1
-        if self._rounds % _FORGET_EVERY == 0:
+        if self.env.live.renumbered > self._renumbered:
+            self._renumbered = self.env.live.renumbered
             self.agent.forget_predictions()
         return forced
 

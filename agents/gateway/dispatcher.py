@@ -25,6 +25,7 @@ from edgecloud_gym.simulator.compiled.follow import (
 )
 from edgecloud_gym.simulator.live import LiveEvent, LiveRequest
 
+AT_ONCE: Final = 256  # arrivals in a round
 PATIENCE: Final = 1.0  # s that an agent may have all wait while nobody is at any node
 
 
@@ -107,7 +108,7 @@ class Dispatcher:
         self._watchers = watchers
         self._keys = itertools.count()
         self._news = asyncio.Event()
-        self._arrivals: list[LiveRequest] = []
+        self._arrivals: dict[int, LiveRequest] = {}
         self._events: list[LiveEvent] = []
         self._waiting = 0
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="decisions")
@@ -139,7 +140,7 @@ class Dispatcher:
         ticket = Ticket(next(self._keys), arrival, prompt_tokens, assigned=asyncio.Event())
         self.tickets[ticket.key] = ticket
         self._count_waiting(1)
-        self._arrivals.append(LiveRequest(ticket.key, arrival, prompt_tokens, embedding))
+        self._arrivals[ticket.key] = LiveRequest(ticket.key, arrival, prompt_tokens, embedding)
         self._news.set()
         return ticket
 
@@ -179,7 +180,8 @@ class Dispatcher:
         del self.tickets[ticket.key]
         if ticket.node is None:
             self._count_waiting(-1)
-            self._tell(LEFT, ticket)
+            if self._arrivals.pop(ticket.key, None) is None:  # else nobody has heard of it
+                self._tell(LEFT, ticket)
         else:
             self._tell(FINISHED if outcome == "completed" else LEFT, ticket, ticket.tokens)
             self._metrics.running.labels(self._servers[ticket.node].spec.name).dec()
@@ -219,9 +221,14 @@ class Dispatcher:
                 ticket.told_tokens = ticket.tokens
                 events.append(LiveEvent(now, PROGRESS, ticket.key, ticket.tokens))
         closed = tuple(server.closed_places for server in self._servers)
-        told = Round(now, self._arrivals, events, closed, force)
-        self._arrivals, self._events = [], []
-        return told
+        # No more at a time than the decision process has room for beside a full queue.
+        arrivals = list(self._arrivals.values())[:AT_ONCE]
+        for request in arrivals:
+            del self._arrivals[request.key]
+        if self._arrivals:
+            self._news.set()
+        self._events = []
+        return Round(now, arrivals, events, closed, force)
 
     def _decide(self, told: Round) -> Outcome:
         with self._metrics.decision_time.time():

@@ -7,12 +7,28 @@ from typing import Final
 import numpy as np
 
 from agents.prediction.distribution import Prediction
-from agents.prediction.predictor import Predictor
+from agents.prediction.predictor import Predictor, bundled_predictors, load_predictor
 from edgecloud_gym.dataset import RequestDataset
 from edgecloud_gym.wrappers.forecast import Forecast
 
 LONG: Final = 4.0  # s; the probability to exceed it is one of the features
 FOLDS: Final = 5
+
+
+def predictor_for(dataset: RequestDataset, named: str | None) -> Predictor:
+    """Returns the predictor that is named, or else the dataset's own.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is none, or the dataset has no embeddings.
+    """
+    if named is not None:
+        return load_predictor(named)
+    if dataset.name in bundled_predictors():
+        predictor = load_predictor(dataset.name)
+        if dataset.embeddings is not None and dataset.embeddings.shape[1] == predictor.width:
+            return predictor
+    return Predictor.fit(dataset)
 
 
 def forecast(predictor: Predictor, dataset: RequestDataset) -> Forecast:
@@ -27,7 +43,14 @@ def forecast(predictor: Predictor, dataset: RequestDataset) -> Forecast:
 def cross_fitted(
     predictor: Predictor, dataset: RequestDataset, folds: int = FOLDS, seed: int = 0
 ) -> Forecast:
-    """Returns the same, but of the train rows what others say that did not see them.
+    """Returns the same, but of the train rows as `cross_predicted` has them."""
+    return as_forecast(cross_predicted(predictor, dataset, folds, seed))
+
+
+def cross_predicted(
+    predictor: Predictor, dataset: RequestDataset, folds: int = FOLDS, seed: int = 0
+) -> Prediction:
+    """Returns predictions of all rows; of the train rows, of others that did not see them.
 
     A predictor knows the prompts that it was fitted on far better than any it will meet; a policy
     that learnt from such predictions would trust them too much. Those of the train rows come from
@@ -61,7 +84,7 @@ def cross_fitted(
         said = others.predict_dataset(dataset, fold)
         mean[fold], std[fold] = said.log_time_mean, said.log_time_std
         tokens[fold] = said.output_tokens
-    return as_forecast(Prediction(mean, std, tokens))
+    return Prediction(mean, std, tokens)
 
 
 def as_forecast(prediction: Prediction) -> Forecast:

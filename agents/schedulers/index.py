@@ -38,6 +38,7 @@ class OraclePlacement(RuleScheduler):
     """
 
     name: ClassVar[str] = "oracle-placement"
+    plays_live: ClassVar[bool] = False  # it knows the true times
     pair_rule: ClassVar[Rule | None] = rules.pair
     cluster_rule: ClassVar[Rule | None] = rules.cluster
 
@@ -68,6 +69,7 @@ class PredictedSJF(OraclePlacement):
     """
 
     name: ClassVar[str] = "predicted-sjf"
+    plays_live: ClassVar[bool] = True
 
     def __init__(self, predictor: str | Path | Predictor | None = None) -> None:
         super().__init__()
@@ -81,8 +83,22 @@ class PredictedSJF(OraclePlacement):
                 the predictor's.
         """
         base: Any = env.unwrapped
-        self._prediction = predicted(base.dataset, self.predictor)
+        reference = base.dataset.reference
+        self._prediction = self._usual = predicted(reference, self.predictor)
+        if reference is not base.dataset:  # live: rows are taken by one request after the other
+            found = predictor_for(reference, self.predictor).predict_dataset(base.dataset)
+            self._prediction = found
         super().reset(env, seed)
+
+    def rows_changed(self, rows: NDArray[np.int64]) -> None:
+        """Predicts the requests that rows stand for now."""
+        dataset = self.env.dataset
+        found = predictor_for(dataset.reference, self.predictor).predict_dataset(dataset, rows)
+        for name in ("log_time_mean", "log_time_std", "output_tokens"):
+            getattr(self._prediction, name)[rows] = getattr(found, name)
+        super().rows_changed(rows)
+        order: Any = self.priority()
+        self.env.simulator.set_scores(order)
 
     def priority(self) -> Priority:
         """Orders the queue by the predicted time."""
@@ -126,7 +142,8 @@ class IndexPolicy(PredictedSJF):
 
     def priority(self) -> Priority:
         """Orders the queue by the tuned key; `AgedIndexPolicy` adds the arrival time to it."""
-        return self._tuned.order(self._prediction, self.env.simulator.workload.rows, self.aged)
+        usual = self._usual.log_time_mean[self.env.simulator.workload.rows]
+        return self._tuned.order(self._prediction, usual, self.aged)
 
 
 class AgedIndexPolicy(IndexPolicy):
@@ -153,9 +170,17 @@ def predicted(
     dataset: RequestDataset, predictor: str | Path | Predictor | None = None
 ) -> Prediction:
     """Returns what is predicted of each row of a dataset; see `PredictedSJF`."""
+    return predictor_for(dataset, predictor).predict_dataset(dataset)
+
+
+@lru_cache(maxsize=8)
+def predictor_for(
+    dataset: RequestDataset, predictor: str | Path | Predictor | None = None
+) -> Predictor:
+    """Returns who predicts the requests of a dataset; see `PredictedSJF`."""
     if predictor is None and dataset.name not in bundled_predictors():
-        return Predictor.fit(dataset).predict_dataset(dataset)
-    return load_predictor(predictor or dataset.name).predict_dataset(dataset)
+        return Predictor.fit(dataset)
+    return load_predictor(predictor or dataset.name)
 
 
 def predicted_facts(dataset: RequestDataset, prediction: Prediction) -> Floats:

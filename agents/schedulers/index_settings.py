@@ -67,18 +67,18 @@ class IndexSettings:
     ageing: Ageing = field(default_factory=Ageing)
     training: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
-    def order(self, prediction: Prediction, rows: NDArray[np.int32], aged: bool) -> Priority:
+    def order(self, prediction: Prediction, usual: NDArray[np.float64], aged: bool) -> Priority:
         """Returns the order of a queue of requests.
 
         Args:
             prediction: What is predicted of each dataset row.
-            rows: The rows that may arrive, among which the longest are looked for.
+            usual: Predicted log times of what may arrive (n,), which tell who is among the longest.
             aged: Whether time counts.
         """
         key = self.ordering.key(prediction)
         if not aged:
             return key
-        longest = np.quantile(prediction.log_time_mean[rows], 1.0 - self.ageing.last)
+        longest = np.quantile(usual, 1.0 - self.ageing.last)
         return AgedScores(key, self.ageing.rate, prediction.log_time_mean > longest)
 
     def save(self, path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Agent, Info, Observation
-from agents.prediction.forecasts import forecast
+from agents.prediction.forecasts import as_forecast, forecast
 from agents.schedulers.policy_file import PolicyFile, bundled_model, read_policy
 from edgecloud_gym.config import Priority
 from edgecloud_gym.envs.base import EdgeCloudEnv
@@ -71,7 +71,8 @@ class PolicyAgent(Agent):
         """Returns what is predicted of the environment's dataset."""
         file, dataset = self.file, self.env.dataset
         if self._known is None or self._known[0] is not dataset or self._known[1] is not file:
-            self._known = (dataset, file, forecast(file.predictor(), dataset))
+            self._predictor = file.predictor()
+            self._known = (dataset, file, forecast(self._predictor, dataset))
         return self._known[2]
 
     def reset(self, env: gym.Env[Any, Any], seed: int) -> None:
@@ -106,6 +107,17 @@ class PolicyAgent(Agent):
             choice = self._player.choose(walk.observe())
             ended = bool(walk.choose(walk.best(choice) if self._scores else choice)[0][0])
         return np.array(walk.picks[0])
+
+    def rows_changed(self, rows: NDArray[np.int64]) -> None:
+        """Predicts the requests that rows stand for now."""
+        known = self._forecast()
+        found = self._predictor.predict_dataset(self.env.dataset, rows)
+        self._walk.replace(rows, as_forecast(found))
+        self.env.simulator.set_scores(known.time)
+
+    def forget_predictions(self) -> None:
+        """Forgets what was expected of those who are at nodes."""
+        self._walk.forget()
 
     def predicted_times(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Returns the times that dispatched requests were ranked by; see `Agent`."""

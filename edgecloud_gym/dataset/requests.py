@@ -148,6 +148,14 @@ class RequestDataset:
         """The name that `base_latency` had at first."""
         return self.base_latency
 
+    @property
+    def reference(self) -> Self:
+        """What numbers of a whole dataset are to be taken from: this one.
+
+        The requests of a live system come and go; they name the dataset that they stand in for.
+        """
+        return self
+
     def __len__(self) -> int:
         return len(self.base_latency)
 

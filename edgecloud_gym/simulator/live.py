@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from edgecloud_gym.config import Priority, SystemConfig
 from edgecloud_gym.dataset import RequestDataset
 from edgecloud_gym.nodes import StaticBatches
+from edgecloud_gym.priorities import AgedScores
 from edgecloud_gym.simulator.compiled import follow
 from edgecloud_gym.simulator.compiled.engine.layout import ENGINE_REQUEST_DTYPE
 from edgecloud_gym.simulator.compiled.views import Engines
@@ -66,6 +67,7 @@ class LiveSimulator(Simulator):
         reference: The dataset that those are taken from.
         dataset: The requests that there are; rows are taken by those who come after.
         rows: The same.
+        renumbered: How often requests were given other ids.
         entered: Rows that were taken when it was last told what has happened, int64 (n,).
     """
 
@@ -94,7 +96,7 @@ class LiveSimulator(Simulator):
         self.dataset = cast(RequestDataset, self.rows)
         self._table = np.zeros(len(self.rows), TABLE_DTYPE)
         self._shown = np.zeros((len(self.rows), self._shown.shape[1]), np.float32)
-        self._projected: NDArray[np.float32] | None = None
+        self._projected = self._shown if self._shown.shape[1] > 0 else None
         self.parameters["duration"] = np.inf  # a day that does not end
         self.state.served = np.zeros((1, 0), ENGINE_REQUEST_DTYPE)
         self.state.reserve(width, heap=True)
@@ -105,6 +107,7 @@ class LiveSimulator(Simulator):
         self._keys: dict[int, int] = {}
         self._leaving: list[int] = []
         self.entered = np.zeros(0, np.int64)
+        self.renumbered = 0
         self._no_events = np.zeros(0, follow.EVENT_DTYPE)
         if self.has_scorer:
             self.embeddings  # noqa: B018 - they are needed
@@ -146,11 +149,8 @@ class LiveSimulator(Simulator):
             ValueError: If the reference dataset has none.
         """
         if self._projected is None:
-            if self._shown.shape[1] > 0:
-                self._projected = self._shown
-            else:
-                width = self.reference.embedding_table(self._width).shape[1]
-                self._projected = np.zeros((len(self.rows), width), np.float32)
+            width = self.reference.embedding_table(self._width).shape[1]
+            self._projected = np.zeros((len(self.rows), width), np.float32)
         return self._projected
 
     @property
@@ -163,7 +163,7 @@ class LiveSimulator(Simulator):
     @property
     def needs_embeddings(self) -> bool:
         """Whether embeddings are observed, or somebody has asked for them."""
-        return self._projected is not None or self._shown.shape[1] > 0
+        return self._projected is not None or self._shown.shape[1] > 0 or self.rows.asked
 
     def set_priority(self, priority: Priority) -> None:
         """Chooses how the queue is ordered, from the next `begin` on.
@@ -179,18 +179,17 @@ class LiveSimulator(Simulator):
         if callable(priority) and hasattr(self, "_projected"):
             self.embeddings  # noqa: B018 - from now on they are needed
 
-    def _take_scores(self, scores: ArrayLike) -> None:
-        given = np.asarray(scores, np.float64)
-        if given.shape != (len(self._table),) or not np.all(np.isfinite(given)):
+    def _take_scores(self, priority: ArrayLike | AgedScores) -> None:
+        given = priority.scores if isinstance(priority, AgedScores) else priority
+        if not np.all(np.isfinite(np.asarray(given, np.float64))):
             raise ValueError(
                 "priority: how long a live system's requests take nobody knows: must be None, a "
                 f"callable on embeddings, or an array of finite scores, ({len(self._table)},)"
             )
-        self._table["score"] = given
-        present = self.rows.present
-        if len(present):
-            self.parameters["score_mean"] = given[present].mean()
-            self.parameters["score_std"] = given[present].std()
+        super()._take_scores(priority)
+
+    def _scored_rows(self) -> NDArray[np.integer]:
+        return self.rows.present
 
     def follow(
         self,
@@ -253,7 +252,7 @@ class LiveSimulator(Simulator):
             prompt_feature(given.prompt_tokens),
             given.prompt_tokens,
         )
-        if given.embedding is not None and self.needs_embeddings:
+        if given.embedding is not None and self._projected is not None:
             self.embeddings[row] = self.reference.projected(given.embedding, self._width)
         state = self.state
         assert state.served is not None
@@ -326,6 +325,7 @@ class LiveSimulator(Simulator):
 
         Their order stays, and with it that of the queue. Ids of requests change.
         """
+        self.renumbered += 1
         state = self.state
         lane = state.lanes[0]
         arrived, done = int(lane["arrived"]), int(lane["done"])

@@ -98,6 +98,23 @@ class WalkFeatures:
         self.base = np.ones(lanes)
         self.plain = np.ones((lanes, len(config.nodes)))
 
+    def replace(self, rows: Ints, forecast: Forecast) -> None:
+        """Takes other predictions of some rows, which stand for other requests from now on.
+
+        Args:
+            rows: The rows (n,).
+            forecast: Of these alone.
+        """
+        self._table[rows] = forecast.table()
+        self._time[rows] = forecast.time
+        self._log_time[rows] = np.log(forecast.time)
+        prompts = self._simulator.dataset.prompt_tokens
+        if prompts is not None:
+            self._prompt[rows] = prompts[rows]
+            self._shown_prompt[rows] = np.minimum(1.0, np.log1p(prompts[rows]) / np.log1p(4096.0))
+        if forecast.output_tokens is not None:
+            self._output[rows] = forecast.output_tokens
+
     def space(self) -> spaces.Dict:
         """Returns the space of one lane's observation."""
         nodes = len(self._simulator.config.nodes)

@@ -45,6 +45,7 @@ class WarmLinear(RuleScheduler):
 
     name: ClassVar[str] = "warm-linear"
     learns: ClassVar[bool] = True
+    plays_live: ClassVar[bool] = False  # it believes something of each row of a dataset
     pair_rule: ClassVar[Rule | None] = shortest
     cluster_rule: ClassVar[Rule | None] = placement.soonest
 
