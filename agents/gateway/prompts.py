@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.gateway.dispatcher import Ticket
-from agents.gateway.openai import Question
+from agents.gateway.api.openai import Question
+from agents.gateway.ticket import Ticket
 from edgecloud_gym.dataset import RequestDataset
 
 Vector = NDArray[np.float32]
