@@ -279,8 +279,9 @@ def load_dataset(
             `.csv` file with the columns request_text and inference_time (s), and perhaps
             input_token_count and output_token_count (or prompt, base_latency, prompt_tokens and
             response_tokens), time_to_first_token (s) and family; the path of a folder laid out
-            like a bundled one; or a `RequestDataset`, which is returned as it is. Which files
-            beside the requests are read too, `edgecloud_gym.dataset.files.locate` says.
+            like a bundled one, here or on the Hugging Face hub (`hf://datasets/OWNER/NAME`); or a
+            `RequestDataset`, which is returned as it is. Which files beside the requests are read
+            too, `edgecloud_gym.dataset.files.locate` says.
         embeddings: An `.npz` file or an array (n, d) in place of the file beside the requests.
         on_error: "raise" at the first malformed row, or "skip" such rows: count them in `skipped`
             and warn.
@@ -289,6 +290,7 @@ def load_dataset(
         ValueError: If the name is unknown.
         UnreadableFileError: If a file is malformed, empty or about other prompts.
         FileNotFoundError: If a path leads nowhere.
+        ConnectionError: If the hub cannot be asked.
     """
     if isinstance(name_or_path, RequestDataset):
         if embeddings is None:

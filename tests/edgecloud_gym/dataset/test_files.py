@@ -573,3 +573,28 @@ def test_times_to_first_token_are_read_where_they_are_stated(tmp_path: Path) -> 
     data = load_dataset(path)
     assert data.time_to_first_token is not None
     assert_array_equal(data.time_to_first_token, [0.5, *[np.nan] * 5])
+
+
+def test_a_dataset_on_the_hub(tmp_path, monkeypatch):
+    asked = []
+
+    def snapshot_download(name, **given):
+        asked.append((name, given["repo_type"], given["revision"]))
+        (tmp_path / "requests.csv").write_text("request_text,inference_time\nYes?,0.5\n")
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    dataset = load_dataset("hf://datasets/someone/mine@v1")
+    assert asked == [("someone/mine", "dataset", "v1")]
+    assert (len(dataset), dataset.name) == (1, "mine@v1")
+
+
+def test_a_hub_that_cannot_be_asked(monkeypatch):
+    def snapshot_download(*_, **__):
+        raise OSError("no network\nand more")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    with pytest.raises(ConnectionError, match=r"someone/mine.*\(no network\)"):
+        load_dataset("hf://datasets/someone/mine")
+    with pytest.raises(ValueError, match="must be hf://datasets/OWNER/NAME"):
+        load_dataset("hf://someone/mine")
