@@ -437,7 +437,7 @@ def ecosystem(_: str = "") -> str:
         for form in forms:
             by_way = rows.groupby(form, sort=False)["env"].agg(list)
             ways = [
-                way if len(by_way) == 1 else f"{way} ({', '.join(e.split("-")[1] for e in envs)})"
+                way if len(by_way) == 1 else f"{way} ({', '.join(e.split('-')[1] for e in envs)})"
                 for way, envs in by_way.items()
             ]
             cells.append("; ".join(ways))

@@ -101,7 +101,7 @@ def main() -> None:
         failed += [] if passed else [name]
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
-    if not (given.quick or given.names):
+    if not given.quick:
         write_table()
 
 
@@ -145,7 +145,10 @@ def constraints(layer: Layer) -> list[str]:
 
 
 def write_table() -> None:
-    """Writes the table of the documentation: what the tests have found to work, and how."""
+    """Writes the table of the documentation: what the tests have found to work, and how.
+
+    What earlier runs have found counts as well, until ``make clean``.
+    """
     found = {path.name: path.read_text() for path in CELLS.iterdir()}
     libraries = sorted({name.split("--")[0] for name in found})
     with TABLE.open("w", newline="") as file:
