@@ -29,6 +29,7 @@ TABLES = {
     "reference-traces": summaries.reference_traces,
     "schedulers": summaries.schedulers,
     "settings": reference.settings,
+    "speed": summaries.speed,
     "unseen": summaries.unseen,
     "versions": summaries.versions,
 }
