@@ -22,6 +22,10 @@ _CLASSES: Final = {
     "edge-only": "agents.schedulers.heuristics:EdgeOnly",
     "cloud-only": "agents.schedulers.heuristics:CloudOnly",
     "sjf-oracle": "agents.schedulers.heuristics:OracleSJF",
+    "oracle-placement": "agents.schedulers.index:OraclePlacement",
+    "predicted-sjf": "agents.schedulers.index:PredictedSJF",
+    "index": "agents.schedulers.index:IndexPolicy",
+    "index-aged": "agents.schedulers.index:AgedIndexPolicy",
     "clinucb": "agents.schedulers.bandits.linear:CLinUCB",
     "c2ucb": "agents.schedulers.bandits.linear:C2UCB",
     "cn-greedy": "agents.schedulers.bandits.neural:CNGreedy",
@@ -29,6 +33,12 @@ _CLASSES: Final = {
     "neural-linear": "agents.schedulers.bandits.neural:NeuralLinear",
     "cn-ts": "agents.schedulers.bandits.neural:CNTS",
     "warm-linear": "agents.schedulers.bandits.warm:WarmLinear",
+    "ppo": "agents.schedulers.policy_agent:PPOAgent",
+    "maskable-ppo": "agents.schedulers.policy_agent:MaskablePPOAgent",
+    "a2c": "agents.schedulers.policy_agent:A2CAgent",
+    "dqn": "agents.schedulers.policy_agent:DQNAgent",
+    "sac": "agents.schedulers.policy_agent:SACAgent",
+    "recurrent-ppo": "agents.schedulers.policy_agent:RecurrentPPOAgent",
     "sb3": "agents.schedulers.sb3_agent:SB3Agent",
 }
 

@@ -12,6 +12,7 @@ DATA = Path(__file__).resolve().parent / "data"
 BASELINE, ORACLE = "fcfs", "sjf-oracle"
 LINEAR = ("clinucb", "c2ucb")
 NEURAL = ("cn-greedy", "cn-ducb", "neural-linear", "cn-ts")
+WARM, PREDICTED = "warm-linear", "predicted-sjf"
 BANDITS = (*LINEAR, *NEURAL)
 
 
@@ -113,6 +114,51 @@ def learned(_: str = "") -> str:
         for row in read("learning").sort_values("jct").itertuples()
     ]
     return _table(["", "mean JCT (s)", "mean error of predicted times (s)"], lines)
+
+
+def predictor(which: str) -> str:
+    """Returns the bundled predictor's scores on the test prompts, or one of the numbers."""
+    table = read("predictor").set_index("name")["value"]
+    if which == "requests":
+        return f"{table['requests']:.0f}"
+    if which == "again":
+        return f"{100.0 * table['again']:.0f} %"
+    groups = read("predictor_groups")
+    fifths = ", ".join(f"{r.expected:.2f} / {r.observed:.2f}" for r in groups.itertuples())
+    lines = [
+        ["R² of log time", f"{table['r2']:.3f}"],
+        [
+            f"the most that is possible, by {table['repeated']:.0f} prompts",
+            f"{table['ceiling']:.3f}",
+        ],
+        ["Kendall's τ of predicted and true times", f"{table['kendall']:.3f}"],
+        ["pairs in the right order (concordance)", f"{table['concordance']:.3f}"],
+        ["log score (nats; lower is better)", f"{table['log_score']:.3f}"],
+        ["CRPS", f"{table['crps']:.3f} s"],
+        ["mean expected by mean true time", f"{table['expected_ratio']:.3f}"],
+        ["the same, by fifths of the expected time (s)", fifths],
+        ["Kendall's τ of the answers' lengths", f"{table['tokens_kendall']:.3f}"],
+    ]
+    return _table(["test prompts", ""], lines)
+
+
+def protocols(order: str) -> str:
+    """Returns mean JCTs by environment and load, and by how much learning beats predicting."""
+    table = read("protocols")
+    rows = table[table["prompt_order"] == order]
+    agents = list(dict.fromkeys(rows["agent"]))
+    warm = rows[rows["agent"] == WARM].set_index(["env", "load"])
+    lines = []
+    for (env_id, load), cell in rows.groupby(["env", "load"], sort=False):
+        means = cell.set_index("agent")["jct"]
+        frozen = means[PREDICTED]
+        known = warm.loc[env_id, load]
+        low, high = (100.0 * known[f"jct_difference_{end}"] / frozen for end in ("low", "high"))
+        name = env_id.removeprefix("EdgeCloud-").removesuffix("-v0")
+        change = f"{_signed(100.0 * known['jct_difference'] / frozen)} %"
+        learnt = f"{change} [{_signed(low)}, {_signed(high)}]"
+        lines.append([f"{name} {load:g}", *(f"{means[a]:.2f}" for a in agents), learnt])
+    return _table(["", *agents, "learning changes"], lines)
 
 
 def unseen(_: str = "") -> str:
@@ -394,6 +440,25 @@ def _signed(value: float) -> str:
 
 def _estimate(mean: float, low: float, high: float) -> str:
     return f"{mean:z.2f} [{low:z.2f}, {high:z.2f}]"
+
+
+def ecosystem(_: str = "") -> str:
+    """Returns which library works with the environments in which form, and how."""
+    table = read("ecosystem")
+    forms = table.columns[2:]
+    lines = []
+    for library, rows in table.groupby("library", sort=False):
+        cells = []
+        for form in forms:
+            by_way = rows.groupby(form, sort=False)["env"].agg(list)
+            ways = [
+                way if len(by_way) == 1 else f"{way} ({', '.join(e.split('-')[1] for e in envs)})"
+                for way, envs in by_way.items()
+            ]
+            cells.append("; ".join(ways))
+        lines.append([library, *cells])
+    head = ["All four environments", *forms]
+    return _table(head, lines, "l" * len(head))
 
 
 def _table(head: Sequence[str], lines: Iterable[Sequence[str]], align: str = "") -> str:

@@ -21,7 +21,10 @@ def make_app() -> typer.Typer:
     from agents.cli.bench_suite import app as bench_suite
     from agents.cli.compare import compare
     from agents.cli.evaluate import evaluate
+    from agents.cli.export import export
     from agents.cli.merge import merge
+    from agents.cli.replay import replay
+    from agents.cli.record import record
     from agents.cli.report import report
     from agents.cli.reproduce_paper import reproduce_paper
     from agents.cli.serve import serve
@@ -52,8 +55,8 @@ def make_app() -> typer.Typer:
         """Schedule LLM requests between an edge and a cloud."""
         del show_version
 
-    commands = (compare, train, evaluate, merge, report, reproduce_paper, settings, serve)
-    for command in commands:
+    playing = (compare, train, evaluate, record, export, merge, report)
+    for command in (*playing, reproduce_paper, settings, serve, replay):
         app.command(command.__name__.replace("_", "-"), cls=Command)(command)
     app.add_typer(bench_suite, name="bench-suite")
     _mount_data_commands(app)

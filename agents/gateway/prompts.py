@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.gateway.dispatcher import Ticket
-from agents.gateway.openai import Question
+from agents.gateway.api.openai import Question
+from agents.gateway.ticket import Ticket
 from edgecloud_gym.dataset import RequestDataset
 
 Vector = NDArray[np.float32]
@@ -57,6 +57,8 @@ class PromptLengths:
 class Embeddings:
     """Embeds prompts in a thread of its own; what was embedded of late is remembered.
 
+    Prompts that come while others are being embedded are embedded together.
+
     Args:
         encode: Turns prompts into vectors (n, d).
         remembered: How many prompts are remembered.
@@ -66,20 +68,40 @@ class Embeddings:
         self._encode = encode
         self._remembered = remembered
         self._known: OrderedDict[str, Vector] = OrderedDict()
+        self._wanted: dict[str, asyncio.Future[Vector]] = {}
+        self._worker: asyncio.Task[None] | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="embeddings")
 
     async def of(self, prompt: str) -> Vector:
         """Returns the embedding of a prompt, (d,)."""
         found = self._known.get(prompt)
-        if found is None:
-            loop = asyncio.get_running_loop()
-            found = (await loop.run_in_executor(self._pool, self._encode, [prompt]))[0]
-            self._known[prompt] = found
-            if len(self._known) > self._remembered:
-                self._known.popitem(last=False)
-        else:
+        if found is not None:
             self._known.move_to_end(prompt)
-        return found
+            return found
+        if prompt not in self._wanted:
+            self._wanted[prompt] = asyncio.get_running_loop().create_future()
+        wanted = self._wanted[prompt]
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._embed_wanted())
+        return await asyncio.shield(wanted)  # others may wait for it, too
+
+    async def _embed_wanted(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._wanted:
+            wanted = dict(self._wanted)
+            try:
+                vectors = await loop.run_in_executor(self._pool, self._encode, list(wanted))
+            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait hear of it
+                for future in wanted.values():
+                    future.set_exception(error)
+            else:
+                for (prompt, future), vector in zip(wanted.items(), vectors, strict=True):
+                    self._known[prompt] = vector
+                    future.set_result(vector)
+            for prompt in wanted:
+                del self._wanted[prompt]
+            while len(self._known) > self._remembered:
+                self._known.popitem(last=False)
 
     def close(self) -> None:
         """Ends the thread."""

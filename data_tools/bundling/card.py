@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from data_tools.backends.base import LocalConfiguration, ServerConfiguration, read_configuration
-from data_tools.machine import SessionConditions
+from data_tools.machine import Limits, SessionConditions
 
 if TYPE_CHECKING:
     from data_tools.bundling.run_figures import RunFigures
@@ -45,11 +45,18 @@ class Card:
         """The configuration of the run, as far as it is known."""
         return None if self.metadata is None else read_configuration(self.metadata.configuration)
 
+    @property
+    def sentence(self) -> str:
+        """What the dataset is."""
+        return (
+            "Measured single-request inference times of a language model: "
+            f"{self.figures.requests} prompts, one at a time, greedy decoding."
+        )
+
     def text(self) -> str:
         """Returns the card in Markdown."""
         sections = [
-            f"# {self.name}\n\nMeasured single-request inference times of a language model: "
-            f"{self.figures.requests} prompts, one at a time, greedy decoding.",
+            f"# {self.name}\n\n{self.sentence}",
             self._model_section(),
             _files_section(self.slowdown is not None, self.embedding_model),
             f"## How it was measured\n\n{_how(self.settings)} Of a prompt measured several times, "
@@ -139,6 +146,7 @@ def _machine_rows(sessions: Sequence[SessionConditions]) -> dict[str, object]:
         "Memory": last.memory_gib and f"{last.memory_gib} GiB",
         "GPU driver": last.gpu_driver,
         "System": _joined(", ", last.system, last.python and f"Python {last.python}"),
+        "Decoding": last.limits and Limits.from_json(last.limits).verdict(),
         "Measured": started and f"from {started}{_resumptions(sessions)}",
     }
 

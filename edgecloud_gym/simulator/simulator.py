@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from edgecloud_gym.config import Priority, SystemConfig
 from edgecloud_gym.dataset import RequestDataset, load_dataset
 from edgecloud_gym.nodes import EDGE_NODE, node_names
+from edgecloud_gym.priorities import LAST, AgedScores
 from edgecloud_gym.simulator.compiled import events
 from edgecloud_gym.simulator.compiled.views import Engines
 from edgecloud_gym.simulator.draws import draw_arrivals, draw_mixed_rows, draw_rows
@@ -69,6 +70,7 @@ class Simulator:
         curves: Their slowdown curves, one behind the other, float64.
         step_address: Where the machine code of a step is.
         arrays: All that compiled code works on; other arrays after each start of an episode.
+        scorer: The ``priority`` callable, if one ranks the waiting queue.
         score_rows: Takes the place of a ``priority`` callable, with the dataset rows (n,) of the
             prompts instead of their embeddings; `set_priority` removes it.
     """
@@ -98,7 +100,7 @@ class Simulator:
         self.state = State.allocate(lanes, config)
         self._no_action = np.zeros((lanes, config.candidate_pool_size), np.int64)
         self._everyone = np.ones(lanes, np.bool_)
-        self._scorer: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None = None
+        self.scorer: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None = None
         self.score_rows: Callable[[NDArray[np.int64]], NDArray[np.float64]] | None = None
         self.set_priority(config.priority)
         self._bind()
@@ -126,7 +128,7 @@ class Simulator:
     @property
     def has_scorer(self) -> bool:
         """Whether a callable ranks the waiting queue."""
-        return self._scorer is not None
+        return self.scorer is not None
 
     @property
     def is_scored(self) -> bool:
@@ -140,18 +142,19 @@ class Simulator:
             ValueError: If an array does not hold one score per dataset row, or a callable is to
                 score the embeddings of a dataset that has none.
         """
-        self._scorer = self.score_rows = None
+        self.scorer = self.score_rows = None
+        self.parameters["ageing"] = 0.0
         if priority is None:
             self.parameters["priority_mode"] = BY_ARRIVAL
         elif callable(priority):
             _require_embeddings(self.dataset)
             self.parameters["priority_mode"] = BY_CALLABLE
-            self._scorer = priority
+            self.scorer = priority
         else:
             self._take_scores(priority)
             self.parameters["priority_mode"] = BY_TABLE
 
-    def set_scores(self, scores: ArrayLike) -> None:
+    def set_scores(self, scores: ArrayLike | AgedScores) -> None:
         """Takes other scores in place of those of a priority with one per dataset row.
 
         They hold for whoever arrives from now on, and for those that wait after
@@ -165,17 +168,31 @@ class Simulator:
             raise RuntimeError("set_scores() needs a priority with one score per dataset row")
         self._take_scores(scores)
 
-    def _take_scores(self, scores: ArrayLike) -> None:
-        given = np.asarray(scores, np.float64)
+    @property
+    def row_scores(self) -> NDArray[np.float64] | None:
+        """The score of each dataset row (rows,), where these order the queue; a view."""
+        if self.parameters["priority_mode"][0] != BY_TABLE:
+            return None
+        return np.asarray(self._table["score"])
+
+    def _take_scores(self, priority: ArrayLike | AgedScores) -> None:
+        aged = priority if isinstance(priority, AgedScores) else None
+        given = np.asarray(priority if aged is None else aged.scores, np.float64)
         if given.shape != (len(self.dataset),):
             raise ValueError(
                 f"priority has shape {given.shape}: needs one score per dataset row, "
                 f"({len(self.dataset)},)"
             )
-        self._table["score"] = given
-        shown = given[self.workload.rows]
-        self.parameters["score_mean"] = shown.mean()
-        self.parameters["score_std"] = shown.std()
+        self._table["score"] = given if aged is None else given + LAST * aged.last
+        self.parameters["ageing"] = 0.0 if aged is None else aged.rate
+        shown = given[self._scored_rows()]
+        if len(shown):
+            self.parameters["score_mean"] = shown.mean()
+            self.parameters["score_std"] = shown.std()
+
+    def _scored_rows(self) -> NDArray[np.integer]:
+        """Returns the rows whose scores tell what is usual (n,)."""
+        return self.workload.rows
 
     def begin_episode(self, lane: int, rng: np.random.Generator) -> None:
         """Draws a lane's requests and puts it at time 0.
@@ -191,6 +208,17 @@ class Simulator:
             rows = draw_rows(rng, workload.rows, len(arrivals), config.prompt_order)
         else:
             rows = draw_mixed_rows(rng, workload.mixture, arrivals, config.prompt_order)
+        self.begin_with(lane, arrivals, rows)
+
+    def begin_with(self, lane: int, arrivals: NDArray[np.float64], rows: NDArray[np.int32]) -> None:
+        """Puts a lane at time 0, before requests that were drawn already.
+
+        Args:
+            lane: Which lane.
+            arrivals: When they arrive (n,), sorted (s).
+            rows: Their rows of the dataset (n,).
+        """
+        config = self.config
         self.state.reserve(len(arrivals), heap=self.is_scored)
         changes = self.changes["time"]
         first_change = float(changes[0]) if len(changes) else np.inf
@@ -296,17 +324,18 @@ class Simulator:
         requests = self.state.requests[lane, : self.state.lanes[lane]["admitted"]]
         waiting = np.flatnonzero(requests["slot"] == WAITING)
         rows, places = np.unique(requests["row"][waiting], return_inverse=True)
-        requests["score"][waiting] = self._scores(rows)[places]
+        ageing = self.parameters["ageing"][0] * requests["arrival"][waiting]
+        requests["score"][waiting] = self._scores(rows)[places] + ageing
         self.run(events.REORDER | events.SETTLE, self.output(), first=lane, last=lane + 1)
 
     def _scores(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
         """Returns the scores of dataset rows (n,)."""
-        if self._scorer is None:
+        if self.scorer is None:
             return np.asarray(self._table["score"][rows])
         if len(rows) == 0:
             return np.empty(0)
         if self.score_rows is None:
-            scores = np.asarray(self._scorer(self.embeddings[rows]), np.float64)
+            scores = np.asarray(self.scorer(self.embeddings[rows]), np.float64)
         else:
             scores = self.score_rows(rows.astype(np.int64))
         if scores.shape != rows.shape or not np.all(np.isfinite(scores)):

@@ -183,7 +183,7 @@ class PriorityAction(_OfLanes, _ActionWrapper):
         return assign_lowest(scores, simulator.present, simulator.room)
 
 
-class QueueHead(VectorWrapper[Any, Any, Any, Any, Any]):
+class QueueHead(_OfLanes, _Wrapper):
     """Walks the ranked queue from its head; see `edgecloud_gym.wrappers.QueueHead`.
 
     In lanes that are in the middle of a decision no time passes while others go on.
@@ -191,7 +191,9 @@ class QueueHead(VectorWrapper[Any, Any, Any, Any, Any]):
 
     env: EdgeCloudVectorEnv
 
-    def __init__(self, env: EdgeCloudVectorEnv, forecast: Forecast, skips: int = 0, scores: bool = False) -> None:
+    def __init__(
+        self, env: EdgeCloudVectorEnv, forecast: Forecast, skips: int = 0, scores: bool = False
+    ) -> None:
         """Wraps a vector environment, and orders its queues by the forecast.
 
         Args:

@@ -88,7 +88,8 @@ def _write_candidates(p, lane, requests, window, table, out, at):
         out[at + _CANDIDATE.present] = 1.0
         out[at + _CANDIDATE.waited] = squash(lane.now - request.arrival, p.time_scale)
         out[at + _CANDIDATE.prompt_tokens] = table[request.row].prompt_tokens
-        out[at + _CANDIDATE.score] = _standardised(p, lane, request.score)
+        score = request.score - p.ageing * request.arrival
+        out[at + _CANDIDATE.score] = _standardised(p, lane, score)
         at += len(_CANDIDATE)
     out[at:end] = 0.0
 
