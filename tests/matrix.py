@@ -119,7 +119,7 @@ def run(name: str, quick: bool) -> bool:
 
 
 def made(name: str, layer: Layer) -> str:
-    """Returns the interpreter of an environment, which is made unless it is there as it should be."""
+    """Returns the interpreter of an environment, which is made unless it is there already."""
     folder = LAYERS / name
     python = str(folder / "bin" / "python")
     stamp = folder / "requirements"
