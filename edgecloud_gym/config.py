@@ -23,6 +23,7 @@ from edgecloud_gym.checks import (
 from edgecloud_gym.dataset import SPLITS, RequestDataset
 from edgecloud_gym.drift import checked_prompt_mix, checked_speed_changes
 from edgecloud_gym.engines import EngineModel
+from edgecloud_gym.node_files import nodes_of
 from edgecloud_gym.nodes import (
     NODE_NAMES,
     Engine,
@@ -30,7 +31,6 @@ from edgecloud_gym.nodes import (
     Sequences,
     Slots,
     StaticBatches,
-    checked_nodes,
     checked_slowdown,
     engine_model,
     node_names,
@@ -71,8 +71,9 @@ class SystemConfig:
     Attributes:
         batching: ``"static"`` or ``"continuous"`` batching on the edge, or ``"cluster"``: any list
             of nodes; set by the environment id.
-        nodes: The nodes of a cluster, of `edgecloud_gym.nodes`. Otherwise they are the two that
-            the settings of edge and cloud describe, and cannot be given.
+        nodes: The nodes of a cluster, of `edgecloud_gym.nodes`, or mappings as `load_nodes` reads
+            them. Otherwise they are the two that the settings of edge and cloud describe, and
+            cannot be given.
         dataset: A bundled name, a path to JSONL or Parquet, or a `RequestDataset`.
         split: ``"train"``, ``"test"`` or ``"all"``: which prompts arrive.
         prompt_order: ``"shuffle"`` (each prompt once before any repeats, like a deck of cards),
@@ -82,7 +83,8 @@ class SystemConfig:
             weight})``, several in a list; see `edgecloud_gym.drift.PromptMix`. Within a family
             ``prompt_order`` holds. Before the first time, and by default, the split as it is, which
             is what ``load`` refers to throughout.
-        arrivals: A name or an object of `edgecloud_gym.arrivals`.
+        arrivals: A name or an object of `edgecloud_gym.arrivals`, or a mapping of such an object's
+            ``kind`` and fields.
         arrival_rate: Mean arrival rate (requests/s); excludes ``load``.
         load: Arrival rate as a fraction of the system's capacity; excludes ``arrival_rate``.
             Neither means 0.9, except for a `Trace`, which then keeps its own times.
@@ -93,9 +95,9 @@ class SystemConfig:
         edge_batch_capacity: Largest edge batch (static batching only).
         edge_slowdown: ``None`` (no slowdown), ``"measured"`` (the dataset's curve), or an array
             whose entry n - 1 is s(n).
-        edge_engine: Continuous batching only: an `EngineModel`, the name of a bundled one or the
-            path of a JSON file makes the edge a real server, simulated step by step; it has its
-            own number of sequences. ``None``: continuous batching by latency.
+        edge_engine: Continuous batching only: an `EngineModel`, a mapping of its fields, the name
+            of a bundled one or the path of a JSON file makes the edge a real server, simulated step
+            by step; it has its own number of sequences. ``None``: continuous batching by latency.
         cloud_concurrency: Cloud slots.
         cloud_time_multiplier: Cloud inference time as a multiple of the edge's.
         network_rtt: Network round trip to the cloud (s).
@@ -125,7 +127,7 @@ class SystemConfig:
     split: str = "all"
     prompt_order: str = SHUFFLE
     prompt_mix: Sequence[tuple[float, Mapping[str, float]]] = ()
-    arrivals: str | ArrivalProcess = "poisson"
+    arrivals: str | ArrivalProcess | Mapping[str, Any] = "poisson"
     arrival_rate: float | None = None
     load: float | None = None
     duration: float = 600.0
@@ -198,7 +200,7 @@ class SystemConfig:
     def _settle_nodes(self) -> None:
         """Makes ``nodes`` what the system consists of, whichever settings say so."""
         if self.batching == CLUSTER:
-            self._set("nodes", checked_nodes(self.nodes))
+            self._set("nodes", nodes_of(self.nodes))
             # A cluster has no side of these names.
             self._set("edge_concurrency", 0)
             self._set("cloud_concurrency", 0)

@@ -1,13 +1,15 @@
-"""Nodes from a file: a list with a mapping per node, in YAML or JSON."""
+"""Nodes as mappings, and files of them: a list with a mapping per node, in YAML or JSON."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
 
 from edgecloud_gym.checks import did_you_mean
 from edgecloud_gym.engines import EngineModel
@@ -70,12 +72,7 @@ def read_node_file(
         served = content.get("model")
         content = content["nodes"]
     nodes = read_nodes(content, file)
-    servers = [
-        {name: item[name] for name in SERVER_FIELDS if name in item}
-        if isinstance(item, Mapping)
-        else {}
-        for item in content
-    ]
+    servers = [{n: item[n] for n in SERVER_FIELDS if n in item} for item in content]
     return nodes, servers, served
 
 
@@ -92,11 +89,39 @@ def read_nodes(content: object, file: Path) -> tuple[Node, ...]:
     if not isinstance(content, list):
         raise UnreadableFileError(f"{file}: must hold a list of nodes, got {_named(content)}")
     try:
-        return checked_nodes([_node(file, n, item) for n, item in enumerate(content, start=1)])
+        return checked_nodes(
+            [_node(f"{file}, node {n}", file.parent, item) for n, item in enumerate(content, 1)]
+        )
     except UnreadableFileError:
         raise
     except (TypeError, ValueError) as error:
         raise UnreadableFileError(f"{file}: {error}") from error
+
+
+def nodes_of(nodes: object) -> tuple[Node, ...]:
+    """Returns nodes of which some may be given as mappings, as `load_nodes` reads them.
+
+    Raises:
+        TypeError: If they are no sequence of nodes or mappings.
+        ValueError: If a mapping is wrong, or nodes do not go together.
+    """
+    given: Any = nodes
+    if isinstance(nodes, Sequence) and not isinstance(nodes, str):
+        given = [
+            _node(f"nodes: {n}", Path(), item) if isinstance(item, Mapping) else item
+            for n, item in enumerate(nodes, 1)
+        ]
+    return checked_nodes(given)
+
+
+def mapping_of(node: Node) -> dict[str, Any]:
+    """Returns a node as a mapping of JSON values, which `nodes_of` and `load_nodes` read."""
+    (kind,) = (name for name, made in KINDS.items() if made is type(node))
+    fields = {item.name: getattr(node, item.name) for item in dataclasses.fields(node)}
+    if isinstance(node, Engine) and isinstance(node.model, EngineModel):
+        fields["model"] = node.model.to_dict()
+    shown = {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in fields.items()}
+    return {"kind": kind, **{n: str(v) if isinstance(v, Path) else v for n, v in shown.items()}}
 
 
 def _content(file: Path) -> Any:
@@ -131,8 +156,7 @@ def _loader(yaml: Any) -> Any:
     return Loader
 
 
-def _node(file: Path, number: int, item: Any) -> Node:
-    where = f"{file}, node {number}"
+def _node(where: str, folder: Path, item: Any) -> Node:
     if not isinstance(item, Mapping):
         raise UnreadableFileError(f"{where}: must be a mapping, got {_named(item)}")
     fields = {name: value for name, value in item.items() if name not in SERVER_FIELDS}
@@ -157,7 +181,7 @@ def _node(file: Path, number: int, item: Any) -> Node:
             )
     try:
         if "model" in fields:
-            fields["model"] = _model(file, fields["model"])
+            fields["model"] = _model(folder, fields["model"])
         node: Node = made(**{n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()})
     except (TypeError, ValueError, FileNotFoundError) as error:
         raise UnreadableFileError(f"{where}: {error}") from error
@@ -170,14 +194,14 @@ def make_node(fields: Mapping[str, Any]) -> Node:
     Raises:
         UnreadableFileError: If it is none; the field is named.
     """
-    return _node(Path(), 1, fields)
+    return _node("node", Path(), fields)
 
 
-def _model(file: Path, model: Any) -> Any:
+def _model(folder: Path, model: Any) -> Any:
     if isinstance(model, Mapping):
         return EngineModel.from_dict(model)
     if isinstance(model, str) and model.endswith(_JSON):
-        return file.parent / model
+        return folder / model
     return model
 
 

@@ -10,7 +10,7 @@ A system is a list of nodes. The paper's has two, an edge and a cloud; clusters 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeAlias
@@ -263,7 +263,7 @@ def checked_slowdown(name: str, slowdown: object) -> str | NDArray[np.float64] |
 
 
 def engine_model(name: str, model: object) -> EngineModel:
-    """Returns an engine model that is given by itself, by name or by path.
+    """Returns an engine model that is given by itself, as a mapping, by name or by path.
 
     Raises:
         TypeError: If it is anything else.
@@ -272,6 +272,8 @@ def engine_model(name: str, model: object) -> EngineModel:
     """
     if isinstance(model, EngineModel):
         return model
+    if isinstance(model, Mapping):
+        return EngineModel.from_dict(model)
     if not isinstance(model, str | Path):
         raise TypeError(f"{name}={model!r}: must be an EngineModel, a name or a path")
     try:

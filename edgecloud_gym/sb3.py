@@ -17,6 +17,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from edgecloud_gym.envs.spaces import RowNumbers
 from edgecloud_gym.envs.vector import EdgeCloudVectorEnv
+from edgecloud_gym.sb3_metrics import METRICS as METRICS
+from edgecloud_gym.sb3_metrics import EpisodeMetrics as EpisodeMetrics
 from edgecloud_gym.wrappers.vector import PriorityAction, SequentialAssignment
 
 Indices: TypeAlias = int | Iterable[int] | None

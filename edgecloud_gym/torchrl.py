@@ -24,7 +24,7 @@ class MaskReader(BaseInfoDictReader):  # type: ignore[misc]  # untyped where it 
 
     TorchRL's ``ActionMask`` and ``MaskedCategorical`` take it from there::
 
-        env = GymWrapper(SequentialAssignment(gymnasium.make(...)), categorical_action_encoding=True)
+        env = GymWrapper(gymnasium.make(...), categorical_action_encoding=True)
         env.set_info_dict_reader(MaskReader(env))
     """
 

@@ -106,7 +106,7 @@ if __name__ == "__main__":
     next_obs, infos = envs.reset(seed=args.seed)
     next_obs, next_mask = tensors(next_obs), torch.as_tensor(infos["action_mask"]).bool()
     next_done = torch.zeros(args.num_envs)
-    for iteration in range(1, max(1, args.total_timesteps // batch_size) + 1):
+    for _ in range(1, max(1, args.total_timesteps // batch_size) + 1):
         finished = []  # (return, mean JCT) of the episodes that end
         for step in range(args.num_steps):
             global_step += args.num_envs
@@ -146,7 +146,7 @@ if __name__ == "__main__":
         b_obs = {key: part.flatten(0, 1) for key, part in obs.items()}
         b_masks, b_actions, b_logprobs = masks.flatten(0, 1), actions.flatten(), logprobs.flatten()
         b_advantages, b_targets = advantages.flatten(), targets.flatten()
-        for _ in range(args.update_epochs):
+        for _epoch in range(args.update_epochs):
             for mb in torch.randperm(batch_size).split(minibatch_size):
                 mb_obs = {key: part[mb] for key, part in b_obs.items()}
                 _, newlogprob, entropy, newvalue = agent.get_action_and_value(

@@ -106,7 +106,7 @@ def test_commands(page: Path) -> None:
         elif program == "python" and arguments[0].endswith(".py"):
             check_script(*arguments)
         elif program == "make":
-            targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+            targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
             assert {word for word in arguments if "=" not in word} <= set(targets)
 
 

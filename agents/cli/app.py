@@ -21,7 +21,9 @@ def make_app() -> typer.Typer:
     from agents.cli.bench_suite import app as bench_suite
     from agents.cli.compare import compare
     from agents.cli.evaluate import evaluate
+    from agents.cli.export import export
     from agents.cli.merge import merge
+    from agents.cli.record import record
     from agents.cli.replay import replay
     from agents.cli.report import report
     from agents.cli.reproduce_paper import reproduce_paper
@@ -53,8 +55,8 @@ def make_app() -> typer.Typer:
         """Schedule LLM requests between an edge and a cloud."""
         del show_version
 
-    playing = (compare, train, evaluate, merge, report, reproduce_paper)
-    for command in (*playing, settings, serve, replay):
+    playing = (compare, train, evaluate, record, export, merge, report)
+    for command in (*playing, reproduce_paper, settings, serve, replay):
         app.command(command.__name__.replace("_", "-"), cls=Command)(command)
     app.add_typer(bench_suite, name="bench-suite")
     _mount_data_commands(app)

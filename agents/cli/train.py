@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import gymnasium as gym
 import typer
 
+from agents.cli import train_index as index
 from agents.cli.options import (
     DATASET,
     PROCESSORS,
@@ -39,6 +40,7 @@ from agents.cli.scenarios import (
     read_environment,
     replay_trace,
 )
+from agents.cli.train_index import INDEX, train_index
 from agents.cli.train_one import train_one
 from agents.cli.train_predictor import PREDICTOR, train_predictor
 from agents.cli.train_seeds import numbered, train_all
@@ -54,7 +56,7 @@ from edgecloud_gym.checks import did_you_mean
 from edgecloud_gym.dataset import RequestDataset, load_dataset
 from edgecloud_gym.files import check_writable
 
-TRAINABLE: Final = (*POLICIES, *LEARNERS, PREDICTOR)
+TRAINABLE: Final = (*POLICIES, *LEARNERS, INDEX, PREDICTOR)
 # Bandits learn in overload, where the order of requests matters most; networks at several loads.
 LOAD: Final = 1.2
 LOADS: Final = (0.8, 0.95, 1.1)
@@ -161,6 +163,8 @@ def train(
 
     edgecloud train 'cn-ducb:hidden=[64,64]' --env static --output cn-ducb.npz
 
+    edgecloud train index --env static --output index.json
+
     edgecloud train predictor --dataset mine.jsonl --output mine.npz
     """
     with reporting(extra="agents"):
@@ -170,6 +174,22 @@ def train(
             if name == PREDICTOR:
                 _warn_of_others(context)
                 train_predictor(dataset, options, seed, output)
+                return
+            if name == INDEX:
+                _train_index(
+                    env_id=env,
+                    nodes=nodes,
+                    settings=join_settings(
+                        context,
+                        {"duration": duration or index.DURATION, "dataset": dataset},
+                        read_settings(settings, setting_kinds()),
+                    ),
+                    options=options,
+                    loads=load or LOADS,
+                    episodes=episodes if is_given(context, "episodes") else index.EPISODES,
+                    seed=seed,
+                    output=output,
+                )
                 return
             network = name in POLICIES
             wrong = "episodes" if network else "steps"
@@ -229,6 +249,23 @@ def train(
             train_one(learner, training, output)
         else:
             train_all(trainings, workers, scheduler)
+
+
+def _train_index(
+    *,
+    env_id: str | None,
+    nodes: Path | None,
+    settings: dict[str, Any],
+    options: Mapping[str, Any],
+    loads: Sequence[float],
+    episodes: int,
+    seed: int,
+    output: Path,
+) -> None:
+    """Tunes an index policy; see `train_index`."""
+    common = {"split": "train", **settings}
+    chosen = read_environment(env_id, nodes, common)
+    train_index(chosen, common, options, loads=loads, episodes=episodes, seed=seed, output=output)
 
 
 def _scenario(env_id: str, settings: Mapping[str, Any], data: RequestDataset) -> Scenario:
@@ -295,7 +332,9 @@ def _read_agent(text: str) -> tuple[str, dict[str, Any]]:
             f"cannot train {name!r}: must be one of {', '.join(TRAINABLE)}"
             f"{did_you_mean(name, TRAINABLE)}"
         )
-    return name, read_settings(items, None if name in (*POLICIES, PREDICTOR) else agent_kinds(name))
+    return name, read_settings(
+        items, None if name in (*POLICIES, INDEX, PREDICTOR) else agent_kinds(name)
+    )
 
 
 def _warn_of_others(context: typer.Context) -> None:

@@ -16,33 +16,16 @@ from agents.experiments.learners import Learner
 from agents.experiments.network_settings import HORIZON, read_options
 from agents.experiments.runs import one_torch_thread
 from agents.experiments.scenario import Scenario
+from agents.prediction import predictor_for
 from agents.prediction.forecasts import cross_fitted
-from agents.prediction.predictor import Predictor, bundled_predictors, load_predictor
 from agents.schedulers.policy_file import (
     WalkSettings,
     named_predictor,
     read_policy,
     write_policy,
 )
-from edgecloud_gym.dataset import RequestDataset
 
 _OFF_POLICY_STRIDE: Final = 10_000  # steps between chances to save
-
-
-def predictor_for(dataset: RequestDataset, named: str | None) -> Predictor:
-    """Returns the predictor that is named, or else the dataset's own.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is none, or the dataset has no embeddings.
-    """
-    if named is not None:
-        return load_predictor(named)
-    if dataset.name in bundled_predictors():
-        predictor = load_predictor(dataset.name)
-        if dataset.embeddings is not None and dataset.embeddings.shape[1] == predictor.width:
-            return predictor
-    return Predictor.fit(dataset)
 
 
 class NetworkLearner(Learner):
@@ -100,7 +83,7 @@ class NetworkLearner(Learner):
                 self._envs,
                 seed=own_seed,
                 device="cpu",
-                policy_kwargs=network,
+                policy_kwargs=dict(network),  # A2C adds to it
                 **settings,
             )
             if path is not None:

@@ -7,38 +7,21 @@ from such a recording is wrong, and nobody notices. This one records what the ag
 
 from __future__ import annotations
 
-import copy
+import re
 import shutil
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import gymnasium as gym
-import numpy as np
-from numpy.typing import NDArray
-
-from agents.base import Agent, Info, Observation
-from agents.recording.specification import (
-    UnspecifiableError,
-    in_json,
-    with_order,
-    with_settings,
-)
+from agents.base import Agent
 from agents.registry import make_agent
-from edgecloud_gym import __version__
 from edgecloud_gym.checks import check_integer
-from edgecloud_gym.envs.base import EdgeCloudEnv
-from edgecloud_gym.envs.spaces import observation_space
-from edgecloud_gym.wrappers.recorded import EpisodeOrder, write_order
 
 if TYPE_CHECKING:
+    import gymnasium as gym
     from minari import MinariDataset
 
-DATA: Final = "data"
-ORDER: Final = "queue.npz"
 _NAMESPACE: Final = "edgecloud"
 
 Tell = Callable[[int, Mapping[str, float]], None]
@@ -91,7 +74,7 @@ def collect(
 
     Raises:
         FileExistsError: If there is a dataset already.
-        ImportError: If Minari is not installed.
+        ModuleNotFoundError: If Minari is not installed.
         TypeError: If ``env`` is not an EdgeCloud environment with its own observations and actions.
         ValueError: If a setting is out of range, or the id is none.
 
@@ -100,13 +83,17 @@ def collect(
             the dataset; everything else is there.
     """
     minari = _minari()
+    from agents.recording.recorder import DATA, Recorder, specification
+
     episodes = check_integer("episodes", episodes, least=1)
     player = make_agent(agent) if isinstance(agent, str) else agent
-    spec = _specification(env, settings, player)
-    named = dataset_id or _default_id(spec.id, player)
-    place = Path(path) if path is not None else _place_of(named)
+    spec = specification(env, settings, player)
+    named = checked_id(dataset_id or default_id(spec.id, player.name))
+    place = Path(path) if path is not None else place_of(named)
+    if place == place_of(named):
+        _make_namespace(named)
     with _new_folder(place) as folder:
-        recorder = _Recorder.begin(player, spec, folder, place, named)
+        recorder = Recorder.begin(player, spec, folder, place, named)
         for number in range(episodes):
             recorder.play(seed + number, explore)
             if progress is not None:
@@ -120,54 +107,52 @@ def _minari() -> Any:
         import h5py  # noqa: F401 # what Minari keeps its data in
         import minari
     except ImportError as error:
-        raise ImportError(
+        raise ModuleNotFoundError(
             f"{error.name} is not installed; recording needs pip install 'edgecloud-gym[minari]'",
             name=error.name,
         ) from error
     return minari
 
 
-def _specification(env: str | gym.Env[Any, Any], settings: Mapping[str, Any], agent: Agent) -> Any:
-    """Returns the specification of an environment as the agent needs it."""
-    if isinstance(env, str):
-        made: gym.Env[Any, Any] = gym.make(env, **settings)
-    elif settings:
-        raise TypeError(f"{', '.join(settings)}: settings are of an id; this environment is made")
-    else:
-        made = env
-    base = made.unwrapped
-    if not isinstance(base, EdgeCloudEnv) or made.spec is None:
-        raise TypeError(f"env={env!r}: must be an EdgeCloud environment made by gymnasium.make")
-    if made.observation_space != observation_space(base.simulator.layout) or (
-        made.action_space != base.action_space
-    ):
-        raise TypeError(
-            f"env={env!r}: a wrapper changes observations or actions; agents play without it"
-        )
-    spec = copy.deepcopy(made.spec)
-    if agent.work_conserving is not None:
-        spec.kwargs.setdefault("work_conserving", agent.work_conserving)
-    return spec
+def default_id(env_id: str, agent: str) -> str:
+    """Returns Minari's id for an agent in an environment.
 
-
-def _default_id(env_id: str, agent: Agent) -> str:
-    """Returns ``edgecloud/continuous/cn-ducb-v0`` and the like."""
+    >>> default_id("EdgeCloud-Continuous-v0", "cn-ducb")
+    'edgecloud/continuous/cn-ducb-v0'
+    """
     short = env_id.rpartition(":")[2].split("-")[1].casefold()
-    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in agent.name)
+    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in agent)
     return f"{_NAMESPACE}/{short}/{name}-v0"
 
 
-def _place_of(dataset_id: str) -> Path:
-    """Returns the folder where Minari looks for a dataset; its namespace is made."""
-    from minari.dataset.minari_dataset import parse_dataset_id
-    from minari.namespace import create_namespace, list_local_namespaces
+def checked_id(dataset_id: str) -> str:
+    """Returns an id of a dataset after checking it.
+
+    Raises:
+        ValueError: If it has another form.
+    """
+    if not re.fullmatch(r"([-_\w][-_\w/]*[-_\w]+/)?[-_\w]+-v\d+", dataset_id):
+        raise ValueError(
+            f"dataset_id={dataset_id!r}: must be NAME-v0 or NAMESPACE/NAME-v0, with any version"
+        )
+    return dataset_id
+
+
+def place_of(dataset_id: str) -> Path:
+    """Returns the folder where Minari looks for a dataset."""
     from minari.storage import get_dataset_path
 
-    namespace = parse_dataset_id(dataset_id)[0]
-    if namespace is not None and namespace not in list_local_namespaces():
-        create_namespace(namespace)
-    place: Path = get_dataset_path(dataset_id)
+    place: Path = get_dataset_path(checked_id(dataset_id))
     return place
+
+
+def _make_namespace(dataset_id: str) -> None:
+    """Makes the namespace of a dataset where Minari keeps its own, unless it is there."""
+    from minari.namespace import create_namespace, list_local_namespaces
+
+    namespace, _, _ = dataset_id.rpartition("/")
+    if namespace and namespace not in list_local_namespaces():
+        create_namespace(namespace)
 
 
 @contextmanager
@@ -184,175 +169,3 @@ def _new_folder(place: Path) -> Iterator[Path]:
         folder.rename(place)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@dataclass
-class _Recorder:
-    """Plays an agent and writes down what it sees and does.
-
-    Attributes:
-        agent: Who plays.
-        env: Where.
-        spec: How to make that anew; ``None`` if it has no form in JSON.
-        place: Where the recording will lie.
-        folder: Where it lies meanwhile.
-        storage: Minari's.
-        dataset_id: The dataset's.
-        summary: Of the last episode.
-    """
-
-    agent: Agent
-    env: gym.Env[Any, Any]
-    spec: Any
-    place: Path
-    folder: Path
-    storage: Any
-    dataset_id: str
-    summary: Mapping[str, float] = field(default_factory=dict)
-    _orders: list[EpisodeOrder] = field(default_factory=list)
-    _table: NDArray[np.float64] | None = None
-
-    @classmethod
-    def begin(cls, agent: Agent, spec: Any, folder: Path, place: Path, name: str) -> _Recorder:
-        """Makes the environment and the dataset, empty."""
-        from minari.dataset.minari_dataset import parse_dataset_id
-        from minari.dataset.minari_storage import MinariStorage
-
-        parse_dataset_id(name)
-        env = gym.make(spec)
-        written = None
-        try:
-            written = with_settings(spec, in_json(spec.kwargs, folder, place))
-        except UnspecifiableError as error:
-            warnings.warn(str(error), stacklevel=3)
-        (folder / DATA).mkdir()
-        storage = MinariStorage.new(
-            folder / DATA, observation_space=env.observation_space, action_space=env.action_space
-        )
-        return cls(agent, env, written, place, folder, storage, name)
-
-    def play(self, seed: int, explore: bool) -> None:
-        """Records an episode."""
-        from minari.data_collector.episode_buffer import EpisodeBuffer
-
-        episode = _Episode(EpisodeOrder(seed))
-        agent, env = self.agent, self.env
-        base: Any = env.unwrapped
-        agent.reset(env, int(np.random.SeedSequence([seed, 1]).generate_state(1)[0]))
-        priority = agent.priority()
-        if callable(priority):
-            base.set_priority(episode.order.listening(priority))
-        elif priority is not None:
-            self._table = np.asarray(priority, np.float64)
-        observation, info = env.reset(seed=seed)
-        done = False
-        while not done:
-            likely = agent.probabilities(observation, info, explore)
-            action = agent.act(observation, info, explore)
-            episode.saw(observation, info, base.candidates(), _of_choices(likely, action))
-            observation, reward, terminated, truncated, info = env.step(action)
-            done = terminated or truncated
-            reranked = agent.observe(base.completions()) and not done
-            episode.did(action, reward, terminated, truncated, reranked)
-            if reranked:
-                observation, info = base.reprioritize()
-        self.summary = info["summary"]
-        episode.saw(observation, info, base.candidates(), episode.at_end())
-        self.storage.update_episodes([EpisodeBuffer(**episode.columns(), seed=seed)])
-        facts = {f"summary/{name}": float(value) for name, value in self.summary.items()}
-        facts["return"] = float(np.sum(episode.rewards))
-        number = self.storage.total_episodes - 1
-        self.storage.update_episode_metadata([facts], [number])
-        self._orders.append(episode.order)
-
-    def end(self, author: str | None, description: str | None) -> None:
-        """Writes the metadata and the order of the queue."""
-        import minari
-
-        ranked = self._table is not None or any(order.scores for order in self._orders)
-        if ranked:
-            write_order(self.folder / ORDER, self._table, self._orders)
-        metadata: dict[str, Any] = {
-            "dataset_id": self.dataset_id,
-            "algorithm_name": self.agent.name,
-            "minari_version": minari.__version__,
-            "requirements": [f"edgecloud-gym=={__version__}"],
-            "description": description
-            or f"Agent {self.agent!r} of edgecloud-gym; observations are what it acted on.",
-        }
-        if author is not None:
-            metadata["author"] = {author}
-        if self.spec is not None:
-            recorded = with_order(self.spec, self.place / ORDER) if ranked else self.spec
-            fixed = ranked and self._table is not None
-            metadata["env_spec"] = recorded.to_json()
-            metadata["eval_env_spec"] = (recorded if fixed else self.spec).to_json()
-        self.storage.update_metadata(metadata)
-        self.env.close()
-
-
-@dataclass
-class _Episode:
-    """An episode in the making; of each list entry t is of step t."""
-
-    order: EpisodeOrder
-    observations: list[Observation] = field(default_factory=list)
-    infos: list[dict[str, Any]] = field(default_factory=list)
-    actions: list[NDArray[np.int64]] = field(default_factory=list)
-    rewards: list[float] = field(default_factory=list)
-    terminations: list[bool] = field(default_factory=list)
-    truncations: list[bool] = field(default_factory=list)
-
-    def saw(
-        self,
-        observation: Observation,
-        info: Info,
-        candidates: NDArray[np.void],
-        propensity: NDArray[np.float64] | None,
-    ) -> None:
-        """Notes what the agent acts on."""
-        told = {name: value for name, value in info.items() if name != "summary"}
-        for name in ("request", "row"):
-            told[name] = np.full(len(observation["candidates"]), -1, np.int64)
-            told[name][: len(candidates)] = candidates[name]
-        if propensity is not None:
-            told["propensity"] = propensity
-        self.observations.append(observation)
-        self.infos.append(told)
-
-    def did(
-        self, action: NDArray[np.int64], reward: Any, over: bool, cut: bool, reranked: bool
-    ) -> None:
-        """Notes an action and what came of it."""
-        self.actions.append(np.array(action, np.int64))
-        self.rewards.append(float(reward))
-        self.terminations.append(over)
-        self.truncations.append(cut)
-        self.order.reranked.append(reranked)
-
-    def at_end(self) -> NDArray[np.float64] | None:
-        """Returns the propensities of the choice that is not made at the end."""
-        last = self.infos[-1].get("propensity")
-        return None if last is None else np.ones_like(last)
-
-    def columns(self) -> dict[str, Any]:
-        """Returns the episode as Minari has it."""
-        return {
-            "observations": _by_name(self.observations),
-            "actions": self.actions,
-            "rewards": self.rewards,
-            "terminations": self.terminations,
-            "truncations": self.truncations,
-            "infos": _by_name(self.infos),
-        }
-
-
-def _by_name(rows: list[Any]) -> dict[str, list[Any]]:
-    return {name: [row[name] for row in rows] for name in rows[0]}
-
-
-def _of_choices(
-    likely: NDArray[np.float64] | None, action: NDArray[np.int64]
-) -> NDArray[np.float64] | None:
-    """Returns the probability of each candidate's choice (M,)."""
-    return None if likely is None else likely[np.arange(len(action)), action]

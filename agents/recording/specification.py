@@ -12,8 +12,13 @@ from typing import Any, Final
 import numpy as np
 from gymnasium.envs.registration import EnvSpec, WrapperSpec
 
+from edgecloud_gym.arrivals.processes import mapping_of as arrivals_mapping
 from edgecloud_gym.dataset import RequestDataset, bundled_datasets, load_dataset
+from edgecloud_gym.dataset.files import is_on_hub
 from edgecloud_gym.dataset.writing import write_dataset
+from edgecloud_gym.engines import EngineModel
+from edgecloud_gym.node_files import mapping_of as node_mapping
+from edgecloud_gym.nodes import Node
 
 REQUESTS: Final = "requests"  # the folder of a recording that holds a dataset without a file
 _ORDER: Final = "edgecloud_gym.wrappers.recorded:RecordedOrder"
@@ -41,9 +46,20 @@ def in_json(settings: Mapping[str, Any], folder: Path, place: Path) -> dict[str,
     dataset = found.get("dataset")
     if isinstance(dataset, RequestDataset):
         found["dataset"] = _dataset(dataset, folder, place)
-    elif dataset is not None and dataset not in bundled_datasets():
+    elif dataset is not None and dataset not in bundled_datasets() and not is_on_hub(dataset):
         found["dataset"] = str(Path(dataset).resolve())
     return {name: _value(name, value) for name, value in found.items()}
+
+
+def _mapped(name: str, value: Any) -> Any:
+    """Returns nodes, engines and arrivals as mappings, which the settings of their names take."""
+    if name == "nodes":
+        return [node_mapping(node) if isinstance(node, Node) else node for node in value]
+    if isinstance(value, EngineModel):
+        return value.to_dict()
+    if name == "arrivals" and not isinstance(value, (str, Mapping)):
+        return arrivals_mapping(value)
+    return value
 
 
 def _dataset(dataset: RequestDataset, folder: Path, place: Path) -> str:
@@ -55,13 +71,14 @@ def _dataset(dataset: RequestDataset, folder: Path, place: Path) -> str:
 
 
 def _value(name: str, value: Any) -> Any:
-    if isinstance(value, (np.ndarray, np.generic)):
-        value = value.tolist()
-    elif isinstance(value, Path):
-        value = str(value.resolve())
-    elif isinstance(value, Mapping):
-        value = dict(value)
     try:
+        value = _mapped(name, value)
+        if isinstance(value, (np.ndarray, np.generic)):
+            value = value.tolist()
+        elif isinstance(value, Path):
+            value = str(value.resolve())
+        elif isinstance(value, Mapping):
+            value = dict(value)
         return json.loads(json.dumps(value))
     except TypeError as error:
         raise UnspecifiableError(

@@ -17,11 +17,14 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.base import Info, Observation
 from agents.rules import paper, placement, routers
 from agents.rules.placement import placement_parameters, true_facts
+from agents.schedulers.likelihood import Likelihood
+from agents.schedulers.plan import Plan, calls_at
 from agents.schedulers.ruled import RuleScheduler
 from edgecloud_gym.config import Priority
-from edgecloud_gym.nodes import Slots, in_words
+from edgecloud_gym.nodes import TO_CLOUD, TO_EDGE, Slots, in_words
 from edgecloud_gym.simulator.rules import Rule
 
 
@@ -118,6 +121,24 @@ class RandomScheduler(RuleScheduler):
     name: ClassVar[str] = "random"
     pair_rule: ClassVar[Rule | None] = paper.random
     cluster_rule: ClassVar[Rule | None] = routers.random
+
+    def probabilities(
+        self, observation: Observation, info: Info, explore: bool = True
+    ) -> NDArray[np.float64] | None:
+        """Returns how likely each choice is, for an edge and a cloud; see `Agent.probabilities`."""
+        del observation, explore
+        if not self.env.config.is_pair:
+            return None
+        plan = Plan(self.env.simulator)
+        likely = Likelihood(plan.action.shape[0])
+        if calls_at(int(self._left[0]), info):
+            batch, waiting = plan.batch_room, np.array(plan.waiting, np.int64)
+            edge = (0.5 if plan.cloud_free else 1.0) if batch else 0.0
+            share = 1.0 / max(1, len(waiting))
+            likely.add(waiting, TO_EDGE, np.full(len(waiting), edge * batch * share))
+            if plan.cloud_room:
+                likely.add(waiting, TO_CLOUD, np.full(len(waiting), (1.0 - edge) * share))
+        return likely.table
 
 
 class RoundRobin(RuleScheduler):

@@ -80,11 +80,21 @@ class Plan(LaneAction):
         self.to_cloud(self.waiting[: self.cloud_room])
 
 
+def calls_at(left: int, info: Info) -> int:
+    """Returns how many calls are left at a decision, of ``left`` after the one before it."""
+    events = info["arrivals"] + info["services_ended"]
+    return int(calls_left.py_func(left, info["elapsed"], events))
+
+
 class CallBudget:
     """How often a scheduler may decide at one moment: once per event; see `calls_left`."""
 
     def __init__(self) -> None:
         self._left = -1  # before the first decision
+
+    def has(self, info: Info) -> bool:
+        """Tells whether `take` would take a call at this decision."""
+        return calls_at(self._left, info) > 0
 
     def take(self, info: Info) -> bool:
         """Takes a call, if one is left at this decision; returns whether there was one."""

@@ -16,16 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.checkpoint import read_header, read_state, write_checkpoint
+from agents.prediction import predictor_for
 from agents.prediction.predictor import Predictor, bundled_predictors, load_predictor
+from edgecloud_gym.dataset import load_dataset
 from edgecloud_gym.files import UnreadableFileError
 
 if TYPE_CHECKING:
     from gymnasium import spaces
+    from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.policies import BasePolicy
 
 MODELS: Final = Path(__file__).parents[1] / "assets" / "models"
 POLICIES: Final = ("ppo", "maskable-ppo", "a2c", "dqn", "sac", "recurrent-ppo")
 _PREDICTOR: Final = "predictor"
+_OF_TRAINING: Final = ("optimizer_class", "optimizer_kwargs", "use_sde")  # no part of a network
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class WalkSettings:
     network: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PolicyFile:
     """A trained network, read.
 
@@ -125,6 +129,45 @@ def write_policy(
             predictor.save(kept)
             state[_PREDICTOR] = np.frombuffer(kept.read_bytes(), np.uint8)
     write_checkpoint(path, agent, asdict(walk), state, training)
+
+
+def save_policy(model: BaseAlgorithm, path: str | Path, predictor: Predictor | None = None) -> None:
+    """Saves a model of Stable-Baselines3 that you trained over `QueueHead`, without pickle.
+
+    Args:
+        model: The model, with its environment, such as `agents.policies.make_walk_env` makes.
+        path: The file, .npz: ``edgecloud evaluate`` takes it, and so does
+            ``make_agent("ppo", model=path)``.
+        predictor: What predicts the requests that it is to meet; by default as of `make_walk_env`.
+
+    Raises:
+        ValueError: If its algorithm is none that can be kept so, or its environment another one.
+    """
+    from agents.policies.algorithms import ALGORITHMS
+    from agents.policies.state import network_state
+
+    known = {a.name: a for a in ALGORITHMS.values() if type(model) is a.make}
+    name = next((n for n, a in known.items() if isinstance(model.policy, a.policy)), "")
+    if not name:
+        raise ValueError(
+            f"{type(model).__name__} with {type(model.policy).__name__}: cannot be kept without "
+            "pickle; use agents.save_model"
+        )
+    env = model.get_env()
+    if env is None:
+        raise ValueError("the model has no environment: it says on what walk it plays")
+    walk, config = env.get_attr("walk", [0])[0], env.get_attr("config", [0])[0]
+    predictor = predictor or predictor_for(load_dataset(config.dataset), None)
+    settings = WalkSettings(
+        named_predictor(predictor),
+        walk.skips,
+        config.work_conserving,
+        walk.nodes,
+        {n: v for n, v in model.policy_kwargs.items() if n not in _OF_TRAINING},
+    )
+    training = {"env": None, "settings": {"work_conserving": config.work_conserving}}
+    training |= {"done": model.num_timesteps}
+    write_policy(Path(path), name, settings, predictor, network_state(model.policy), training)
 
 
 def read_policy(path: Path) -> PolicyFile:

@@ -123,6 +123,30 @@ class SB3Agent(Agent):
                 f"{_lying_near(path)}"
             )
 
+    @property
+    def model(self) -> BaseAlgorithm:
+        """The model of Stable-Baselines3."""
+        return self._model
+
+    @property
+    def statistics(self) -> Any:
+        """The `VecNormalize` that scales its observations, if there is one."""
+        return self._statistics
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether it is given masks."""
+        return self._masked
+
+    @property
+    def allows_stop(self) -> bool:
+        """Whether it may end a decision while more can be assigned."""
+        return self._stops
+
+    def predict(self, observations: dict[str, NDArray[Any]], masks: NDArray[Any]) -> NDArray[Any]:
+        """Returns its likeliest actions (n, ...) for raw observations and masks (n, choices)."""
+        return self._predict(observations, masks)
+
     def priority(self) -> Priority:
         """Keeps the environment's order of the queue: the model was trained with it."""
         return self.env.config.priority

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -218,12 +217,12 @@ def _reading(file: SweepFile) -> dict[float, float]:
 def _least_reading(decoding: dict[float, float], reading: dict[float, float]) -> float:
     """Returns what any step with prompt tokens takes at least, s; 0 if that is nothing special.
 
-    Servers that launch such steps from the host take as long for few prompt tokens as for some:
-    the shortest two prompts then differ little, though a decoding step is much shorter.
+    Servers that launch such steps from the host take as long for few prompt tokens as for twice as
+    many or more, though a decoding step is much shorter.
     """
-    times: Sequence[float] = [reading[tokens] for tokens in sorted(reading)]
-    if len(times) < 2 or not decoding:
+    if not reading or not decoding:
         return 0.0
-    flat = times[1] <= PLATEAU * times[0]
-    longer = times[0] > PLATEAU * max(decoding.values())
-    return times[0] if flat and longer else 0.0
+    shortest = min(reading)
+    least = reading[shortest]
+    flat = any(n >= 2 * shortest and time <= PLATEAU * least for n, time in reading.items())
+    return least if flat and least > PLATEAU * max(decoding.values()) else 0.0

@@ -10,9 +10,9 @@ Every process but `Trace` has the mean rate that it is asked for from the first 
 """
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import InitVar, dataclass, field
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import InitVar, asdict, dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -274,16 +274,19 @@ ARRIVALS: dict[str, Callable[[], ArrivalProcess]] = {
 }
 
 
-def make_arrivals(arrivals: str | ArrivalProcess) -> ArrivalProcess:
+def make_arrivals(arrivals: str | ArrivalProcess | Mapping[str, Any]) -> ArrivalProcess:
     """Returns the arrival process of that name with its defaults, or the process as it is.
 
-    >>> make_arrivals("gamma")
-    Gamma(burstiness=0.5)
+    >>> make_arrivals("gamma"), make_arrivals({"kind": "gamma", "burstiness": 2.0})
+    (Gamma(burstiness=0.5), Gamma(burstiness=2.0))
 
     Raises:
         ValueError: If the name is unknown.
-        TypeError: If it is neither a name nor has a `sample` method.
+        TypeError: If it is neither a name nor has a `sample` method; or a mapping has other keys
+            than ``kind`` and the fields of that process.
     """
+    if isinstance(arrivals, Mapping):
+        return _of_mapping(arrivals)
     if isinstance(arrivals, str):
         if arrivals in ARRIVALS:
             return ARRIVALS[arrivals]()
@@ -294,6 +297,34 @@ def make_arrivals(arrivals: str | ArrivalProcess) -> ArrivalProcess:
     if isinstance(arrivals, type) or not isinstance(arrivals, ArrivalProcess):
         raise TypeError(f"arrivals={arrivals!r}: must be a name or an arrival process")
     return arrivals
+
+
+def _of_mapping(arrivals: Mapping[str, Any]) -> ArrivalProcess:
+    settings = dict(arrivals)
+    kind = settings.pop("kind", None)
+    kinds: dict[str, Callable[..., ArrivalProcess]] = {**ARRIVALS, "trace": Trace}
+    if kind not in kinds:
+        raise ValueError(f"arrivals={arrivals!r}: kind must be one of {', '.join(kinds)}")
+    given = {n: tuple(v) if isinstance(v, list) else v for n, v in settings.items()}
+    try:
+        return kinds[kind](**given)
+    except TypeError as error:
+        raise TypeError(f"arrivals={arrivals!r}: {error}") from error
+
+
+def mapping_of(process: ArrivalProcess) -> dict[str, Any]:
+    """Returns one of the processes here as a mapping of JSON values, for `make_arrivals`.
+
+    Raises:
+        TypeError: If it is another.
+    """
+    if isinstance(process, Trace):
+        return {"kind": "trace", "source": process.times.tolist(), "jitter": process.jitter}
+    kinds = {made: name for name, made in ARRIVALS.items()}
+    if type(process) not in kinds:
+        raise TypeError(f"arrivals={process!r}: is none of {', '.join(ARRIVALS)} or a trace")
+    own: Any = process
+    return {"kind": kinds[type(process)], **asdict(own)}
 
 
 def _unit_poisson(rng: np.random.Generator, length: float) -> NDArray[np.float64]:

@@ -36,8 +36,8 @@ def write_dataset(dataset: RequestDataset, folder: Path) -> None:
     with replacing(folder / "requests.parquet") as temporary:
         pq.write_table(table, temporary)
     if dataset.embeddings is not None:
-        facts = {"embeddings": dataset.embeddings, "prompts_digest": prompts_digest(prompts)}
+        digest = np.array(prompts_digest(prompts))
         with replacing(folder / "embeddings.npz") as temporary, temporary.open("wb") as stream:
-            np.savez(stream, **facts)
+            np.savez(stream, embeddings=dataset.embeddings, prompts_digest=digest)
     if dataset.slowdown is not None:
         SlowdownFile(dataset.slowdown.tolist()).write(folder / "slowdown.json")

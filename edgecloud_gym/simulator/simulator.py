@@ -70,6 +70,7 @@ class Simulator:
         curves: Their slowdown curves, one behind the other, float64.
         step_address: Where the machine code of a step is.
         arrays: All that compiled code works on; other arrays after each start of an episode.
+        scorer: The ``priority`` callable, if one ranks the waiting queue.
         score_rows: Takes the place of a ``priority`` callable, with the dataset rows (n,) of the
             prompts instead of their embeddings; `set_priority` removes it.
     """
@@ -99,7 +100,7 @@ class Simulator:
         self.state = State.allocate(lanes, config)
         self._no_action = np.zeros((lanes, config.candidate_pool_size), np.int64)
         self._everyone = np.ones(lanes, np.bool_)
-        self._scorer: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None = None
+        self.scorer: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None = None
         self.score_rows: Callable[[NDArray[np.int64]], NDArray[np.float64]] | None = None
         self.set_priority(config.priority)
         self._bind()
@@ -127,7 +128,7 @@ class Simulator:
     @property
     def has_scorer(self) -> bool:
         """Whether a callable ranks the waiting queue."""
-        return self._scorer is not None
+        return self.scorer is not None
 
     @property
     def is_scored(self) -> bool:
@@ -141,14 +142,14 @@ class Simulator:
             ValueError: If an array does not hold one score per dataset row, or a callable is to
                 score the embeddings of a dataset that has none.
         """
-        self._scorer = self.score_rows = None
+        self.scorer = self.score_rows = None
         self.parameters["ageing"] = 0.0
         if priority is None:
             self.parameters["priority_mode"] = BY_ARRIVAL
         elif callable(priority):
             _require_embeddings(self.dataset)
             self.parameters["priority_mode"] = BY_CALLABLE
-            self._scorer = priority
+            self.scorer = priority
         else:
             self._take_scores(priority)
             self.parameters["priority_mode"] = BY_TABLE
@@ -166,6 +167,13 @@ class Simulator:
         if self.parameters["priority_mode"][0] != BY_TABLE:
             raise RuntimeError("set_scores() needs a priority with one score per dataset row")
         self._take_scores(scores)
+
+    @property
+    def row_scores(self) -> NDArray[np.float64] | None:
+        """The score of each dataset row (rows,), where these order the queue; a view."""
+        if self.parameters["priority_mode"][0] != BY_TABLE:
+            return None
+        return np.asarray(self._table["score"])
 
     def _take_scores(self, priority: ArrayLike | AgedScores) -> None:
         aged = priority if isinstance(priority, AgedScores) else None
@@ -200,6 +208,17 @@ class Simulator:
             rows = draw_rows(rng, workload.rows, len(arrivals), config.prompt_order)
         else:
             rows = draw_mixed_rows(rng, workload.mixture, arrivals, config.prompt_order)
+        self.begin_with(lane, arrivals, rows)
+
+    def begin_with(self, lane: int, arrivals: NDArray[np.float64], rows: NDArray[np.int32]) -> None:
+        """Puts a lane at time 0, before requests that were drawn already.
+
+        Args:
+            lane: Which lane.
+            arrivals: When they arrive (n,), sorted (s).
+            rows: Their rows of the dataset (n,).
+        """
+        config = self.config
         self.state.reserve(len(arrivals), heap=self.is_scored)
         changes = self.changes["time"]
         first_change = float(changes[0]) if len(changes) else np.inf
@@ -311,12 +330,12 @@ class Simulator:
 
     def _scores(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
         """Returns the scores of dataset rows (n,)."""
-        if self._scorer is None:
+        if self.scorer is None:
             return np.asarray(self._table["score"][rows])
         if len(rows) == 0:
             return np.empty(0)
         if self.score_rows is None:
-            scores = np.asarray(self._scorer(self.embeddings[rows]), np.float64)
+            scores = np.asarray(self.scorer(self.embeddings[rows]), np.float64)
         else:
             scores = self.score_rows(rows.astype(np.int64))
         if scores.shape != rows.shape or not np.all(np.isfinite(scores)):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, SupportsFloat, TypeAlias
@@ -23,63 +23,101 @@ from numpy.typing import NDArray
 from edgecloud_gym.config import Priority
 from edgecloud_gym.envs.base import EdgeCloudEnv
 from edgecloud_gym.files import UnreadableFileError, replacing
+from edgecloud_gym.simulator.simulator import Simulator
 
 FORMAT: Final = "edgecloud-queue/1"
-_KEYS: Final = ("format", "seeds", "steps", "reranked", "calls", "lengths", "scores")
+_KEYS: Final = {
+    *("format", "seeds", "steps", "reranked", "calls", "lengths", "scores"),
+    *("changes", "moments", "tables"),
+}
 
 BaseEnv: TypeAlias = gym.Env[Any, Any]
-Scorer: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float64]]
+Floats: TypeAlias = NDArray[np.float64]
 
 
 @dataclass
 class EpisodeOrder:
     """How the queue was ranked in one episode.
 
+    Where one score per dataset row ranks it, other scores may take their place: entry n of
+    ``tables`` does so at ``moments[n]``, which is 2 t before step t and 2 t + 1 after it, and -1 at
+    the reset. Where a callable ranks it, ``scores`` are what it returned.
+
     Attributes:
         seed: That the environment was reset with.
         reranked: Per step, whether all that waited were ranked anew after it.
         scores: What the priority callable returned, call by call.
+        moments: When scores per dataset row were set.
+        tables: These scores (rows,).
     """
 
     seed: int
     reranked: list[bool] = field(default_factory=list)
-    scores: list[NDArray[np.float64]] = field(default_factory=list)
+    scores: list[Floats] = field(default_factory=list)
+    moments: list[int] = field(default_factory=list)
+    tables: list[Floats] = field(default_factory=list)
 
-    def listening(self, scorer: Scorer) -> Scorer:
-        """Returns a priority callable that notes down what another returns."""
+    def listen(self, simulator: Simulator) -> None:
+        """Notes down the order of a simulator's queue, which is about to be reset."""
+        if simulator.score_rows is not None:
+            simulator.score_rows = self._noting(simulator.score_rows)
+        elif simulator.scorer is not None:
+            simulator.set_priority(self._noting(simulator.scorer))
+        self.look(simulator, -1)
 
-        def score(embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
-            scores = np.array(scorer(embeddings), np.float64)
+    def look(self, simulator: Simulator, moment: int) -> None:
+        """Notes down the scores per dataset row if they are others than before."""
+        table = simulator.row_scores
+        if table is not None and not (self.tables and np.array_equal(self.tables[-1], table)):
+            self.moments.append(moment)
+            self.tables.append(table.copy())
+
+    def _noting(self, scorer: Callable[[Any], Floats]) -> Callable[[Any], Floats]:
+        def score(given: NDArray[Any]) -> Floats:
+            scores = np.array(scorer(given), np.float64)
             self.scores.append(scores)
             return scores
 
         return score
 
 
-def write_order(
-    path: Path, table: NDArray[np.float64] | None, episodes: list[EpisodeOrder]
-) -> None:
-    """Writes how the queue was ranked; complete or not at all.
+def fixed_table(episodes: Sequence[EpisodeOrder]) -> Floats | None:
+    """Returns the scores per dataset row that ranked the queue at all times, if some did."""
+    tables = [table for episode in episodes for table in episode.tables]
+    if len(tables) != len(episodes) or any(episode.scores for episode in episodes):
+        return None
+    return tables[0] if all(np.array_equal(tables[0], table) for table in tables) else None
+
+
+def write_order(path: Path, episodes: Sequence[EpisodeOrder]) -> None:
+    """Writes how the queue was ranked in each episode; complete or not at all.
 
     Args:
         path: The file, ``*.npz``.
-        table: One score per dataset row, where these ranked the queue in all episodes.
-        episodes: What a priority callable returned in each, otherwise.
+        episodes: The episodes.
     """
+    arrays: dict[str, Any] = {"format": np.array(FORMAT), "seeds": _int64(e.seed for e in episodes)}
+    fixed = fixed_table(episodes)
+    if fixed is not None:
+        arrays["fixed"] = fixed
     calls = [scores for episode in episodes for scores in episode.scores]
-    arrays: dict[str, Any] = {
-        "format": np.array(FORMAT),
-        "seeds": np.array([episode.seed for episode in episodes], np.int64),
-        "steps": np.array([len(episode.reranked) for episode in episodes], np.int64),
+    tables = [] if fixed is not None else [table for e in episodes for table in e.tables]
+    arrays |= {
+        "steps": _int64(len(e.reranked) for e in episodes),
         "reranked": np.array([flag for e in episodes for flag in e.reranked], np.bool_),
-        "calls": np.array([len(episode.scores) for episode in episodes], np.int64),
-        "lengths": np.array([len(scores) for scores in calls], np.int64),
+        "calls": _int64(len(e.scores) for e in episodes),
+        "lengths": _int64(len(scores) for scores in calls),
         "scores": np.concatenate(calls) if calls else np.empty(0),
+        "changes": _int64(len(e.moments) for e in episodes),
+        "moments": _int64(moment for e in episodes for moment in e.moments),
+        "tables": np.stack(tables) if tables else np.empty((0, 0)),
     }
-    if table is not None:
-        arrays["table"] = table
     with replacing(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **arrays)
+
+
+def _int64(numbers: Iterable[int]) -> NDArray[np.int64]:
+    return np.array(list(numbers), np.int64)
 
 
 class RecordedOrder(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
@@ -110,30 +148,43 @@ class RecordedOrder(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         if not isinstance(base, EdgeCloudEnv):
             raise TypeError(f"RecordedOrder wraps an EdgeCloud environment, not {base!r}")
         self._system = base
-        self._table, self._episodes = read_order(Path(path))
-        self._flags: Iterator[bool] = iter(())
+        self._fixed, self._episodes = read_order(Path(path))
+        self._episode: EpisodeOrder | None = None
+        self._tables: dict[int, Floats] = {}
+        self._step = 0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Resets the environment, with the order that was recorded for this seed."""
+        self._episode = self._episodes.get(seed)
+        self._step = 0
+        self._tables = {}
+        if self._episode is not None and self._fixed is None:
+            self._tables = dict(zip(self._episode.moments, self._episode.tables, strict=True))
         self._system.set_priority(self._priority(seed))
         return self.env.reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Steps the environment, and ranks the queue anew if that was recorded of this step."""
+        self._set_scores(2 * self._step)
         observation, reward, terminated, truncated, info = self.env.step(action)
-        if next(self._flags, False) and not (terminated or truncated):
+        self._set_scores(2 * self._step + 1)
+        flags = () if self._episode is None else self._episode.reranked
+        if self._step < len(flags) and flags[self._step] and not (terminated or truncated):
             observation, info = self._system.reprioritize()
+        self._step += 1
         return observation, reward, terminated, truncated, info
 
+    def _set_scores(self, moment: int) -> None:
+        if moment in self._tables:
+            self._system.simulator.set_scores(self._tables[moment])
+
     def _priority(self, seed: int | None) -> Priority:
-        episode = self._episodes.get(seed)
-        self._flags = iter(episode.reranked if episode is not None else ())
-        if self._table is not None:
-            return self._table
-        if episode is not None:
-            return _Playback(episode)
+        if self._fixed is not None:
+            return self._fixed
+        if self._episode is not None:
+            return self._tables[-1] if self._tables else _Playback(self._episode)
         gym.logger.warn(
             f"seed={seed!r} was not recorded: the queue is in order of arrival in this episode"
         )
@@ -158,13 +209,12 @@ class _Playback:
         return scores
 
 
-def read_order(
-    path: Path,
-) -> tuple[NDArray[np.float64] | None, Mapping[int | None, EpisodeOrder]]:
+def read_order(path: Path) -> tuple[Floats | None, Mapping[int | None, EpisodeOrder]]:
     """Reads what `write_order` wrote.
 
     Returns:
-        One score per dataset row, if these ranked the queue, and the episodes by seed.
+        The scores per dataset row that ranked the queue at all times, if some did, and the episodes
+        by seed.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -175,17 +225,27 @@ def read_order(
             arrays = {name: file[name] for name in file.files}
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UnreadableFileError(f"{path}: no recorded order, or damaged ({error})") from error
-    if str(arrays.get("format")) != FORMAT or not arrays.keys() >= {*_KEYS}:
+    if str(arrays.get("format")) != FORMAT or not arrays.keys() >= _KEYS:
         raise UnreadableFileError(
             f"{path}: no recorded order of the format {FORMAT!r}, but {str(arrays.get('format'))!r}"
         )
-    return arrays.get("table"), {episode.seed: episode for episode in _episodes(arrays)}
+    return arrays.get("fixed"), {episode.seed: episode for episode in _episodes(arrays)}
 
 
 def _episodes(arrays: Mapping[str, NDArray[Any]]) -> Iterator[EpisodeOrder]:
     calls = np.split(arrays["scores"], np.cumsum(arrays["lengths"])[:-1])
-    of_steps = np.split(arrays["reranked"], np.cumsum(arrays["steps"])[:-1])
-    last = np.cumsum(arrays["calls"])
+    tables = arrays["tables"] if len(arrays["tables"]) else [None] * len(arrays["moments"])
+    parts = {
+        name: [everything[last - count : last] for last, count in zip(ends, counts, strict=True)]
+        for name, everything, counts, ends in (
+            (name, everything, arrays[count], np.cumsum(arrays[count]))
+            for name, everything, count in (
+                ("reranked", arrays["reranked"], "steps"),
+                ("scores", calls, "calls"),
+                ("moments", arrays["moments"], "changes"),
+                ("tables", tables, "changes"),
+            )
+        )
+    }
     for n, seed in enumerate(arrays["seeds"].tolist()):
-        scores = calls[last[n] - arrays["calls"][n] : last[n]]
-        yield EpisodeOrder(seed, of_steps[n].tolist(), list(scores))
+        yield EpisodeOrder(seed, **{name: list(part[n]) for name, part in parts.items()})

@@ -183,7 +183,7 @@ class PriorityAction(_OfLanes, _ActionWrapper):
         return assign_lowest(scores, simulator.present, simulator.room)
 
 
-class QueueHead(VectorWrapper[Any, Any, Any, Any, Any]):
+class QueueHead(_OfLanes, _Wrapper):
     """Walks the ranked queue from its head; see `edgecloud_gym.wrappers.QueueHead`.
 
     In lanes that are in the middle of a decision no time passes while others go on.

@@ -8,12 +8,15 @@ import pytest
 from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3 import A2C, DQN, PPO, SAC
+from stable_baselines3.common.callbacks import ConvertCallback
+from stable_baselines3.common.env_util import make_vec_env as make_sb3_env
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.monitor import Monitor
 
 from agents.policies import CandidatePolicy
-from edgecloud_gym import wrappers
-from edgecloud_gym.sb3 import SB3VecEnv, make_vec_env
+from edgecloud_gym import CLUSTER_ID, wrappers
+from edgecloud_gym.sb3 import METRICS, EpisodeMetrics, SB3VecEnv, make_vec_env
 from tests.edgecloud_gym.support import ALL_IDS, CONTINUOUS, STATIC, toy_dataset
 
 SMALL = {"candidate_pool_size": 4, "duration": 10.0, "embedding_dim": 3}
@@ -165,3 +168,70 @@ def test_row_numbers_that_are_looked_up_are_fine(settings):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         PPO(CandidatePolicy, env, n_steps=8, batch_size=8, policy_kwargs=kwargs).learn(16)
+
+
+class Written(KVWriter):
+    """A logger's output that remembers what it was told."""
+
+    def __init__(self):
+        self.rows = []
+
+    def write(self, key_values, key_excluded, step=0):
+        del key_excluded, step
+        self.rows.append(dict(key_values))
+
+    def close(self):
+        pass
+
+
+def learn_and_log(model, metrics=METRICS):
+    """Returns every summary of the training, and what was logged of them."""
+    written, told = Written(), []
+    model.set_logger(Logger(folder=None, output_formats=[written]))
+
+    def listen(step, _):
+        told.extend(info for info in step["infos"] if "summary" in info)
+        return True
+
+    model.learn(600, callback=[EpisodeMetrics(metrics), ConvertCallback(listen)], log_interval=1)
+    return told, [row for row in written.rows if "edgecloud/jct_mean" in row]
+
+
+@pytest.mark.parametrize("env_id", [STATIC, CLUSTER_ID])
+def test_metrics_are_logged(settings, env_id):
+    env = make_vec_env(env_id, 4, seed=0, **settings)
+    model = PPO(CandidatePolicy, env, n_steps=150, batch_size=600, n_epochs=1)
+    told, rows = learn_and_log(model)
+    assert len(rows) == 1
+    (row,) = rows
+    for name in ("jct_mean", "jct_p95", "unfinished"):
+        expected = np.mean([info["summary"][name] for info in told])
+        assert row[f"edgecloud/{name}"] == pytest.approx(expected)
+    assert row["edgecloud/invalid_assignments"] == 0.0
+    assert ("edgecloud/ttft_mean" in row) == (env_id == CLUSTER_ID)
+    assert "edgecloud/slo_attainment" not in row  # NaN: there is no objective
+
+
+def test_metrics_of_an_agent_without_masks_count_what_is_illegal(settings):
+    env = SB3VecEnv(make_vec_env(STATIC, 2, seed=0, **settings).envs)
+    model = DQN("MultiInputPolicy", env, learning_starts=10, buffer_size=100)
+    told, rows = learn_and_log(model)
+    assert told
+    assert rows[-1]["edgecloud/invalid_assignments"] > 0
+
+
+def test_metrics_through_sb3s_own_vector_environment(settings):
+    def make():
+        return wrappers.SequentialAssignment(gym.make(STATIC, **settings))
+
+    model = MaskablePPO("MultiInputPolicy", make_sb3_env(make, 2), n_steps=300, batch_size=600)
+    told, rows = learn_and_log(model)
+    expected = np.mean([info["summary"]["jct_mean"] for info in told])
+    assert rows[0]["edgecloud/jct_mean"] == pytest.approx(expected)
+
+
+def test_a_metric_that_no_summary_has_is_refused(settings):
+    env = make_vec_env(STATIC, 2, seed=0, **settings)
+    model = PPO(CandidatePolicy, env, n_steps=300, batch_size=600)
+    with pytest.raises(ValueError, match=r"metrics: jct_p42: must be among arrived.*jct_mean"):
+        learn_and_log(model, ("jct_p42",))

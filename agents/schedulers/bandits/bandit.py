@@ -15,6 +15,7 @@ from agents.base import Info, Observation
 from agents.schedulers.bandits.compiled.lowest import take_lowest
 from agents.schedulers.bandits.lane_view import LaneView
 from agents.schedulers.cluster_plan import ClusterPlan, least
+from agents.schedulers.likelihood import Likelihood, batch_and_rest
 from agents.schedulers.placement import Placement
 from agents.schedulers.plan import Plan
 from agents.schedulers.scheduler import Scheduler
@@ -175,6 +176,34 @@ class Bandit(Scheduler):
             if explore:
                 self.explore_rows(rows[picked])
 
+    def probabilities(
+        self, observation: Observation, info: Info, explore: bool = True
+    ) -> NDArray[np.float64] | None:
+        """Returns how likely each choice is, for an edge and a cloud; see `Agent.probabilities`."""
+        del observation
+        if not self.env.config.is_pair:
+            return None
+        plan = Plan(self.env.simulator)
+        waiting = np.array(plan.waiting, np.int64)
+        likely = Likelihood(len(plan.action))
+        if len(waiting) and self._calls.has(info):
+            contexts = self._table[self.env.candidates()["row"][waiting]]
+            room = plan.batch_room, plan.cloud_room
+            likely.table[waiting] = self.choice_table(contexts, *room, explore)
+        return likely.table
+
+    def choice_table(self, contexts: Contexts, batch: int, cloud: int, explore: bool) -> Floats:
+        """Returns the probabilities of the choices (n, 3): of one that draws no lots, 0 and 1.
+
+        Args:
+            contexts: Of the candidates that wait (n, D).
+            batch: How many the edge takes.
+            cloud: How many the cloud takes.
+            explore: Whether it explores.
+        """
+        means, scores = self.evaluate(contexts, explore)
+        return batch_and_rest(scores, means if self.cloud_by_mean else scores, batch, cloud)
+
     def route(self, plan: ClusterPlan, observation: Observation, explore: bool) -> None:
         """Sends candidates, lowest scores first, to the nodes predicted to finish them soonest."""
         self._explore = explore
@@ -222,7 +251,8 @@ class Bandit(Scheduler):
         if len(completions) and "output_tokens" in (completions.dtype.names or ()):
             counted = completions[completions["output_tokens"] >= 0]
             self._seen += counted["output_tokens"].sum(), counted["base_latency"].sum()
-        return self.learn_rows(completions["row"].copy(), completions["base_latency"])
+        # Copies: sums of numbers that do not lie side by side differ in their last bits.
+        return self.learn_rows(completions["row"].copy(), completions["base_latency"].copy())
 
     def learn_rows(self, rows: Indices, times: Floats) -> bool:
         """Learns from dataset rows (n,) that took so long (n,), s; returns what `observe` does."""

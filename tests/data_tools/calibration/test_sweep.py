@@ -86,6 +86,12 @@ def test_finds_the_least_time_of_a_prompt() -> None:
         assert model.step_time(decoding=decoding, prompt=prompt) == pytest.approx(there, rel=0.01)
 
 
+def test_lengths_that_are_alike_are_no_plateau() -> None:
+    steps = steps_of(sweep_of(SERVER, lengths=(40, 47, 200)))
+    assert steps.prefill_overhead == 0
+    assert len(steps.step_times) == 7
+
+
 def test_tokens_found_in_a_cache_are_not_computed() -> None:
     steps = steps_of(sweep_of(SERVER, cached=24))
     np.testing.assert_allclose(steps.step_times, SERVER.step_times, rtol=1e-3)

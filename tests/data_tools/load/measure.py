@@ -29,9 +29,10 @@ from tests.data_tools.load.batching_server import batching_server
 from tests.data_tools.load.llama_server import SEQUENCES, served
 
 GOALS = {"e2e_mean": 0.08, "tpot_mean": 0.05, "ttft_mean": 0.20}
-LOADS = (0.6, 1.3)  # of the capacity: quiet, overloaded
-MEAN_PROMPT, MEAN_ANSWER = 20.0, 60.0  # tokens, about; only the rates depend on them
+LOADS = (0.5, 1.3)  # of the capacity, about: quiet, overloaded
+MEAN_PROMPT = 20.0  # tokens that are computed; as the mean answer, only the rates depend on it
 LONGEST = 96  # tokens of an answer
+MEAN_ANSWER = 60.0
 
 
 @contextmanager
@@ -62,7 +63,9 @@ def main() -> None:
         )
         measure_server(sweep)
         steps = read_steps(sweep.sweep_path)
-        capacity = steps.engine(lookahead=False).capacity(MEAN_PROMPT, MEAN_ANSWER)
+        capacity = steps.engine(lookahead=False).capacity(
+            MEAN_PROMPT, LONGEST if chosen.stand_in else MEAN_ANSWER
+        )
         rates = [float(f"{share * capacity:.2g}") for share in LOADS]
         print(f"swept in {time.monotonic() - begin:.0f} s: {steps}; rates {rates}", flush=True)
         loops = ServerUnderLoad(

@@ -1,0 +1,160 @@
+"""``edgecloud record``: what an agent sees and does, as a dataset for offline learning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import gymnasium as gym
+import typer
+
+from agents.cli.options import (
+    DATASET,
+    DURATION,
+    ArrivalRate,
+    Dataset,
+    Duration,
+    Environment,
+    Nodes,
+    RateScale,
+    Settings,
+    TraceFile,
+)
+from agents.cli.playing import say
+from agents.cli.reading import check_embeddings, read_agents, read_settings, setting_kinds
+from agents.cli.scenarios import (
+    dataset_notes,
+    join_settings,
+    make_scenarios,
+    read_environment,
+    replay_trace,
+)
+from agents.experiments.model_file import read_model_file
+from agents.experiments.scenario import Scenario
+from agents.experiments.spec import AgentSpec
+from agents.recording.collect import collect, default_id, place_of
+from agents.report.words import counted
+from data_tools.cli.console import reading_input, reporting
+from data_tools.cli.options import path_option
+from edgecloud_gym.dataset import load_dataset
+
+
+def record(
+    context: typer.Context,
+    agent: Annotated[
+        str,
+        typer.Argument(
+            metavar="AGENT",
+            help="An agent, as of compare, or the file of a trained model.",
+            show_default=False,
+        ),
+    ],
+    env: Environment = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes: seeds SEED, SEED + 1, ...")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the first episode.")] = 0,
+    explore: Annotated[
+        bool | None,
+        typer.Option(
+            "--explore/--no-explore",
+            help="Let the agent try things out and learn; by default an agent does and a trained "
+            "model does not.",
+            show_default=False,
+        ),
+    ] = None,
+    load: Annotated[float | None, typer.Option(help="Arrival rate as a share of capacity.")] = None,
+    arrival_rate: ArrivalRate = None,
+    duration: Duration = DURATION,
+    dataset: Dataset = DATASET,
+    trace: TraceFile = None,
+    rate_scale: RateScale = 1.0,
+    settings: Settings = None,
+    nodes: Nodes = None,
+    output: Annotated[
+        Path | None,
+        path_option(
+            help="Folder of the dataset; by default where Minari looks for its id.",
+            show_default=False,
+        ),
+    ] = None,
+    dataset_id: Annotated[
+        str | None,
+        typer.Option("--id", help="Minari's id; edgecloud/static/fcfs-v0 and the like by default."),
+    ] = None,
+    author: Annotated[str | None, typer.Option(help="For the metadata.")] = None,
+) -> None:
+    """Record an agent as a dataset of Minari, for offline learning and evaluation.
+
+    Each observation is the one that the agent acted on, and the environment that Minari recovers
+    replays the recording exactly.
+
+    For example:
+
+    edgecloud record cn-ducb --env continuous --episodes 20 --load 0.95
+
+    edgecloud record ppo.zip --env static --output recordings/ppo
+    """
+    with reporting(extra="minari"):
+        with reading_input(gym.error.Error):
+            given = read_settings(settings, setting_kinds())
+            options = {
+                "arrival_rate": arrival_rate,
+                "load": load,
+                "duration": duration,
+                "dataset": dataset,
+            }
+            common = join_settings(context, options, given)
+            data = load_dataset(common["dataset"])
+            env_id = read_environment(env, nodes, common)
+            spec = _spec(agent)
+            check_embeddings([spec], data)
+            notes = dataset_notes([env_id], common, data)
+            named_dataset = common["dataset"]
+            data, more = replay_trace(context, trace, rate_scale, common, data)
+            (scenario,) = make_scenarios([env_id], None, common, data)
+            named = dataset_id or default_id(env_id, spec.name)
+            place = output or place_of(named)
+            if place.exists():
+                raise FileExistsError(f"{place}: exists already; name another --output or --id")
+            made = _made(scenario, named_dataset if trace is None else data)
+            spec.make().reset(made, seed)  # so that what does not fit is refused now
+        say(notes + more)
+        recorded = collect(
+            made,
+            spec.make(),
+            episodes,
+            place,
+            seed=seed,
+            explore=spec.explore if explore is None else explore,
+            dataset_id=named,
+            author=author,
+            progress=_tell,
+        )
+        steps = counted(int(recorded.total_steps), "step")
+        typer.echo(f"{named}: {counted(episodes, 'episode')}, {steps} in {place}")
+        if output is None:
+            typer.echo(f'It is read by minari.load_dataset("{named}")')
+        else:
+            typer.echo(f'It is read by minari.MinariDataset("{place}/data")')
+
+
+def _spec(text: str) -> AgentSpec:
+    """Returns the agent that a text names, or the trained model in the file of that path."""
+    if not Path(text).is_file():
+        (spec, *others) = read_agents(text)
+        if others:
+            raise ValueError(f"AGENT {text!r}: one agent is recorded at a time")
+        return spec
+    model = read_model_file(Path(text))
+    if model.agent == "sb3":
+        return AgentSpec("sb3", {"path": text}, label=Path(text).stem, explore=False)
+    return AgentSpec(model.agent, model.settings, text, Path(text).stem, explore=False)
+
+
+def _made(scenario: Scenario, dataset: Any) -> gym.Env[Any, Any]:
+    """Returns an environment whose specification names the dataset rather than holds it."""
+    return gym.make(scenario.env_id, **{**scenario.settings, "dataset": dataset})
+
+
+def _tell(done: int, summary: Mapping[str, float]) -> None:
+    typer.echo(f"episode {done}: mean JCT {summary['jct_mean']:.2f} s", err=True)

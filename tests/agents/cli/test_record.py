@@ -1,0 +1,66 @@
+"""``edgecloud record``."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.agents.cli.conftest import invoke, words
+from tests.edgecloud_gym.support import STATIC
+
+minari = pytest.importorskip("minari", reason="recordings are checked where Minari is installed")
+pytest.importorskip("h5py")
+
+
+@pytest.fixture(autouse=True)
+def _own_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+
+
+def test_an_agent_is_recorded_where_minari_looks(learnable: Path) -> None:
+    told = invoke(
+        *("record", "cn-greedy:epsilon=0.3", "--env", "continuous", "--dataset", learnable),
+        *("--episodes", 2, "--duration", 5, "--seed", 4),
+    )
+    assert told.exit_code == 0, told.output
+    name = "edgecloud/continuous/cn-greedy-v0"
+    assert f'minari.load_dataset("{name}")' in words(told)
+    recorded = minari.load_dataset(name)
+    assert recorded.total_episodes == 2
+    assert recorded.recover_environment().unwrapped.dataset.name == "toy"
+    facts = list(recorded.storage.get_episode_metadata([0, 1]))
+    assert [item["seed"] for item in facts] == [4, 5]
+    assert "propensity" in recorded[0].infos
+
+
+def test_a_trained_model_plays_as_it_is(learnable: Path, tmp_path: Path) -> None:
+    model = tmp_path / "c2ucb.npz"
+    common = ("--env", STATIC, "--dataset", learnable, "--duration", 5)
+    trained = invoke("train", "c2ucb", *common, "--episodes", 1, "--output", model)
+    assert trained.exit_code == 0, trained.output
+    before = model.read_bytes()
+    told = invoke("record", model, *common, "--episodes", 1, "--output", tmp_path / "mine")
+    assert told.exit_code == 0, told.output
+    recorded: Any = minari.MinariDataset(tmp_path / "mine" / "data")
+    assert recorded.storage.metadata["algorithm_name"] == "c2ucb"
+    propensity = recorded[0].infos["propensity"]
+    assert np.array_equal(propensity, np.ones_like(propensity))  # it does not explore
+    assert model.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fcfs,random", "--env", "static"], "one agent is recorded at a time"),
+        (["fcfs"], "give --env, or --nodes for a cluster"),
+        (["fcsf", "--env", "static"], "did you mean 'fcfs'"),
+        (["fcfs", "--env", "static", "--id", "mine"], "must be NAME-v0"),
+        (["fcfs", "--env", "static", "--output", "."], "exists already"),
+        (["cloud-only", "--env", "static", "--set", "cloud_concurrency=0"], "cloud_concurrency"),
+    ],
+)
+def test_refusals(arguments: list[str], message: str) -> None:
+    told = invoke("record", *arguments)
+    assert told.exit_code == 2
+    assert message in words(told)
