@@ -112,6 +112,8 @@ def admit(p, lane, requests, table, window, heap):
     while lane.admitted < lane.arrived:
         request = lane.admitted
         lane.admitted += 1
+        if requests[request].slot != WAITING:
+            continue  # it has left before it was seen, as in live systems
         if p.priority_mode == BY_TABLE:
             score = table[requests[request].row].score
             requests[request].score = score + p.ageing * requests[request].arrival

@@ -96,7 +96,9 @@ def memory() -> float:
     return pages * resource.getpagesize() / 1e6
 
 
-async def stress(requests: int, rate: float, hang: float, seed: int = 0) -> Report:
+async def stress(
+    requests: int, rate: float, hang: float, seed: int = 0, agent: str = "join-shortest-queue"
+) -> Report:
     """Runs requests against three servers.
 
     Args:
@@ -104,6 +106,7 @@ async def stress(requests: int, rate: float, hang: float, seed: int = 0) -> Repo
         rate: How many a second.
         hang: How long a server hangs (s).
         seed: Seeds when clients go.
+        agent: Who routes.
     """
     rng = random.Random(seed)
     report = Report()
@@ -111,7 +114,7 @@ async def stress(requests: int, rate: float, hang: float, seed: int = 0) -> Repo
     nodes = [engine(f"n{k}", backlog=4, sequences=16) for k in range(3)]
     begun = time.monotonic()
     async with started(3, tokens=TOKENS, pause=0.003) as servers:
-        gateway = make_gateway(servers, "join-shortest-queue", nodes=nodes, limits=limits)
+        gateway = make_gateway(servers, agent, nodes=nodes, limits=limits)
         async with running(gateway) as client:
             faults = asyncio.create_task(misfortunes(servers, requests / rate, hang))
             tasks: set[asyncio.Task[str]] = set()
@@ -148,8 +151,9 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=5000)
     parser.add_argument("--rate", type=float, default=60.0)
     parser.add_argument("--hang", type=float, default=10.0)
+    parser.add_argument("--agent", default="join-shortest-queue")
     given = parser.parse_args()
-    report = asyncio.run(stress(given.requests, given.rate, given.hang))
+    report = asyncio.run(stress(given.requests, given.rate, given.hang, agent=given.agent))
     for name, value in vars(report).items():
         print(f"{name}: {dict(value) if isinstance(value, Counter) else value}")
 

@@ -199,6 +199,23 @@ def test_who_is_returned_waits_where_it_was(ordered: bool, data: RequestDataset)
     assert (info["queue_length"], info["in_service"]) == (2, 1)
 
 
+@pytest.mark.parametrize("ordered", [False, True])
+def test_who_leaves_before_being_seen_never_comes_into_view(
+    ordered: bool, data: RequestDataset
+) -> None:
+    env = LiveEnv(nodes=NODES, candidate_pool_size=4, observe="id")
+    env.set_priority((lambda x: x[:, 0]) if ordered else None)
+    env.reset()
+    assert data.embeddings is not None
+    comers = [LiveRequest(k, 0.1, 8, data.embeddings[k]) for k in range(3)]
+    env.follow(comers, [LiveEvent(0.1, LEFT, 1)], 0.1)  # at once
+    env.follow([], [LiveEvent(0.2, LEFT, 0)], 0.2)  # before anybody has looked
+    _, info = env.observe()
+    assert env.keys() == [2]
+    assert info["queue_length"] == 1
+    assert env.dispatch(np.ones(4, np.int64)) == [(2, 0)]
+
+
 def test_one_who_only_looks_on_keeps_up() -> None:
     env = LiveEnv(nodes=NODES, candidate_pool_size=2, observe="id")
     env.reset()
