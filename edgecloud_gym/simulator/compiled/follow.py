@@ -124,7 +124,6 @@ def _happen(p, lane, v, heap, served, at_nodes, known, event, step):
         v.requests[request].slot = GONE
         if event.kind == RETURNED:
             lane.queue_length += 1
-            v.requests[request].slot = WAITING
             v.requests[request].dispatch = np.nan
             served[request].admitted = np.nan
             served[request].first_token = np.nan

@@ -151,12 +151,15 @@ def reorder(p, lane, requests, window, heap):
 def requeue(p, lane, requests, window, heap, request):
     """Puts a request that had been dispatched back where it was in the waiting queue."""
     lane.oldest = min(lane.oldest, request)
+    if p.priority_mode != BY_ARRIVAL:
+        # As long as it does not wait: the window may still have it from before.
+        refill(p, lane, requests, window, heap)
+    requests[request].slot = WAITING
     if p.priority_mode == BY_ARRIVAL:
         # Those before `admitted` are taken for having been in the window: it is filled anew.
         lane.window_size = 0
         lane.admitted = lane.oldest
     else:
-        refill(p, lane, requests, window, heap)
         _insert_by_priority(lane, requests, window, heap, request)
 
 
