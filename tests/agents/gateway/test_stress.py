@@ -8,7 +8,8 @@ from tests.agents.gateway.stress import stress
 
 
 def test_each_request_ends_once_and_leaves_nothing_behind() -> None:
-    report = asyncio.run(stress(requests=300, rate=100.0, hang=1.5))
+    # An ordered queue has more ways to lose somebody than one in order of arrival.
+    report = asyncio.run(stress(requests=300, rate=100.0, hang=1.5, agent="c2ucb"))
     assert report.ends.total() == 300
     assert report.ends["answered"] > 200
     assert report.ends["left"] > 10
