@@ -201,6 +201,21 @@ def paper(_: str = "") -> str:
     return "\n\n".join(tables)
 
 
+def speed(_: str = "") -> str:
+    """Returns ratios to CartPole-v1, a column for each code that was measured."""
+    rows = read("speed")
+    codes = [name for name in rows.columns if name not in ("name", "goal")]
+    lines = [
+        [
+            row["name"],
+            *("–" if np.isnan(row[code]) else f"{row[code]:.3g}" for code in codes),
+            "" if np.isnan(row["goal"]) else f"≥ {row['goal']:g}",
+        ]
+        for _, row in rows.iterrows()
+    ]
+    return _table(["", *codes, "goal"], lines)
+
+
 def closed_forms(_: str = "") -> str:
     """Returns exact and simulated means."""
     lines = [

@@ -66,13 +66,13 @@ LAYERED: Final = {
     "torchrl": Layer(
         ("torchrl",),
         "torchrl",
-        ("tests/ecosystem/test_torchrl.py", "tests/test_examples.py"),
+        ("tests/ecosystem/test_torchrl.py", "tests/test_examples.py", "-k", "torchrl"),
         ("tests/ecosystem/test_torchrl.py", "-k", "Static or mask or reader"),
     ),
     "rllib": Layer(
         ("ray[rllib]",),
         "ray",
-        ("tests/ecosystem/test_rllib.py", "tests/test_examples.py"),
+        ("tests/ecosystem/test_rllib.py", "tests/test_examples.py", "-k", "rllib"),
         ("tests/ecosystem/test_rllib.py", "-k", "Static or worker"),
     ),
     "onnx": Layer(
@@ -119,7 +119,7 @@ def run(name: str, quick: bool) -> bool:
 
 
 def made(name: str, layer: Layer) -> str:
-    """Returns the interpreter of an environment, which is made unless it is there as it should be."""
+    """Returns the interpreter of an environment, which is made unless it is there already."""
     folder = LAYERS / name
     python = str(folder / "bin" / "python")
     stamp = folder / "requirements"

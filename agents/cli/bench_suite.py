@@ -305,7 +305,7 @@ def _publish(board: Board, output: Path, docs: Path | None) -> None:
     if docs is not None:
         board.write(docs / "data" / BOARD)
         draw(board, docs / "assets")
-        _write(docs / PAGE, render(board, "assets/"))
+        _write(docs / PAGE, render(board, "assets/", "suite.md"))
 
 
 def _write(path: Path, text: str) -> None:

@@ -83,7 +83,7 @@ class NetworkLearner(Learner):
                 self._envs,
                 seed=own_seed,
                 device="cpu",
-                policy_kwargs=network,
+                policy_kwargs=dict(network),  # A2C adds to it
                 **settings,
             )
             if path is not None:
