@@ -37,6 +37,7 @@ TABLES = {
     "reference-traces": summaries.reference_traces,
     "schedulers": summaries.schedulers,
     "settings": reference.settings,
+    "speed": summaries.speed,
     "suite-groups": reference.suite_groups,
     "suite-training": reference.suite_training,
     "unseen": summaries.unseen,

@@ -14,12 +14,12 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.prediction import Prediction, Predictor
+from agents.prediction import Prediction, Predictor, predictor_for
 from agents.prediction.forecasts import cross_predicted
 from agents.rules import index as rules
 from agents.rules import paper, routers
 from agents.rules.index import Index, index_parameters
-from agents.schedulers.index import predicted_facts, predictor_for
+from agents.schedulers.index import predicted_facts
 from agents.schedulers.index_settings import Ageing, IndexSettings, Order
 from agents.tuning.cross_entropy import Generation, search
 from agents.tuning.rollouts import Rollouts, mean_jct, tail_jct

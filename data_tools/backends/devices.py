@@ -40,9 +40,10 @@ class Graph:
     def replay(self) -> None:
         """Runs the captured work once; the host does not wait for it."""
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-        begin.record()
+        stream = torch.cuda.current_stream(self._device)
+        begin.record(stream)
         self._graph.replay()
-        end.record()
+        end.record(stream)
         self._events.append((begin, end))
 
     def forget(self) -> None:

@@ -14,7 +14,7 @@ from data_tools.machine import Limits
 
 CONTEXT: Final = 64  # tokens
 STEPS: Final = 16
-COPIES: Final = 8
+COPIES: Final = 5
 COPIED: Final = {"cuda": 1 << 29, "cpu": 1 << 26}  # bytes: far beyond any cache
 
 

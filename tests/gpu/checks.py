@@ -6,6 +6,7 @@ Weights are random: times do not depend on them, and nothing is fetched.
 """
 
 import argparse
+import gc
 import os
 import signal
 import subprocess
@@ -180,6 +181,7 @@ def check_memory_of_batches(shape: Shape, device: str) -> tuple[bool, str]:
 
 def check_memory_of_loading(folder: Path) -> tuple[bool, str]:
     """A model that does not fit raises MemoryError and names itself."""
+    gc.collect()
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(1e-4)
     try:
@@ -200,6 +202,7 @@ def check_two_in_a_row(folder: Path, device: str) -> tuple[bool, str]:
             show_progress=False,
         )  # fmt: skip
         rows = [read_rows(path) for path in paths]
+    gc.collect()
     good = all(len(found) == 4 and not any(row["error"] for row in found) for found in rows)
     left = torch.cuda.memory_allocated() / 2**20 if device == "cuda" else 0.0
     return good and left < 64, f"{[len(found) for found in rows]} rows, {left:.0f} MiB left"

