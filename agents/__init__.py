@@ -7,6 +7,7 @@ from agents.experiments.scenario import Scenario
 from agents.experiments.spec import AgentSpec
 from agents.recording.collect import collect
 from agents.registry import AGENT_NAMES, make_agent
+from agents.schedulers.policy_file import save_policy
 from agents.schedulers.sb3_file import save_model
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "make_agent",
     "run_experiment",
     "save_model",
+    "save_policy",
 ]

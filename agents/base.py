@@ -55,12 +55,15 @@ class Agent(ABC):
             leaves idle. ``False`` for one that decides fully by itself, ``True`` for one that
             counts on the filling, ``None`` to take the environment's default. The setting of this
             name overrides it wherever a user gives one.
+        plays_live: Whether it plays live systems, where a row of the dataset stands for one request
+            after the other (`rows_changed`) and nobody knows how long they take.
     """
 
     name: ClassVar[str]
     learns: ClassVar[bool] = False
     from_zero: ClassVar[bool] = False
     work_conserving: bool | None = None
+    plays_live: ClassVar[bool] = True
     _named_by_class: ClassVar[bool]
     _env: EdgeCloudEnv | None = None
 
@@ -157,6 +160,23 @@ class Agent(ABC):
         """
         return {}
 
+    def rows_changed(self, rows: NDArray[np.int64]) -> None:
+        """Takes note that some rows of the dataset stand for other requests from now on.
+
+        Only live systems have such datasets: who keeps anything about rows forgets it here.
+
+        Args:
+            rows: Which rows (n,).
+        """
+        del rows
+
+    def forget_predictions(self) -> None:
+        """Forgets what was predicted of whom: requests have other ids from now on.
+
+        Only live systems, whose episodes do not end, give a request another id.
+        """
+        return
+
     def predicted_times(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Returns which requests were dispatched on which predictions in this episode.
 
@@ -165,6 +185,11 @@ class Agent(ABC):
             (s), both (n,); empty for an agent that predicts none.
         """
         return np.empty(0, np.int64), np.empty(0)
+
+    @classmethod
+    def own_files(cls) -> list[Path]:
+        """Returns the package's files that it may open by itself: with others it is another one."""
+        return []
 
     def settings(self) -> dict[str, Any]:
         """Returns the constructor's arguments, which are attributes of the same names.

@@ -22,17 +22,29 @@ _CLASSES: Final = {
     "edge-only": "agents.schedulers.heuristics:EdgeOnly",
     "cloud-only": "agents.schedulers.heuristics:CloudOnly",
     "sjf-oracle": "agents.schedulers.heuristics:OracleSJF",
+    "oracle-placement": "agents.schedulers.index:OraclePlacement",
+    "predicted-sjf": "agents.schedulers.index:PredictedSJF",
+    "index": "agents.schedulers.index:IndexPolicy",
+    "index-aged": "agents.schedulers.index:AgedIndexPolicy",
     "clinucb": "agents.schedulers.bandits.linear:CLinUCB",
     "c2ucb": "agents.schedulers.bandits.linear:C2UCB",
     "cn-greedy": "agents.schedulers.bandits.neural:CNGreedy",
     "cn-ducb": "agents.schedulers.bandits.neural:CNDUCB",
     "neural-linear": "agents.schedulers.bandits.neural:NeuralLinear",
     "cn-ts": "agents.schedulers.bandits.neural:CNTS",
+    "warm-linear": "agents.schedulers.bandits.warm:WarmLinear",
+    "ppo": "agents.schedulers.policy_agent:PPOAgent",
+    "maskable-ppo": "agents.schedulers.policy_agent:MaskablePPOAgent",
+    "a2c": "agents.schedulers.policy_agent:A2CAgent",
+    "dqn": "agents.schedulers.policy_agent:DQNAgent",
+    "sac": "agents.schedulers.policy_agent:SACAgent",
+    "recurrent-ppo": "agents.schedulers.policy_agent:RecurrentPPOAgent",
     "sb3": "agents.schedulers.sb3_agent:SB3Agent",
 }
 
 AGENT_NAMES: Final = tuple(_CLASSES)
 BANDITS: Final = ("clinucb", "c2ucb", "cn-greedy", "cn-ducb", "neural-linear", "cn-ts")
+LEARNERS: Final = (*BANDITS, "warm-linear")  # from zero, and from what training knows
 
 
 def make_agent(name: str, **kwargs: Any) -> Agent:

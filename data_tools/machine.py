@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 
 from edgecloud_gym.processors import available_processors
 
+HOST_BOUND: Final = 0.5  # share of the time in which the device works; below it waits
 _LIBRARIES: Final = ("torch", "transformers", "tokenizers", "numpy")
 
 
@@ -32,6 +33,34 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Limits(Record):
+    """A decoding step of one sequence beside what the device could do.
+
+    Attributes:
+        step: Median time of a step over a short context, s.
+        device_share: Share of the steps' wall time in which the GPU worked; None on a CPU.
+        floor: What reading the weights once takes at the measured bandwidth, s.
+        bandwidth: Of the device's memory, bytes/s, reading and writing together, by a copy.
+        weight_bytes: All weights but those of which a step reads a row.
+    """
+
+    step: float
+    floor: float
+    bandwidth: float
+    weight_bytes: int
+    device_share: float | None = None
+
+    def verdict(self) -> str:
+        """Says what limits, in one line."""
+        step, least = (f"{1e3 * time:.3g} ms" for time in (self.step, self.floor))
+        floor = f"reading the weights takes {least} of {step} a step"
+        if self.device_share is None:
+            return floor
+        bound = "host-bound" if self.device_share < HOST_BOUND else "limited by the GPU"
+        return f"{bound}: the GPU worked {self.device_share:.0%} of the time; {floor}"
+
+
+@dataclass(frozen=True)
 class SessionConditions(Record):
     """What may differ between the sessions of one run.
 
@@ -44,6 +73,7 @@ class SessionConditions(Record):
         python: Version.
         gpu_driver: Version line of the NVIDIA kernel driver.
         rows_before: Rows in the file when the session began.
+        limits: What limited decoding, of a local model; see `Limits`.
     """
 
     started: str | None = None
@@ -55,6 +85,7 @@ class SessionConditions(Record):
     python: str | None = None
     gpu_driver: str | None = None
     rows_before: int | None = None
+    limits: Mapping[str, Any] | None = None
 
 
 def processor_name() -> str:

@@ -21,15 +21,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import gymnasium
+import numpy as np
 import pandas as pd
 import summaries
 import validation_runs
 
 from agents import Scenario, run_experiment
 from agents.experiments.play import ExperimentProgress
+from agents.prediction import load_predictor
+from agents.prediction.scoring import ceiling, measurement_variance, score
+from agents.report.paper import paper_table
 from agents.report.results import read_results
 from agents.statistics import ORACLE, compare_agents, regret_over_time
-from edgecloud_gym import ENV_IDS
+from edgecloud_gym import ENV_IDS, load_dataset
+from edgecloud_gym.dataset.files import locate
 from edgecloud_gym.processors import available_processors
 
 DOCS = Path(__file__).resolve().parent
@@ -42,6 +48,7 @@ STATIC, _, CONTINUOUS = ENV_IDS
 BASELINE = "fcfs"
 HEURISTICS = (BASELINE, "random", "round-robin", "least-connections", "historical-lrt")
 BANDITS = ("clinucb", "cn-greedy", "cn-ducb", "c2ucb", "neural-linear", "cn-ts")
+WARM, PREDICTED = "warm-linear", "predicted-sjf"
 TRAINED = ("ppo", "c2ucb", "cn-ducb", "neural-linear")
 # Statistics over all requests; an unfinished one counts with its age.
 JCT, P95 = "jct_mean_censored", "jct_p95_censored"
@@ -112,7 +119,7 @@ def learning(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
 
 def unseen(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
     """Trained agents on prompts that they have not seen, 20 seeds: five minutes."""
-    models = [folder / f"{name}.{'zip' if name == 'ppo' else 'npz'}" for name in TRAINED]
+    models = [folder / f"{name}.npz" for name in TRAINED]
     if workers:
         for name, path in zip(TRAINED, models, strict=True):
             _edgecloud("train", name, "--env", CONTINUOUS, "--output", path)
@@ -123,23 +130,61 @@ def unseen(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
     return {"unseen": _summary(folder / "evaluation")}
 
 
-def paper(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
-    """The paper's overload, counted as its code does and in full, 3 seeds: two minutes."""
-    if workers:
-        _python(ROOT / "examples" / "reproduce_paper.py", "--output", folder)
-    summary = pd.read_csv(folder / "summary.csv")
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    columns = {
-        "arrived": "requests",
-        "completed": "completed",
-        "unfinished": "unfinished",
-        "jct_mean": "jct_completed",
-        JCT: "jct_all",
+def predictor(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
+    """How good the bundled predictor is on the test prompts: seconds."""
+    del folder, workers
+    data = load_dataset("smollm2-135m")
+    test = data.rows("test")
+    prediction = load_predictor("smollm2-135m").predict_dataset(data, test)
+    scores = score(prediction, data.base_latency[test], data.response_tokens[test])
+    known = measurement_variance(locate("smollm2-135m").requests)
+    assert known is not None
+    facts = {
+        **{name: value for name, value in vars(scores).items() if np.isscalar(value)},
+        "ceiling": ceiling(data, test, known[0]),
+        "repeated": known[1],
+        "again": known[0] ** 0.5,
     }
-    means = summary.groupby("agent", sort=False)[list(columns)].mean().rename(columns=columns)
-    means.insert(0, "duration", record["scenarios"][0]["settings"]["duration"])
-    means.insert(1, "seeds", summary.groupby("agent")["seed"].nunique())
-    return {"paper": means.reset_index()}
+    groups = pd.DataFrame({"expected": scores.expected, "observed": scores.observed})
+    return {
+        "predictor": pd.DataFrame({"name": list(facts), "value": list(facts.values())}),
+        "predictor_groups": groups,
+    }
+
+
+def protocols(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
+    """Test prompts that recur and that come once, predicted and learnt, 20 seeds: ten minutes."""
+    orders = ("shuffle", "once")
+    if workers:
+        agents = [BASELINE, "c2ucb", PREDICTED, WARM, "oracle-placement", ORACLE]
+        for order in orders:
+            cells = [_protocol(env, load, order) for env in ENV_IDS for load in (0.8, 0.95, 1.1)]
+            own = folder / order
+            run_experiment(cells, agents, 20, {}, own, workers=workers, progress=_show)
+    tables = [_summary(folder / order, PREDICTED) for order in orders]
+    return {"protocols": pd.concat(tables, ignore_index=True)}
+
+
+def _protocol(env_id: str, load: float, order: str) -> Scenario:
+    """Returns test prompts that recur over 300 s, or come once for as long as they suffice."""
+    settings = _workload(load=load, split="test", duration=300.0, prompt_order=order)
+    if order == "once":
+        env: Any = gymnasium.make(env_id, **{**settings, "prompt_order": "shuffle"})
+        prompts = len(env.unwrapped.dataset.rows("test"))
+        # As many come as 0.7 of the prompts on average: an episode of bursts has more.
+        rate = env.unwrapped.simulator.workload.mean_rate
+        settings["duration"] = float(int(0.7 * prompts / rate))
+    return Scenario(env_id, settings, f"{env_id} load {load:g} {order}")
+
+
+def paper(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
+    """The paper's overload, counted as its code does and in full, 10 seeds: some minutes."""
+    if workers:
+        _edgecloud("reproduce-paper", "--output", folder, "--workers", workers)
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    table = paper_table(pd.read_csv(folder / "summary.csv"))
+    table.insert(2, "duration", record["scenarios"][0]["settings"]["duration"])
+    return {"paper": table}
 
 
 def closed_forms(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
@@ -164,6 +209,8 @@ STEPS: dict[str, Callable[[Path, int | None], dict[str, pd.DataFrame]]] = {
     "schedulers": schedulers,
     "learning": learning,
     "unseen": unseen,
+    "predictor": predictor,
+    "protocols": protocols,
     "paper": paper,
     "closed-forms": closed_forms,
     "reference-traces": reference_traces,
@@ -189,12 +236,12 @@ def _python(*arguments: object) -> None:
     subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, check=True)
 
 
-def _summary(folder: Path) -> pd.DataFrame:
-    """Returns a row per environment, load and agent, with differences from FCFS."""
+def _summary(folder: Path, baseline: str = BASELINE) -> pd.DataFrame:
+    """Returns a row per environment, load and agent, with differences from the baseline."""
     summary = pd.read_csv(folder / "summary.csv")
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     scenarios = {item["label"]: item for item in record["scenarios"]}
-    jct, p95 = (compare_agents(summary, metric, BASELINE) for metric in (JCT, P95))
+    jct, p95 = (compare_agents(summary, metric, baseline) for metric in (JCT, P95))
     table = pd.DataFrame(
         {
             "env": [scenarios[label]["env"] for label in jct["env"]],
@@ -203,6 +250,9 @@ def _summary(folder: Path) -> pd.DataFrame:
             "agent": jct["agent"],
         }
     )
+    orders = [scenarios[label]["settings"].get("prompt_order") for label in jct["env"]]
+    if any(orders):
+        table.insert(3, "prompt_order", orders)
     runs = summary.groupby(["env", "agent"], sort=False)
     keys = pd.MultiIndex.from_frame(jct[["env", "agent"]])
     table["seeds"] = runs["seed"].nunique().loc[keys].to_numpy()
@@ -223,7 +273,7 @@ def _record_versions(step: str, folder: Path) -> None:
     """Notes with which versions a step was run: an experiment's own record says."""
     path = DATA / "versions.json"
     known = json.loads(path.read_text()) if path.exists() else {}
-    records = [folder / "run.json", folder / "evaluation" / "run.json"]
+    records = [folder / part / "run.json" for part in ("", "evaluation", "once")]
     found = [json.loads(record.read_text())["versions"] for record in records if record.exists()]
     packages = ("edgecloud-gym", "gymnasium", "numpy", "numba", "torch")
     here = {"python": platform.python_version(), **{name: version(name) for name in packages}}

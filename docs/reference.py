@@ -5,6 +5,7 @@ from typing import Any
 import griffe
 import gymnasium
 
+from agents.suite.definition import VERSION, load_suite
 from edgecloud_gym.config import SystemConfig, settable
 from edgecloud_gym.nodes import Node, in_words
 
@@ -44,10 +45,30 @@ def command(name: str) -> str:
     from agents.cli.app import make_app
 
     shown = CliRunner().invoke(
-        make_app(), [name, "--help"], prog_name="edgecloud", env={"COLUMNS": "88"}
+        make_app(), [*name.split(), "--help"], prog_name="edgecloud", env={"COLUMNS": "88"}
     )
     lines = [line.rstrip() for line in shown.output.strip("\n").splitlines()]
     return "\n".join(["```text", *lines, "```"])
+
+
+def suite_groups(version: str) -> str:
+    """Returns the groups of scenarios of the benchmark suite."""
+    suite = load_suite(int(version or VERSION))
+    lines = [
+        "| Group | Scenarios | Seeds | Agents may learn | What it is |",
+        "|---|--:|--:|---|---|",
+    ]
+    for group, about in suite.about.items():
+        cells = [cell for cell in suite.cells if cell.group == group]
+        seeds, learn = len(cells[0].seeds), "yes" if cells[0].learn else "no"
+        lines.append(f"| `{group}` | {len(cells)} | {seeds} | {learn} | {about} |")
+    return "\n".join(lines)
+
+
+def suite_training(version: str) -> str:
+    """Returns from how much agents that start from zero learn before the suite is played."""
+    plan = load_suite(int(version or VERSION)).training
+    return f"{plan['episodes']} episodes of {plan['duration']:g} s"
 
 
 def _one_line(text: str) -> str:

@@ -12,6 +12,7 @@ DATA = Path(__file__).resolve().parent / "data"
 BASELINE, ORACLE = "fcfs", "sjf-oracle"
 LINEAR = ("clinucb", "c2ucb")
 NEURAL = ("cn-greedy", "cn-ducb", "neural-linear", "cn-ts")
+WARM, PREDICTED = "warm-linear", "predicted-sjf"
 BANDITS = (*LINEAR, *NEURAL)
 
 
@@ -115,6 +116,51 @@ def learned(_: str = "") -> str:
     return _table(["", "mean JCT (s)", "mean error of predicted times (s)"], lines)
 
 
+def predictor(which: str) -> str:
+    """Returns the bundled predictor's scores on the test prompts, or one of the numbers."""
+    table = read("predictor").set_index("name")["value"]
+    if which == "requests":
+        return f"{table['requests']:.0f}"
+    if which == "again":
+        return f"{100.0 * table['again']:.0f} %"
+    groups = read("predictor_groups")
+    fifths = ", ".join(f"{r.expected:.2f} / {r.observed:.2f}" for r in groups.itertuples())
+    lines = [
+        ["R² of log time", f"{table['r2']:.3f}"],
+        [
+            f"the most that is possible, by {table['repeated']:.0f} prompts",
+            f"{table['ceiling']:.3f}",
+        ],
+        ["Kendall's τ of predicted and true times", f"{table['kendall']:.3f}"],
+        ["pairs in the right order (concordance)", f"{table['concordance']:.3f}"],
+        ["log score (nats; lower is better)", f"{table['log_score']:.3f}"],
+        ["CRPS", f"{table['crps']:.3f} s"],
+        ["mean expected by mean true time", f"{table['expected_ratio']:.3f}"],
+        ["the same, by fifths of the expected time (s)", fifths],
+        ["Kendall's τ of the answers' lengths", f"{table['tokens_kendall']:.3f}"],
+    ]
+    return _table(["test prompts", ""], lines)
+
+
+def protocols(order: str) -> str:
+    """Returns mean JCTs by environment and load, and by how much learning beats predicting."""
+    table = read("protocols")
+    rows = table[table["prompt_order"] == order]
+    agents = list(dict.fromkeys(rows["agent"]))
+    warm = rows[rows["agent"] == WARM].set_index(["env", "load"])
+    lines = []
+    for (env_id, load), cell in rows.groupby(["env", "load"], sort=False):
+        means = cell.set_index("agent")["jct"]
+        frozen = means[PREDICTED]
+        known = warm.loc[env_id, load]
+        low, high = (100.0 * known[f"jct_difference_{end}"] / frozen for end in ("low", "high"))
+        name = env_id.removeprefix("EdgeCloud-").removesuffix("-v0")
+        change = f"{_signed(100.0 * known['jct_difference'] / frozen)} %"
+        learnt = f"{change} [{_signed(low)}, {_signed(high)}]"
+        lines.append([f"{name} {load:g}", *(f"{means[a]:.2f}" for a in agents), learnt])
+    return _table(["", *agents, "learning changes"], lines)
+
+
 def unseen(_: str = "") -> str:
     """Returns trained agents on prompts that they have not seen, best first."""
     rows = read("unseen").sort_values("jct")
@@ -134,22 +180,40 @@ def unseen(_: str = "") -> str:
 def paper(_: str = "") -> str:
     """Returns the paper's overload by both counts, best by the full one first."""
     rows = read("paper")
-    completed = rows["jct_completed"].rank(method="min").astype(int)
-    everyone = rows["jct_all"].rank(method="min").astype(int)
+    tables = []
+    for env, mine in rows.groupby("env", sort=False):
+        completed = mine["jct_completed"].rank(method="min").astype(int)
+        everyone = mine["jct_all"].rank(method="min").astype(int)
+        lines = [
+            [
+                mine["agent"][i],
+                f"{mine['jct_completed'][i]:.1f}",
+                str(completed[i]),
+                f"≥ {mine['jct_all'][i]:.1f}",
+                str(everyone[i]),
+                f"{mine['completed'][i]:,.0f}",
+                f"{mine['unfinished'][i]:,.0f}",
+            ]
+            for i in mine["jct_all"].sort_values().index
+        ]
+        head = ["", "completed: JCT (s)", "rank", "all: JCT (s)", "rank", "completed", "unfinished"]
+        tables.append(f"`{env}`\n\n{_table(head, lines)}")
+    return "\n\n".join(tables)
+
+
+def speed(_: str = "") -> str:
+    """Returns ratios to CartPole-v1, a column for each code that was measured."""
+    rows = read("speed")
+    codes = [name for name in rows.columns if name not in ("name", "goal")]
     lines = [
         [
-            rows["agent"][i],
-            f"{rows['jct_completed'][i]:.1f}",
-            str(completed[i]),
-            f"≥ {rows['jct_all'][i]:.1f}",
-            str(everyone[i]),
-            f"{rows['completed'][i]:,.0f}",
-            f"{rows['unfinished'][i]:,.0f}",
+            row["name"],
+            *("–" if np.isnan(row[code]) else f"{row[code]:.3g}" for code in codes),
+            "" if np.isnan(row["goal"]) else f"≥ {row['goal']:g}",
         ]
-        for i in rows["jct_all"].sort_values().index
+        for _, row in rows.iterrows()
     ]
-    head = ["", "completed: JCT (s)", "rank", "all: JCT (s)", "rank", "completed", "unfinished"]
-    return _table(head, lines)
+    return _table(["", *codes, "goal"], lines)
 
 
 def closed_forms(_: str = "") -> str:

@@ -35,9 +35,10 @@ from edgecloud_gym.nodes import (
     engine_model,
     node_names,
 )
+from edgecloud_gym.priorities import AgedScores
 
 Priority: TypeAlias = (
-    NDArray[np.float64] | Callable[[NDArray[np.float32]], NDArray[np.float64]] | None
+    NDArray[np.float64] | AgedScores | Callable[[NDArray[np.float32]], NDArray[np.float64]] | None
 )
 
 STATIC: Final = "static"
@@ -289,7 +290,7 @@ def _check_dataset(dataset: object) -> None:
 
 
 def _checked_priority(priority: object) -> Priority:
-    if priority is None or callable(priority):
+    if priority is None or callable(priority) or isinstance(priority, AgedScores):
         return priority
     allowed = "must be None, a callable, or a 1-D array with one finite score per dataset row"
     scores = float_array("priority", priority, allowed)

@@ -24,7 +24,7 @@ KINDS: Final[Mapping[str, type[Node]]] = {
 }
 _JSON: Final = ".json"
 _YAML: Final = (".yaml", ".yml")
-# What a gateway reads of real servers beside their nodes (`agents.gateway.servers`).
+# What a gateway reads of real servers beside their nodes (`agents.gateway.servers.spec`).
 SERVER_FIELDS: Final = ("url", "serves", "api_key_env")
 # A number of YAML 1.2, which PyYAML, of version 1.1, takes for text.
 _EXPONENT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
@@ -186,6 +186,15 @@ def _node(where: str, folder: Path, item: Any) -> Node:
     except (TypeError, ValueError, FileNotFoundError) as error:
         raise UnreadableFileError(f"{where}: {error}") from error
     return node
+
+
+def make_node(fields: Mapping[str, Any]) -> Node:
+    """Makes a node of a mapping, as a file has it.
+
+    Raises:
+        UnreadableFileError: If it is none; the field is named.
+    """
+    return _node("node", Path(), fields)
 
 
 def _model(folder: Path, model: Any) -> Any:

@@ -25,14 +25,14 @@ EXAMPLES = {
         ["as edgecloud/static/cn-greedy-v0", "of the choices are the agent's", "doubly robust"],
     ),
     "reproduce_paper.py": (
-        ["--duration", "30", "--seeds", "1"],
+        ["--duration", "30", "--seeds", "1", "--env", "EdgeCloud-Static-v0"],
         ["5 requests/s for 30 s", "completed requests alone", "cn-ducb", "historical-lrt"],
     ),
     "size_a_cluster.py": (
         ["--duration", "5", "--most", "2"],
         ["30 requests/s on engines rtxpro6000", "served well", "TTFT p99 s", "Picture in"],
     ),
-    "train_ppo.py": ([], ["mean JCT: PPO", "of 10 episodes"]),
+    "train_ppo.py": ([], ["agent", "fcfs", "ppo"]),
     "train_rllib.py": (
         ["--iterations", "1", "--batch", "200", "--duration", "3"],
         ["steps: mean JCT", "illegal assignments: 0"],

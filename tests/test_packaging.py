@@ -23,11 +23,11 @@ FLOORS = {
         " | unpacking | checks processors"
     ),
     "agents": (
-        "cli | gateway suite | experiments export recording | report | registry"
-        " | schedulers policies | rules prediction | base | checkpoint statistics"
+        "cli | gateway suite | experiments export recording | report | registry | schedulers"
+        " | policies | rules prediction | base | checkpoint statistics"
     ),
     "data_tools": (
-        "cli | bundling describing | profiling calibration | backends prompts"
+        "cli | bundling describing load | profiling | calibration | backends prompts"
         " | hub machine progress"
     ),
 }
@@ -190,7 +190,7 @@ def test_make_tells_what_it_can_do_and_what_it_lacks(repository: Path, tmp_path:
         )
 
     help_text = make().stdout
-    for target in ("demo", "test", "lint", "types", "bench", "clean"):
+    for target in ("serving", "demo", "test", "lint", "types", "bench", "clean"):
         assert f"make {target}" in help_text
     refused = make("test", "PYTHON=false")
     assert refused.returncode != 0

@@ -24,7 +24,9 @@ def make_app() -> typer.Typer:
     from agents.cli.export import export
     from agents.cli.merge import merge
     from agents.cli.record import record
+    from agents.cli.replay import replay
     from agents.cli.report import report
+    from agents.cli.reproduce_paper import reproduce_paper
     from agents.cli.serve import serve
     from agents.cli.settings import settings
     from agents.cli.train import train
@@ -53,8 +55,9 @@ def make_app() -> typer.Typer:
         """Schedule LLM requests between an edge and a cloud."""
         del show_version
 
-    for command in (compare, train, evaluate, record, export, merge, report, settings, serve):
-        app.command(cls=Command)(command)
+    playing = (compare, train, evaluate, record, export, merge, report)
+    for command in (*playing, reproduce_paper, settings, serve, replay):
+        app.command(command.__name__.replace("_", "-"), cls=Command)(command)
     app.add_typer(bench_suite, name="bench-suite")
     _mount_data_commands(app)
     return app

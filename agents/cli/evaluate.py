@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import gymnasium as gym
+import numpy as np
 import typer
 
 from agents.cli.options import (
@@ -60,7 +61,7 @@ from agents.experiments.model_file import ModelFile, read_model_file
 from agents.experiments.spec import AgentSpec
 from data_tools.cli.console import reading_input, reporting
 from data_tools.cli.options import path_option, read_path
-from edgecloud_gym.dataset import RequestDataset, load_dataset
+from edgecloud_gym.dataset import SPLITS, RequestDataset, load_dataset
 
 
 def evaluate(
@@ -70,8 +71,8 @@ def evaluate(
         typer.Argument(
             metavar="FILE",
             parser=read_path,
-            help="Models that `edgecloud train`, `agents.save_model` or Stable-Baselines3 saved. "
-            "SB3's hold pickled objects: take only those you trust.",
+            help="Models that `edgecloud train` wrote; with --trust also those that "
+            "`agents.save_model` or Stable-Baselines3 saved.",
             show_default=False,
         ),
     ],
@@ -110,6 +111,14 @@ def evaluate(
             "the file has none."
         ),
     ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust",
+            help="Load files of Stable-Baselines3, too: they hold pickled objects, and to read one "
+            "runs whatever code is in it.",
+        ),
+    ] = False,
     output: Annotated[Path, path_option(help="Folder of the results.")] = Path("results/evaluate"),
     overwrite: Overwrite = False,
     workers: Workers = PROCESSORS,
@@ -126,9 +135,9 @@ def evaluate(
 
     For example:
 
-    edgecloud evaluate ppo.zip c2ucb.npz --env continuous --load 0.95 --seeds 20
+    edgecloud evaluate ppo.npz c2ucb.npz --env continuous --load 0.95 --seeds 20
 
-    edgecloud evaluate m.zip --env static --vec-normalize m.pkl --split all
+    edgecloud evaluate m.zip --trust --env static --vec-normalize m.pkl --split all
     """
     with reporting(extra="agents"), ExitStack() as stack:
         with reading_input(gym.error.Error, ExecutorError):
@@ -144,6 +153,7 @@ def evaluate(
             data = load_dataset(common["dataset"])
             env_id = read_environment(env, nodes, common)
             models = [read_model_file(path) for path in files]
+            _check_trust(models, trust)
             extra = {"algorithm": algorithm, "allow_stop": allow_stop or None}
             extra["vec_normalize"] = None if vec_normalize is None else str(vec_normalize)
             beside = read_agents(agents)
@@ -194,6 +204,17 @@ def _specs(
     return specs
 
 
+def _check_trust(models: Sequence[ModelFile], trust: bool) -> None:
+    """Raises ``ValueError`` if a file holds pickled objects and nobody has said that it may."""
+    for model in models:
+        if model.agent == "sb3" and not trust:
+            raise ValueError(
+                f"{model.path}: a file of Stable-Baselines3 holds pickled objects, and to read it "
+                "runs whatever code is in it. If you know where it comes from, give --trust; "
+                "`edgecloud train` now writes .npz files, which hold arrays alone"
+            )
+
+
 def _is_silent(model: ModelFile) -> bool:
     return model.agent == "sb3" and model.training is None
 
@@ -210,7 +231,8 @@ def _seen(models: Sequence[ModelFile], data: RequestDataset, split: str) -> list
     notes = []
     for model in models:
         learnt = (model.training or {}).get("settings", {})
-        sides = {split, learnt.get("split")}
-        if learnt.get("dataset") == identify(data) and (len(sides) == 1 or "all" in sides):
+        if learnt.get("dataset") != identify(data) or learnt.get("split") not in SPLITS:
+            continue
+        if np.intersect1d(data.rows(split), data.rows(learnt["split"])).size:
             notes.append(f"{model.path} has learnt from prompts that it meets here.")
     return notes

@@ -143,8 +143,17 @@ def make_plan(runs: Sequence[Run], output: Path, how: How) -> Plan:
     return Plan(mine, left, estimate(left, how.processes), how.processes, free)
 
 
-def play_all(runs: Sequence[Run], output: Path, how: How, plan: Plan) -> ExperimentResult:
+def play_all(
+    runs: Sequence[Run], output: Path, how: How, plan: Plan, *, tables: bool = True
+) -> ExperimentResult:
     """Plays an experiment under a progress bar.
+
+    Args:
+        runs: The experiment.
+        output: Its folder.
+        how: How to play.
+        plan: What is left.
+        tables: Whether to write all requests and states into tables, too.
 
     Raises:
         typer.Exit: With 130 after Ctrl-C, with 2 if a cluster breaks down.
@@ -174,7 +183,13 @@ def play_all(runs: Sequence[Run], output: Path, how: How, plan: Plan) -> Experim
 
         try:
             return play(
-                runs, output, how.player, show, shard=how.shard, retry_failed=how.retry_failed
+                runs,
+                output,
+                how.player,
+                show,
+                shard=how.shard,
+                retry_failed=how.retry_failed,
+                tables=tables,
             )
         except ExecutorError as error:
             fail(error, error)

@@ -12,7 +12,7 @@ import gymnasium as gym
 
 from agents.base import constructor_arguments
 from agents.experiments.spec import AgentSpec
-from agents.registry import BANDITS, agent_class
+from agents.registry import LEARNERS, agent_class
 from edgecloud_gym import CLUSTER_ID, ENV_IDS
 from edgecloud_gym.checks import did_you_mean
 from edgecloud_gym.config import SystemConfig, settable
@@ -203,7 +203,7 @@ def env_defaults(env_id: str) -> Mapping[str, Any]:
 
 def check_embeddings(specs: Sequence[AgentSpec], data: RequestDataset) -> None:
     """Raises ``ValueError`` if agents learn from embeddings and the dataset has none."""
-    learners = [str(spec.agent) for spec in specs if spec.agent in BANDITS]
+    learners = [str(spec.agent) for spec in specs if spec.agent in LEARNERS]
     if learners and data.embeddings is None:
         raise ValueError(needs_embeddings(", ".join(learners), data))
 

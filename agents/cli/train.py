@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import gymnasium as gym
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
+from agents.cli import train_index as index
 from agents.cli.options import (
     DATASET,
     PROCESSORS,
     ArrivalRate,
     Dataset,
-    Duration,
     Environment,
     Nodes,
     RateScale,
@@ -52,28 +40,36 @@ from agents.cli.scenarios import (
     read_environment,
     replay_trace,
 )
+from agents.cli.train_index import INDEX, train_index
+from agents.cli.train_one import train_one
+from agents.cli.train_predictor import PREDICTOR, train_predictor
 from agents.cli.train_seeds import numbered, train_all
-from agents.experiments.learners import PPO, Learner
-from agents.experiments.model_file import read_model_file
-from agents.experiments.training import Training, advancing, whole
-from agents.registry import BANDITS
-from agents.report.words import counted
-from data_tools.cli.console import INTERRUPTED, reading_input, reporting, warn
+from agents.experiments.scenario import Scenario
+from agents.experiments.training import Training, at_loads
+from agents.experiments.validation import BESIDE, BESIDE_IN_CLUSTERS, Validation
+from agents.registry import LEARNERS, check_agent_names
+from agents.schedulers.policy_file import POLICIES
+from data_tools.cli.console import reading_input, reporting, warn
 from data_tools.cli.options import path_option
+from edgecloud_gym import CLUSTER_ID
 from edgecloud_gym.checks import did_you_mean
-from edgecloud_gym.dataset import load_dataset
+from edgecloud_gym.dataset import RequestDataset, load_dataset
 from edgecloud_gym.files import check_writable
 
-LEARNERS: Final = (PPO, *BANDITS)
+TRAINABLE: Final = (*POLICIES, *LEARNERS, INDEX, PREDICTOR)
+# Bandits learn in overload, where the order of requests matters most; networks at several loads.
 LOAD: Final = 1.2
+LOADS: Final = (0.8, 0.95, 1.1)
 DURATION: Final = 100.0
+LONGER: Final = 150.0  # s, of networks: queues have to build up at all loads
+STEPS: Final = 1_000_000
+EPISODES: Final = 10
+LOOKS: Final = 10
+_OF_PREDICTOR: Final = ("agent", "output", "seed", "dataset", "help")
 _AGENT_HELP: Final = (
-    f"Agent: {', '.join(LEARNERS)}. Settings follow after colons: "
+    f"Agent: {', '.join(TRAINABLE)}. Settings follow after colons: "
     "cn-greedy:epsilon=0.2, ppo:learning_rate=3e-4."
 )
-_BESIDE: Final = ("settings", "done", "algorithm", "allow_stop")  # not what defines a training
-# It makes returns of a size that a value network learns.
-PPO_REWARD: Final[Mapping[str, float]] = {"jct": 0.01}
 
 
 def train(
@@ -84,27 +80,67 @@ def train(
     ],
     output: Annotated[
         Path,
-        path_option(help="File of the model: .zip of ppo, .npz of others.", show_default=False),
+        path_option(help="File of the model, .npz.", show_default=False),
     ],
     env: Environment = None,
     steps: Annotated[
-        int, typer.Option(min=1, help="Environment steps that ppo learns from, in whole rollouts.")
-    ] = (200_000),
-    episodes: Annotated[int, typer.Option(min=1, help="Episodes that a bandit learns from.")] = 10,
+        int, typer.Option(min=1, help="Choices that a network learns from, in whole rollouts.")
+    ] = STEPS,
+    episodes: Annotated[
+        int, typer.Option(min=1, help="Episodes that a bandit learns from.")
+    ] = EPISODES,
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     seeds: Annotated[
         int | None,
         typer.Option(
             min=1,
             help="Trainings of their own, with seeds SEED, SEED + 1, ...; the files are numbered: "
-            "ppo-0.zip, ppo-1.zip, ...",
+            "ppo-0.npz, ppo-1.npz, ...",
         ),
     ] = None,
+    evaluate_every: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Look after so many steps or episodes how good it is on prompts kept aside, and "
+            "keep the best; 0 for never. By default ten times for networks, never for bandits.",
+            show_default=False,
+        ),
+    ] = None,
+    evaluation_seeds: Annotated[int, typer.Option(min=1, help="Episodes per look and load.")] = 4,
+    beside: Annotated[
+        str | None,
+        typer.Option(
+            help="Agents that play these episodes too, separated by commas. By default "
+            f"{', '.join(BESIDE)}; in clusters {', '.join(BESIDE_IN_CLUSTERS)}.",
+            show_default=False,
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(min=1, help="Stop when nothing was better in so many looks."),
+    ] = None,
+    tensorboard: Annotated[Path | None, path_option(help="Folder for TensorBoard.")] = None,
     workers: Workers = PROCESSORS,
     scheduler: Scheduler = None,
-    load: Annotated[float, typer.Option(help="Arrival rate as a fraction of capacity.")] = LOAD,
+    load: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Arrival rate as a fraction of capacity; repeat it, and a network learns at all "
+            f"of them. By default {LOAD:g} for bandits, {', '.join(f'{x:g}' for x in LOADS)} for "
+            "networks.",
+            show_default=False,
+        ),
+    ] = None,
     arrival_rate: ArrivalRate = None,
-    duration: Duration = DURATION,
+    duration: Annotated[
+        float | None,
+        typer.Option(
+            help=f"How long requests arrive (s). By default {DURATION:g} for bandits, "
+            f"{LONGER:g} for networks.",
+            show_default=False,
+        ),
+    ] = None,
     dataset: Dataset = DATASET,
     trace: TraceFile = None,
     rate_scale: RateScale = 1.0,
@@ -113,166 +149,205 @@ def train(
 ) -> None:
     """Train an agent on the train prompts.
 
-    By default it learns in short, overloaded episodes, where the order of requests matters most.
-    The file is complete at any time. The same command goes on where an interrupted one stopped, or,
-    given more steps or episodes, where a finished one did.
+    Networks of Stable-Baselines3 start from a rule and learn, at several loads, where to send the
+    request at the head of the queue. Some prompts are kept aside: every now and then these show how
+    good the agent is, and the file holds the best so far. Beside it lie the last (-last.npz), from
+    which training goes on, and the learning curve (.csv and .png).
+
+    The files are complete at any time. The same command goes on where an interrupted one stopped,
+    or, given more steps or episodes, where a finished one did.
 
     For example:
 
-    edgecloud train ppo --env continuous --output ppo.zip
+    edgecloud train ppo --env continuous --output ppo.npz
 
     edgecloud train 'cn-ducb:hidden=[64,64]' --env static --output cn-ducb.npz
+
+    edgecloud train index --env static --output index.json
+
+    edgecloud train predictor --dataset mine.jsonl --output mine.npz
     """
     with reporting(extra="agents"):
-        with reading_input(gym.error.Error):
+        with reading_input(gym.error.Error, ModuleNotFoundError):
             name, options = _read_agent(agent)
             _check_suffix(name, output)
-            wrong, right = ("episodes", "steps") if name == PPO else ("steps", "episodes")
+            if name == PREDICTOR:
+                _warn_of_others(context)
+                train_predictor(dataset, options, seed, output)
+                return
+            if name == INDEX:
+                _train_index(
+                    env_id=env,
+                    nodes=nodes,
+                    settings=join_settings(
+                        context,
+                        {"duration": duration or index.DURATION, "dataset": dataset},
+                        read_settings(settings, setting_kinds()),
+                    ),
+                    options=options,
+                    loads=load or LOADS,
+                    episodes=episodes if is_given(context, "episodes") else index.EPISODES,
+                    seed=seed,
+                    output=output,
+                )
+                return
+            network = name in POLICIES
+            wrong = "episodes" if network else "steps"
             if is_given(context, wrong):
+                right = "steps" if network else "episodes"
                 warn(f"--{wrong} has no effect: how long {name} learns is told by --{right}")
+            amount = steps if network else episodes
+            if evaluate_every is None:
+                evaluate_every = max(1, amount // LOOKS) if network else 0
             given = read_settings(settings, setting_kinds())
             chosen = {
                 "arrival_rate": arrival_rate,
-                "load": load,
-                "duration": duration,
+                "load": (LOADS if network else [LOAD])[0] if load is None else load[0],
+                "duration": (LONGER if network else DURATION) if duration is None else duration,
                 "dataset": dataset,
             }
-            common = {"split": "train", **join_settings(context, chosen, given)}
+            side = "fit" if evaluate_every else "train"
+            common = {"split": side, **join_settings(context, chosen, given)}
             rated = arrival_rate is not None or "arrival_rate" in given or trace is not None
-            if rated and not is_given(context, "load") and "load" not in given:
+            loads = _read_loads(name, load, of_its_own=rated or "load" in given)
+            if rated and load is None and "load" not in given:
                 del common["load"]  # only the default
-            if name == PPO:
-                common.setdefault("reward", PPO_REWARD)
             data = load_dataset(common["dataset"])
             if data.embeddings is None:
                 raise ValueError(needs_embeddings(name, data))
             env_id = read_environment(env, nodes, common)
             notes = dataset_notes([env_id], common, data)
             prompts = {"dataset": data, "split": common["split"]}
-            amount = steps if name == PPO else episodes
             data, more = replay_trace(context, trace, rate_scale, common, data)
-            (scenario,) = make_scenarios([env_id], None, common, data)
-            scenario.check()
-            chosen_seeds = [seed] if seeds is None else [*range(seed, seed + seeds)]
-            trainings = {
-                output if seeds is None else numbered(output, own): Training(
-                    name, options, scenario, own, prompts, amount
-                )
-                for own in chosen_seeds
-            }
-            for path, training in trainings.items():
-                training.resumable(path)
-                check_writable(path)
+            scenario = _scenario(env_id, common, data)
+            validation = None
+            if evaluate_every:
+                held = _scenario(env_id, {**common, "split": "validation"}, data)
+                others = _read_beside(beside, env_id)
+                validation = Validation(at_loads(held, loads), evaluation_seeds, others)
+            training = Training(
+                name=name,
+                options=options,
+                scenario=scenario,
+                seed=seed,
+                prompts=prompts,
+                amount=amount,
+                loads=loads,
+                validation=validation,
+                every=evaluate_every,
+                patience=patience,
+                tensorboard=None if tensorboard is None else str(tensorboard),
+            )
+            trainings = _by_file(training, output, seeds)
             if seeds is None:
                 for option, given_how in (("workers", None), ("scheduler", scheduler)):
                     if given_how is not None or is_given(context, option):
                         warn(f"--{option} has no effect: one training is not divided")
-                learner = trainings[output].learner(output)
+                learner = training.learner(output)
         say(notes + more)
         if seeds is None:
-            _train_one(learner, trainings[output], output)
+            train_one(learner, training, output)
         else:
             train_all(trainings, workers, scheduler)
 
 
-def _train_one(learner: Learner, training: Training, output: Path) -> None:
-    """Trains in this process, in front of someone."""
-    if learner.done >= training.amount:
-        already = counted(learner.done, learner.unit)
-        typer.echo(f"{output} has learnt from {already} already.")
-        return
-    total = whole(learner, training.amount)
-    if total > training.amount:
-        note = (
-            f"{training.name} learns {learner.stride:,} {learner.unit}s at a time: "
-            f"from {total:,}, not {training.amount:,}."
-        )
-        say([note])
-    _learn(learner, training.name, total, output, training.record())
+def _train_index(
+    *,
+    env_id: str | None,
+    nodes: Path | None,
+    settings: dict[str, Any],
+    options: Mapping[str, Any],
+    loads: Sequence[float],
+    episodes: int,
+    seed: int,
+    output: Path,
+) -> None:
+    """Tunes an index policy; see `train_index`."""
+    common = {"split": "train", **settings}
+    chosen = read_environment(env_id, nodes, common)
+    train_index(chosen, common, options, loads=loads, episodes=episodes, seed=seed, output=output)
+
+
+def _scenario(env_id: str, settings: Mapping[str, Any], data: RequestDataset) -> Scenario:
+    """Returns a scenario after trying it."""
+    (scenario,) = make_scenarios([env_id], None, settings, data)
+    scenario.check()
+    return scenario
+
+
+def _by_file(training: Training, output: Path, seeds: int | None) -> dict[Path, Training]:
+    """Returns the trainings by the files that they go to.
+
+    Raises:
+        OSError: If a file cannot be written.
+        ValueError: If a file holds something else.
+    """
+    trainings = {output: training}
+    if seeds is not None:
+        own_seeds = range(training.seed, training.seed + seeds)
+        trainings = {numbered(output, own): replace(training, seed=own) for own in own_seeds}
+    for path, each in trainings.items():
+        each.resumable(path)
+        check_writable(path)
+    return trainings
+
+
+def _read_beside(beside: str | None, env_id: str) -> tuple[str, ...]:
+    """Returns the agents that play beside one in training.
+
+    Raises:
+        ValueError: If one is unknown.
+    """
+    if beside is None:
+        return BESIDE_IN_CLUSTERS if env_id == CLUSTER_ID else BESIDE
+    names = [item.strip() for item in beside.split(",") if item.strip()]
+    check_agent_names(names)
+    return tuple(names)
+
+
+def _read_loads(name: str, load: Sequence[float] | None, *, of_its_own: bool) -> tuple[float, ...]:
+    """Returns the loads to learn at side by side, if there are several.
+
+    Args:
+        name: The agent.
+        load: The loads that are given.
+        of_its_own: Whether other settings say how fast requests arrive.
+
+    Raises:
+        ValueError: If one is given twice, or several to a bandit.
+    """
+    if not load:
+        return LOADS if name in POLICIES and not of_its_own else ()
+    if name not in POLICIES and len(load) > 1:
+        raise ValueError(f"--load: {name} learns at one load, not at {len(load)}")
+    if len(set(load)) < len(load):
+        raise ValueError(f"--load: one is given twice: {', '.join(f'{x:g}' for x in load)}")
+    return tuple(load) if len(load) > 1 else ()
 
 
 def _read_agent(text: str) -> tuple[str, dict[str, Any]]:
     name, items = read_name(text)
-    if name not in LEARNERS:
+    if name not in TRAINABLE:
         raise ValueError(
-            f"cannot train {name!r}: must be one of {', '.join(LEARNERS)}"
-            f"{did_you_mean(name, LEARNERS)}"
+            f"cannot train {name!r}: must be one of {', '.join(TRAINABLE)}"
+            f"{did_you_mean(name, TRAINABLE)}"
         )
-    return name, read_settings(items, None if name == PPO else agent_kinds(name))
+    return name, read_settings(
+        items, None if name in (*POLICIES, INDEX, PREDICTOR) else agent_kinds(name)
+    )
+
+
+def _warn_of_others(context: typer.Context) -> None:
+    """Warns of options that say where an agent plays: the predictor looks at prompts alone."""
+    for parameter in context.command.params:
+        if parameter.name not in _OF_PREDICTOR and is_given(context, str(parameter.name)):
+            warn(f"{parameter.opts[0]} has no effect: a predictor looks at prompts alone")
 
 
 def _check_suffix(name: str, output: Path) -> None:
-    """Raises ``ValueError`` if the name of a model's file says that another agent's is in it."""
-    right, wrong = (".zip", ".npz") if name == PPO else (".npz", ".zip")
-    if output.suffix.casefold() == wrong:
-        raise ValueError(f"--output {output}: a file of {name} ends in {right}, not {wrong}")
-
-
-def _learn(
-    learner: Learner, name: str, total: int, output: Path, training: Mapping[str, Any]
-) -> None:
-    """Learns under a progress bar, and saves whenever the learner can be saved."""
-    started = time.perf_counter()
-    first = learner.done
-    latest = math.nan
-    try:
-        for returned in _advancing(learner, name, total):
-            learner.save(output, training)
-            latest = returned
-    except KeyboardInterrupt:
-        _tell_interrupted(output, learner, total)
-        raise typer.Exit(INTERRUPTED) from None
-    seconds = time.perf_counter() - started
-    episode = "no episode has ended" if math.isnan(latest) else f"return per episode {latest:,.2f}"
-    learnt = counted(learner.done, learner.unit)
-    if first:
-        learnt += f" in all, {learner.done - first:,} of them now,"
-    typer.echo(f"{name} has learnt from {learnt} in {seconds:,.0f} s; {episode}.")
-    if learner.empty:
-        empty = counted(learner.empty, "episode")
-        warn(f"in {empty} no request arrived: nothing was learnt from that")
-    typer.echo(f"Saved to {output}")
-
-
-def _tell_interrupted(output: Path, learner: Learner, total: int) -> None:
-    """Says what is kept: what the file holds, not what was under way."""
-    message = "Nothing was learnt yet, and nothing is kept."
-    if output.exists():
-        done = (read_model_file(output).training or {})["done"]
-        message = (
-            f"What was learnt from {done:,} of {counted(total, learner.unit)} is kept in {output}; "
-            "the same command goes on from there."
+    """Raises ``ValueError`` if the name of a model's file says that something else is in it."""
+    if output.suffix.casefold() == ".zip":
+        raise ValueError(
+            f"--output {output}: a file of {name} ends in .npz, not .zip: it holds arrays, where "
+            "Stable-Baselines3's own hold pickled objects"
         )
-    typer.echo(f"Interrupted. {message}", err=True)
-
-
-def _advancing(learner: Learner, name: str, total: int) -> Iterator[float]:
-    """Yields the return per episode each time the learner has advanced."""
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    bars = Progress(
-        *columns, console=console, transient=True, expand=True, disable=not console.is_terminal
-    )
-    with bars as bar:
-        task = bar.add_task(name, total=total, completed=learner.done, unit=f"{learner.unit}s")
-        for latest in advancing(learner, total):
-            yield latest
-            shown = name if math.isnan(latest) else f"{name}: return {latest:,.2f}"
-            bar.update(task, completed=learner.done, description=shown)
-
-
-class _Rate(ProgressColumn):
-    """How much is learnt per second, or per minute where that is slow."""
-
-    def render(self, task: Task) -> Text:
-        if not task.speed:
-            return Text("")
-        if task.speed < 1.0:
-            return Text(f"{60 * task.speed:,.0f} {task.fields['unit']}/min")
-        return Text(f"{task.speed:,.0f} {task.fields['unit']}/s")

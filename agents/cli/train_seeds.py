@@ -21,7 +21,7 @@ from edgecloud_gym.files import replacing
 
 
 def numbered(output: Path, seed: int) -> Path:
-    """Returns the file of one of several trainings: ppo-3.zip of ppo.zip."""
+    """Returns the file of one of several trainings: ppo-3.npz of ppo.npz."""
     return output.with_name(f"{output.stem}-{seed}{output.suffix}")
 
 

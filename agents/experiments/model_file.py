@@ -1,7 +1,7 @@
 """Trained models as files: what is in one, and how it was trained.
 
-A bandit's is a checkpoint (`agents.checkpoint`); one of Stable-Baselines3 is what its ``save`` or
-our `save_model` wrote.
+What ``edgecloud train`` wrote is a checkpoint (`agents.checkpoint`) of arrays and JSON; one of
+Stable-Baselines3, which holds pickled objects, is what its ``save`` or our `save_model` wrote.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from agents.checkpoint import read_header
-from agents.registry import BANDITS, check_agent_names
+from agents.registry import LEARNERS, check_agent_names
+from agents.schedulers.policy_file import POLICIES
 from agents.schedulers.sb3_file import read_sb3_file
 from edgecloud_gym.files import UnreadableFileError
 
@@ -23,8 +24,8 @@ class ModelFile:
 
     Attributes:
         path: The file.
-        agent: ``"sb3"``, or the name of a bandit.
-        settings: The bandit's settings; empty for ``"sb3"``.
+        agent: ``"sb3"``, or the name of a bandit or of an algorithm of ``edgecloud train``.
+        settings: What the agent is made with besides the file; empty for ``"sb3"``.
         training: How it was trained, and ``done``, how far; ``None`` if the file does not say.
         algorithm: Of Stable-Baselines3; empty for a bandit, or if it cannot be told.
     """
@@ -50,8 +51,10 @@ def read_model_file(path: Path) -> ModelFile:
         header = read_header(path)
         check_agent_names([header["agent"]])
     except ValueError as error:
+        known = ", ".join((*POLICIES, *LEARNERS))
         raise UnreadableFileError(
-            f"{path}: no trained model: neither a checkpoint of {', '.join(BANDITS)} "
+            f"{path}: no trained model: neither a checkpoint of {known} "
             f"nor saved by Stable-Baselines3 ({error})"
         ) from error
-    return ModelFile(path, header["agent"], header["settings"], header["training"])
+    settings = {} if header["agent"] in POLICIES else header["settings"]
+    return ModelFile(path, header["agent"], settings, header["training"])

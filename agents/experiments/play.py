@@ -53,6 +53,7 @@ def play(
     *,
     shard: Shard | None = None,
     retry_failed: bool = False,
+    tables: bool = True,
 ) -> ExperimentResult:
     """Plays the runs that a folder lacks, and writes the results of all of them.
 
@@ -64,6 +65,7 @@ def play(
         shard: Which part of the runs to play; all by default. The results are written by whoever
             finds all of them finished.
         retry_failed: Whether to play runs again that failed in an earlier call.
+        tables: Whether to write ``timeseries.csv`` and ``requests.csv``, too.
 
     Raises:
         UnwritableError: If results cannot be written; the runs concerned count as not played.
@@ -89,10 +91,10 @@ def play(
                 time.sleep(_WAIT)
     finally:
         store.release_all()
-    return conclude(runs, store)
+    return conclude(runs, store, tables)
 
 
-def conclude(runs: Sequence[Run], store: RunStore) -> ExperimentResult:
+def conclude(runs: Sequence[Run], store: RunStore, tables: bool = True) -> ExperimentResult:
     """Returns what there is of an experiment, and writes the results if that is all of it."""
     finished, failures = [], []
     with store.alone():
@@ -107,7 +109,7 @@ def conclude(runs: Sequence[Run], store: RunStore) -> ExperimentResult:
         # Another process may have added to the experiment: what it writes has everything.
         if not missing and is_claimed_by(store.output, as_record(runs)):
             with writing(store.output):
-                result.write()
+                result.write(tables)
             store.tidy()
     return result
 

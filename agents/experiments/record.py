@@ -55,6 +55,7 @@ def write(
     definition: Mapping[str, Any],
     runs: Sequence[RunKey],
     failures: Sequence[tuple[str, str]],
+    with_tables: bool = True,
 ) -> None:
     """Writes the results of runs that are kept in a folder.
 
@@ -63,6 +64,7 @@ def write(
         definition: What was to be played, `agents.experiments.definition.as_record`.
         runs: The runs that finished, in the order of the tables.
         failures: What went wrong in the others, each with its traceback.
+        with_tables: Whether to write the two tables beside the summary.
     """
     folders = [output / RUNS / run.digest for run in runs]
     summaries = [read_summary(folder) for folder in folders]
@@ -70,6 +72,8 @@ def write(
         TIMESERIES: lambda: _parts(folders, TIMESERIES_FILE),
         REQUESTS: lambda: _parts(folders, REQUESTS_FILE),
     }
+    if not with_tables:
+        tables.clear()
     record = record_of(output, definition, runs, [text for text, _ in failures])
     write_results(output, record, summaries, tables, "\n".join(map("\n".join, failures)))
 

@@ -122,13 +122,17 @@ class ExperimentResult:
 
         return (pd.read_parquet(path / name) for path in self._folders())
 
-    def write(self) -> None:
-        """Writes ``summary.csv``, ``timeseries.csv``, ``requests.csv`` and ``run.json``."""
+    def write(self, tables: bool = True) -> None:
+        """Writes ``summary.csv``, ``timeseries.csv``, ``requests.csv`` and ``run.json``.
+
+        Args:
+            tables: Whether to write the second and the third; the runs keep theirs in any case.
+        """
         if self.output is None:
             raise ValueError("output_dir=None: the results are only in memory")
         definition = as_record([*self.runs, *(failure.run for failure in self.failures)])
         failures = [(str(failure), failure.traceback) for failure in self.failures]
-        write(self.output, definition, self._keys(), failures)
+        write(self.output, definition, self._keys(), failures, tables)
 
     def draw(self) -> list[Path]:
         """Draws ``comparison.png``, and ``load_sweep.png`` where loads differ, into the folder.

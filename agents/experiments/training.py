@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Iterator, Mapping
+import platform
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from agents.experiments.curve import Curve
 from agents.experiments.fingerprint import identify
-from agents.experiments.learners import PPO, BanditLearner, Learner, PPOLearner
+from agents.experiments.learners import BanditLearner, Learner
 from agents.experiments.model_file import read_model_file
 from agents.experiments.parcel import (
     Answer,
@@ -20,11 +24,22 @@ from agents.experiments.parcel import (
     detached,
     dumped,
 )
+from agents.experiments.runs import versions
 from agents.experiments.scenario import Scenario
+from agents.experiments.validation import UNIT, Validation, scores
 from agents.registry import agent_class
+from agents.schedulers.policy_file import POLICIES
 from edgecloud_gym.config import SystemConfig
+from edgecloud_gym.processors import available_processors
 
-_BESIDE: Final = ("settings", "done", "algorithm", "allow_stop")  # not what defines a training
+_BESIDE: Final = (
+    "settings",
+    "done",
+    "algorithm",
+    "allow_stop",
+    "score",
+    "made",
+)  # not what defines a training
 
 
 @dataclass(frozen=True)
@@ -38,6 +53,11 @@ class Training:
         seed: Seeds everything.
         prompts: The dataset and split that the prompts are of, which a replayed trace orders anew.
         amount: How much it learns from, at least: steps or episodes.
+        loads: Several loads that it learns at side by side, in place of the scenario's own.
+        validation: What shows how good it is; None to keep what was learnt last.
+        every: By how much it learns between two looks at that, at least.
+        patience: How many looks may pass without improvement before it stops; None for any number.
+        tensorboard: A folder for TensorBoard.
     """
 
     name: str
@@ -46,17 +66,29 @@ class Training:
     seed: int
     prompts: Mapping[str, Any]
     amount: int
+    loads: tuple[float, ...] = ()
+    validation: Validation | None = None
+    every: int = 1
+    patience: int | None = None
+    tensorboard: str | None = None
 
     @property
     def title(self) -> str:
         """What messages call it."""
         return f"{self.name}, seed {self.seed}"
 
+    @property
+    def scenarios(self) -> tuple[Scenario, ...]:
+        """Where it learns: at each of its loads."""
+        return at_loads(self.scenario, self.loads)
+
     def record(self) -> dict[str, Any]:
         """Returns what defines it, as JSON values, all but how long it is."""
-        own = None if self.name == PPO else agent_class(self.name).work_conserving
+        own = agent_class(self.name).work_conserving
         filled = SystemConfig.work_conserving if own is None else own
         settings = {"work_conserving": filled, **self.scenario.settings, **self.prompts}
+        if self.loads:
+            settings["load"] = list(self.loads)
         return {
             "agent": self.name,
             "options": identify(self.options),
@@ -64,6 +96,18 @@ class Training:
             "settings": identify(settings),
             "seed": self.seed,
         }
+
+    def curve_in_words(self, path: Path) -> list[str]:
+        """Returns what validation said at last, in words; nothing without one."""
+        if self.validation is None:
+            return []
+        labels = [scenario.label for scenario in self.validation.scenarios]
+        curve = Curve.read(path.with_suffix(".csv"), self.name, labels)
+        others = ", ".join(f"{n} {value:.3f}" for n, value in scores(curve.others).items())
+        return [
+            f"Mean JCT on prompts kept aside, as a share of {UNIT}'s: {curve.best:.3f} at its "
+            f"best; beside it {others}. Curve in {path.with_suffix('.csv')} and .png"
+        ]
 
     def learner(self, path: Path) -> Learner:
         """Returns the agent in training, with what a file holds of it.
@@ -75,9 +119,20 @@ class Training:
 
     def learner_from(self, resume: tuple[Path, int] | None) -> Learner:
         """Returns the agent in training, as a file has it that holds so much of it."""
-        if self.name == PPO:
-            return PPOLearner(self.options, self.scenario, self.seed, resume)
+        if self.name in POLICIES:
+            from agents.experiments.network_learner import NetworkLearner
+
+            options = dict(self.options)
+            if self.tensorboard is not None:
+                options["tensorboard_log"] = self.tensorboard
+            return NetworkLearner(self.name, options, self.scenarios, self.seed, resume)
         return BanditLearner(self.name, self.options, self.scenario, self.seed, resume)
+
+    def last(self, path: Path) -> Path:
+        """Returns the file of what was learnt last: beside the best, if that is kept apart."""
+        if self.validation is None and self.name not in POLICIES:
+            return path
+        return path.with_name(f"{path.stem}-last{path.suffix}")
 
     def resumable(self, path: Path) -> tuple[Path, int] | None:
         """Returns what a file holds of this training, if it is there, and how much that is.
@@ -85,6 +140,7 @@ class Training:
         Raises:
             ValueError: If the file is there and holds something else.
         """
+        path = self.last(path)
         if not path.exists():
             return None
         kept = read_model_file(path).training or {}
@@ -101,15 +157,125 @@ class Training:
 
     def play(self, path: Path) -> None:
         """Learns all that is to be learnt, and saves it whenever it can be saved."""
-        learner = self.learner(path)
-        for _ in advancing(learner, self.amount):
-            learner.save(path, self.record())
+        for _ in self.advancing(self.learner(path), path):
+            pass
+
+    def advancing(
+        self, learner: Learner, path: Path, record: Mapping[str, Any] | None = None
+    ) -> Iterator[float]:
+        """Has a learner learn enough, and keeps what it has learnt.
+
+        Args:
+            learner: The agent.
+            path: The file of the model: of the best, where there is a validation.
+            record: What the file says of the training; `record` by default.
+
+        Yields:
+            The return per episode, whenever the learner was saved.
+        """
+        keeper = _Keeper(self, learner, path, self.record() if record is None else record)
+        learner.total = self.amount
+        keeper.begin()
+        while learner.done < self.amount and not keeper.stops:
+            returned = learner.advance()
+            keeper.keep()
+            yield returned
 
 
-def advancing(learner: Learner, amount: int) -> Iterator[float]:
-    """Has a learner learn enough; yields the return per episode whenever it can be saved."""
-    while learner.done < amount:
-        yield learner.advance()
+class _Keeper:
+    """Keeps what is learnt in a training: the last, and the best apart from it."""
+
+    def __init__(
+        self, training: Training, learner: Learner, path: Path, record: Mapping[str, Any]
+    ) -> None:
+        self._training = training
+        self._learner = learner
+        self._path = path
+        self._last = training.last(path)
+        self._record = record
+        self._started = time.perf_counter()
+        self._before = 0.0
+        self._curve: Curve | None = None
+        if training.validation is not None:
+            labels = [scenario.label for scenario in training.validation.scenarios]
+            self._curve = Curve.read(path.with_suffix(".csv"), training.name, labels)
+            seconds = [row["seconds"] for row in self._curve.rows]
+            self._before = max(seconds, default=0.0)
+
+    @property
+    def stops(self) -> bool:
+        """Whether nothing has become better for so long that it may stop."""
+        patience = self._training.patience
+        return (
+            self._curve is not None
+            and patience is not None
+            and (self._curve.since_best >= patience)
+        )
+
+    def begin(self) -> None:
+        """Looks at who plays beside it, and at where it starts from."""
+        curve = self._curve
+        if curve is None or curve.rows:
+            return
+        assert self._training.validation is not None
+        for name, means in self._training.validation.of_others().items():
+            curve.add(name, 0, 0.0, means)
+        self._look()
+
+    def keep(self) -> None:
+        """Saves what was learnt last; looks at how good it is, if it is time."""
+        learner = self._learner
+        learner.save(self._last, self._record)
+        if self._curve is None:
+            if self._last != self._path:
+                learner.save(self._path, self._record, going_on=False)
+            return
+        latest = self._curve.moments[-1][0]
+        if learner.done - latest >= self._training.every or learner.done >= self._training.amount:
+            self._look()
+
+    def _look(self) -> None:
+        training, learner, curve = self._training, self._learner, self._curve
+        assert training.validation is not None
+        assert curve is not None
+        best = curve.best
+        seconds = self._before + time.perf_counter() - self._started
+        means = training.validation.of(learner)
+        found = curve.add(training.name, learner.done, seconds, means)
+        if found < best:
+            facts = {**self._record, "score": found, "made": made(seconds)}
+            learner.save(self._path, facts, going_on=False)
+        curve.write(self._path.with_suffix(".csv"))
+        if training.tensorboard is not None:
+            learner.log("validation/score", found, training.tensorboard)
+
+
+def made(seconds: float) -> dict[str, Any]:
+    """Returns how a model was made, as JSON values.
+
+    Args:
+        seconds: How long it took so far.
+    """
+    return {
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "seconds": round(seconds, 1),
+        "machine": f"{platform.platform()}, {available_processors()} processors",
+        "versions": dict(versions()),
+    }
+
+
+def at_loads(scenario: Scenario, loads: Sequence[float]) -> tuple[Scenario, ...]:
+    """Returns a scenario at several loads, or as it is if there are none."""
+    if not loads:
+        return (scenario,)
+    return tuple(
+        replace(
+            scenario,
+            settings={**scenario.settings, "load": load},
+            label=f"{scenario.label} load {load:g}",
+        )
+        for load in loads
+    )
 
 
 def whole(learner: Learner, amount: int) -> int:
@@ -164,9 +330,8 @@ def _train(parcel: TrainingParcel, cargo: Mapping[str, bytes], path: Path) -> No
     if parcel.file is not None:
         path.write_bytes(parcel.file)
         resume = path, int((read_model_file(path).training or {})["done"])
-    learner = training.learner_from(resume)
-    for _ in advancing(learner, training.amount):
-        learner.save(path, record)
+    for _ in training.advancing(training.learner_from(resume), path, record):
+        pass
 
 
 def _flat(training: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The decision process of a gateway: what has happened goes in, who goes where comes out.
 
 Everything here is synchronous and depends on what it is told alone: the same rounds give the same
-decisions, which is how a recorded run is checked (`agents.gateway.parity`).
+decisions, which is how a recorded run is checked (`agents.gateway.records.parity`).
 """
 
 from __future__ import annotations
@@ -94,12 +94,18 @@ class Player:
         learn: bool = True,
         seed: int = 0,
     ) -> None:
+        if not agent.plays_live:
+            raise ValueError(
+                f"agent {agent.name!r} does not play live: it must know more of each request than "
+                "can be known of one that has just come"
+            )
         given = dict(settings or {})
         if agent.work_conserving is not None:
             given.setdefault("work_conserving", agent.work_conserving)
-        for name, value in agent.observes().items():
+        seen = agent.observes()
+        for name, value in seen.items():
             given.setdefault(name, value)
-        if given.get("observe") == "id":
+        if seen.get("observe") == "id":
             raise ValueError(
                 f"agent {agent.name!r} knows prompts by their rows in a dataset, and live prompts "
                 "have none: it must be trained with observe='embedding'"
@@ -113,8 +119,10 @@ class Player:
         self._fallback = make_agent(FALLBACK)
         self._fallback.reset(self.env, seed)  # first: the queue's order is the agent's
         agent.reset(self.env, seed)
-        self.env.reset(seed=seed)
+        self._renumbered = 0
         self._told = ""
+        # What is compiled or loaded at a first decision is so before there is any.
+        agent.act(*self.env.reset(seed=seed), learn)
 
     @property
     def needs_embeddings(self) -> bool:
@@ -125,7 +133,13 @@ class Player:
         """Takes down what has happened; returns keys of whom that has sent by force."""
         for node, places in enumerate(told.closed):
             self.env.live.close_places(node, places)
-        return self.env.follow(told.arrivals, told.events, told.now, told.force)
+        forced = self.env.follow(told.arrivals, told.events, told.now, told.force)
+        if len(self.env.live.entered):
+            self.agent.rows_changed(self.env.live.entered)
+        if self.env.live.renumbered > self._renumbered:
+            self._renumbered = self.env.live.renumbered
+            self.agent.forget_predictions()
+        return forced
 
     def act(self) -> tuple[NDArray[np.int64], bool]:
         """Returns what the agent decides now, and whether it was the fallback that did."""

@@ -7,7 +7,6 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 import numpy as np
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 
 from agents.gateway.decisions import DecisionProcess, Outcome, Round
 from agents.gateway.metrics import Metrics
-from agents.gateway.upstream import Server
+from agents.gateway.servers.server import Server
+from agents.gateway.ticket import Ticket
 from edgecloud_gym.simulator.compiled.follow import (
     FINISHED,
     FIRST_TOKEN,
@@ -25,44 +25,12 @@ from edgecloud_gym.simulator.compiled.follow import (
 )
 from edgecloud_gym.simulator.live import LiveEvent, LiveRequest
 
+AT_ONCE: Final = 256  # arrivals in a round
 PATIENCE: Final = 1.0  # s that an agent may have all wait while nobody is at any node
 
 
 class QueueFullError(Exception):
     """No more requests may wait."""
-
-
-@dataclass(eq=False)
-class Ticket:
-    """A request in the gateway's hands.
-
-    Attributes:
-        key: Its number.
-        arrival: When it came (s).
-        prompt_tokens: Tokens of its prompt, estimated, or counted when it is done.
-        node: Where it is; None while it waits.
-        dispatch: When it was sent there (s), NaN before.
-        first_token: When it gave its first token (s), NaN before.
-        finish: When it ended (s), NaN before.
-        tokens: Tokens that it has given.
-        attempts: How often it was sent to a node.
-        outcome: How it ended; empty before.
-        begun: Whether its client has been sent anything.
-    """
-
-    key: int
-    arrival: float
-    prompt_tokens: int
-    node: int | None = None
-    dispatch: float = math.nan
-    first_token: float = math.nan
-    finish: float = math.nan
-    tokens: int = 0
-    attempts: int = 0
-    outcome: str = ""
-    begun: bool = False
-    told_tokens: int = 0
-    assigned: asyncio.Event | None = None
 
 
 class Watcher(Protocol):
@@ -73,6 +41,9 @@ class Watcher(Protocol):
 
     def on_end(self, ticket: Ticket) -> None:
         """Is told of a request that has ended."""
+
+    def close(self) -> None:
+        """Is told that nothing more will come."""
 
 
 class Dispatcher:
@@ -104,7 +75,7 @@ class Dispatcher:
         self._watchers = watchers
         self._keys = itertools.count()
         self._news = asyncio.Event()
-        self._arrivals: list[LiveRequest] = []
+        self._arrivals: dict[int, LiveRequest] = {}
         self._events: list[LiveEvent] = []
         self._waiting = 0
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="decisions")
@@ -136,7 +107,7 @@ class Dispatcher:
         ticket = Ticket(next(self._keys), arrival, prompt_tokens, assigned=asyncio.Event())
         self.tickets[ticket.key] = ticket
         self._count_waiting(1)
-        self._arrivals.append(LiveRequest(ticket.key, arrival, prompt_tokens, embedding))
+        self._arrivals[ticket.key] = LiveRequest(ticket.key, arrival, prompt_tokens, embedding)
         self._news.set()
         return ticket
 
@@ -176,7 +147,8 @@ class Dispatcher:
         del self.tickets[ticket.key]
         if ticket.node is None:
             self._count_waiting(-1)
-            self._tell(LEFT, ticket)
+            if self._arrivals.pop(ticket.key, None) is None:  # else nobody has heard of it
+                self._tell(LEFT, ticket)
         else:
             self._tell(FINISHED if outcome == "completed" else LEFT, ticket, ticket.tokens)
             self._metrics.running.labels(self._servers[ticket.node].spec.name).dec()
@@ -216,9 +188,14 @@ class Dispatcher:
                 ticket.told_tokens = ticket.tokens
                 events.append(LiveEvent(now, PROGRESS, ticket.key, ticket.tokens))
         closed = tuple(server.closed_places for server in self._servers)
-        told = Round(now, self._arrivals, events, closed, force)
-        self._arrivals, self._events = [], []
-        return told
+        # No more at a time than the decision process has room for beside a full queue.
+        arrivals = list(self._arrivals.values())[:AT_ONCE]
+        for request in arrivals:
+            del self._arrivals[request.key]
+        if self._arrivals:
+            self._news.set()
+        self._events = []
+        return Round(now, arrivals, events, closed, force)
 
     def _decide(self, told: Round) -> Outcome:
         with self._metrics.decision_time.time():
@@ -268,3 +245,5 @@ class Dispatcher:
     def close(self) -> None:
         """Ends the thread of the decisions."""
         self._pool.shutdown(wait=True)
+        for watcher in self._watchers:
+            watcher.close()

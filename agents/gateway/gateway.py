@@ -12,15 +12,15 @@ from typing import Any, Final, Self
 
 import anyio
 
+from agents.gateway.api.openai import ApiError, Question, unavailable
 from agents.gateway.decisions import DecisionProcess
 from agents.gateway.dispatcher import Dispatcher, QueueFullError, Watcher
 from agents.gateway.limits import Limits
 from agents.gateway.metrics import Metrics
-from agents.gateway.openai import ApiError, Question, unavailable
 from agents.gateway.prompts import Embeddings, PromptLengths
 from agents.gateway.relay import Relay, Send
-from agents.gateway.servers import ClusterFile
-from agents.gateway.upstream import Server
+from agents.gateway.servers.server import Server
+from agents.gateway.servers.spec import ClusterFile
 
 _LOG = logging.getLogger(__name__)
 _SAVE_EVERY: Final = 60.0  # s
@@ -61,7 +61,7 @@ class Gateway:
         self.started = time.time()
         self._zero = time.monotonic()
         self._model = cluster.model
-        self._process = process
+        self.process = process
         self._embeddings = embeddings if process.needs_embeddings else None
         self._lengths = PromptLengths(process.player.env.live.reference)
         self._save = save
@@ -79,7 +79,7 @@ class Gateway:
     async def __aenter__(self) -> Self:
         """Starts; returns once a server takes requests."""
         self.dispatcher = Dispatcher(
-            self._process, self.servers, self.limits.queue, self.clock, self.metrics, self._watchers
+            self.process, self.servers, self.limits.queue, self.clock, self.metrics, self._watchers
         )
         self._relay = Relay(self.dispatcher, self.servers, self.limits, self.metrics)
         self._stack = AsyncExitStack()
@@ -153,7 +153,7 @@ class Gateway:
         ready = any(server.open for server in self.servers) and not self._draining
         return {
             "status": "ok" if ready else "draining" if self._draining else "no server",
-            "agent": self._process.player.agent.name,
+            "agent": self.process.player.agent.name,
             "waiting": self.dispatcher.waiting,
             "in_service": len(self.dispatcher.tickets) - self.dispatcher.waiting,
             "nodes": {

@@ -9,12 +9,13 @@ from typing import Any, Final
 import anyio
 import httpx2
 
-from agents.gateway.answers import AnswerReader
-from agents.gateway.dispatcher import Dispatcher, Ticket
+from agents.gateway.api.openai import ApiError, Question, unavailable
+from agents.gateway.dispatcher import Dispatcher
 from agents.gateway.limits import Limits
 from agents.gateway.metrics import Metrics
-from agents.gateway.openai import ApiError, Question, unavailable
-from agents.gateway.upstream import BROKEN, FAILED, OVERLOADED, SILENT, Server, UpstreamError
+from agents.gateway.servers.answers import AnswerReader
+from agents.gateway.servers.server import BROKEN, FAILED, OVERLOADED, SILENT, Server, UpstreamError
+from agents.gateway.ticket import Ticket
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
@@ -112,7 +113,11 @@ class Relay:
             metrics.queue_time.observe(ticket.dispatch - ticket.arrival)
         if ticket.outcome != COMPLETED or ticket.node is None:
             return
-        name = self._servers[ticket.node].spec.name
+        server = self._servers[ticket.node]
+        name = server.spec.name
+        beside = sum(other.node == ticket.node for other in self._dispatcher.tickets.values())
+        server.slowness.see(ticket, beside)
+        metrics.slowness.labels(name).set(server.slowness.factor)
         metrics.jct.labels(name).observe(ticket.finish - ticket.arrival)
         metrics.tokens.labels(name).inc(ticket.tokens)
         metrics.prompt_tokens.labels(name).inc(ticket.prompt_tokens)
@@ -189,20 +194,18 @@ class _Attempt:
         limits, ticket = self._limits, self._ticket
         latest = anyio.current_time() + limits.total_time
         reader = AnswerReader(stream=True)
-        async for chunk in response.aiter_raw():
-            reader.feed(chunk)
-            ticket.tokens = reader.tokens
-            if self._ticket.begun:
-                await self._body(chunk)
-            else:
-                self._held.append(chunk)
-                if reader.error and not reader.tokens:
-                    raise UpstreamError(FAILED, f"reported an error: {reader.error}")
-                if not reader.tokens:
+        try:
+            async for chunk in response.aiter_raw():
+                reader.feed(chunk)
+                ticket.tokens = reader.tokens
+                if not ticket.begun and not reader.tokens and not reader.error:
+                    self._held.append(chunk)
                     continue
-                self._dispatcher.first_token(ticket)
-                await self._begin(response)
-            scope.deadline = min(latest, anyio.current_time() + limits.stall_time)
+                await self._pass_chunk(chunk, reader, response)
+                scope.deadline = min(latest, anyio.current_time() + limits.stall_time)
+        except httpx2.HTTPError:
+            if not reader.done:
+                raise  # else all that matters is there
         self._close(reader)
         if reader.error:
             self._server.failed(UpstreamError(FAILED, f"reported an error: {reader.error}"))
@@ -212,6 +215,18 @@ class _Attempt:
             await self._begin(response)
         await self._end()
         return FAILURE if reader.error else COMPLETED
+
+    async def _pass_chunk(
+        self, chunk: bytes, reader: AnswerReader, response: httpx2.Response
+    ) -> None:
+        if self._ticket.begun:
+            await self._body(chunk)
+            return
+        if reader.error and not reader.tokens:
+            raise UpstreamError(FAILED, f"reported an error: {reader.error}")
+        self._held.append(chunk)
+        self._dispatcher.first_token(self._ticket)
+        await self._begin(response)
 
     def _close(self, reader: AnswerReader) -> None:
         reader.close()

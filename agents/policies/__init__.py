@@ -11,6 +11,8 @@ from agents.policies.candidates import (
     CandidatePolicy,
     MaskableCandidatePolicy,
 )
+from agents.policies.environments import make_walk_env
+from agents.policies.rules import rule_for
 from agents.policies.walk import (
     MaskableWalkPolicy,
     WalkExtractor,
@@ -27,4 +29,6 @@ __all__ = [
     "WalkExtractor",
     "WalkPolicy",
     "WalkQPolicy",
+    "make_walk_env",
+    "rule_for",
 ]

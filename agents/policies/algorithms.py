@@ -16,8 +16,14 @@ from stable_baselines3.sac.policies import MultiInputPolicy as SACPolicy
 
 from agents.policies.walk import MaskableWalkPolicy, WalkPolicy, WalkQPolicy
 
-# Small rollouts of many lanes: decisions of many systems, each seen for a minute.
-_ON_POLICY: Final = {"n_steps": 128, "batch_size": 2048, "n_epochs": 4, "learning_rate": 3e-4}
+# Long rollouts of many lanes and small steps: what a choice brings is little beside what arrives.
+_ON_POLICY: Final = {
+    "n_steps": 256,
+    "batch_size": 4096,
+    "n_epochs": 4,
+    "learning_rate": 1e-4,
+    "gae_lambda": 0.98,
+}
 _OFF_POLICY: Final = {"buffer_size": 100_000, "batch_size": 256, "learning_rate": 3e-4}
 
 
@@ -46,7 +52,9 @@ class Algorithm:
     timed: bool = False
     walks: bool = True
 
-    def build(self, observed: spaces.Dict, actions: spaces.Space[Any], **network: Any) -> BasePolicy:
+    def build(
+        self, observed: spaces.Dict, actions: spaces.Space[Any], **network: Any
+    ) -> BasePolicy:
         """Returns its networks alone, untrained, for spaces."""
         make: Callable[..., BasePolicy] = self.policy
         policy = make(observed, actions, _no_rate, **network)
@@ -71,7 +79,7 @@ ALGORITHMS: Final[Mapping[str, Algorithm]] = {
             "a2c",
             stable_baselines3.A2C,
             WalkPolicy,
-            {"n_steps": 16, "learning_rate": 3e-4, "normalize_advantage": True},
+            {"n_steps": 16, "learning_rate": 1e-4, "normalize_advantage": True},
             timed=True,
         ),
         Algorithm(

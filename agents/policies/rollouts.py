@@ -138,7 +138,9 @@ class _InTime:
         self._times = np.zeros_like(self.rewards, np.float64)
         self._episodes = np.zeros_like(self.rewards, np.int64)
 
-    def add(self, obs: Any, action: Any, reward: Any, episode_start: Any, *args: Any, **kwargs: Any) -> None:
+    def add(
+        self, obs: Any, action: Any, reward: Any, episode_start: Any, *args: Any, **kwargs: Any
+    ) -> None:
         """Adds a step."""
         elapsed, now = self._clock()
         self._episode = self._episode + np.asarray(episode_start, np.int64)

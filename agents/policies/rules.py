@@ -19,10 +19,12 @@ _STATIC: Final[dict[str, dict[str, float]]] = {
 _CONTINUOUS: Final[dict[str, dict[str, float]]] = {
     "node": {"slots": 4.0, "time": -1.0, "system.queue": 1.0, "bias": 0.0}
 }
-# The node where it is predicted to be done first; it waits for a full one that would be sooner.
+# The node where it is predicted to be done first, of those that would serve it at once. Where it
+# would have to queue, first come first served, it waits here instead: here the shortest go first.
+# A node counts as the slower the fuller it is, as those who run there are slowed down, too.
 _CLUSTER: Final[dict[str, dict[str, float]]] = {
-    "node": {"time": -1.0},
-    "wait": {"closed": -1.0},
+    "node": {"time": -1.0, "running": -1.0, "full": -6.0},
+    "wait": {"bias": -4.0},
 }
 _RULES: Final = {"static": _STATIC, "continuous": _CONTINUOUS, "cluster": _CLUSTER}
 

@@ -52,8 +52,13 @@ class WalkExtractor(BaseFeaturesExtractor):
                 f"observations have the keys {', '.join(found)}: the networks of a walk need "
                 "those of edgecloud_gym.wrappers.QueueHead"
             )
-        super().__init__(observation_space, sum(space.shape[0] if len(space.shape) == 1
-            else space.shape[0] * space.shape[1] for space in observation_space.values()))
+        super().__init__(
+            observation_space,
+            sum(
+                space.shape[0] if len(space.shape) == 1 else space.shape[0] * space.shape[1]
+                for space in observation_space.values()
+            ),
+        )
         (candidate,), nodes, (system,) = (found[name] for name in _KEYS[:3])
         self.sizes: tuple[int, tuple[int, int], int] = (candidate, (nodes[0], nodes[1]), system)
 

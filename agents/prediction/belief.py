@@ -9,17 +9,21 @@ belongs to the single prompt. Each time that the prompt is served its log time i
 noise of the machine. All of it is normal, so that the posterior is exact. Given d the prompts are
 independent, and of a prompt served n times d sees the mean, as one observation of variance
 own + noise^2 / n: a completion costs O(r^2), however many there have been.
+
+Prompts that the predictor was fitted on have told d what they can: their times are remembered, and
+nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.prediction.features import unit
 from agents.prediction.predictor import Predictor
 from edgecloud_gym.dataset import RequestDataset
 
@@ -36,7 +40,21 @@ class Belief:
         features: How many of its features to use, the strongest; what the others explain counts as
             the prompt's own.
         noise: Standard deviation of the log time between two runs of the same prompt.
+
+    Attributes:
+        predictor: The prior.
+        prior: What it predicts of the rows that are looked at.
     """
+
+    STATE: ClassVar = (
+        "precision",
+        "covariance",
+        "information",
+        "updates",
+        "keys",
+        "served",
+        "mean_log",
+    )
 
     def __init__(self, predictor: Predictor, features: int, noise: float) -> None:
         self.predictor = predictor
@@ -44,8 +62,9 @@ class Belief:
         strengths = predictor.features.strengths[:features]
         self._precision: Floats = np.diag((strengths + predictor.ridge) / predictor.ridge)
         self._covariance: Floats = np.diag(predictor.ridge / (strengths + predictor.ridge))
-        self._information = np.zeros(len(strengths))  # precision times the mean of d
+        self._information: Floats = np.zeros(len(strengths))  # precision times the mean of d
         self._updates = 0
+        self._fitted = _support_keys(predictor)
         self._memory: dict[int, tuple[float, float]] = {}  # by key: times served, mean log time
 
     def look_at(self, dataset: RequestDataset, rows: NDArray[np.int32]) -> None:
@@ -54,7 +73,7 @@ class Belief:
         Raises:
             ValueError: If the dataset has no embeddings, or of another width.
         """
-        prediction = self.predictor.predict_dataset(dataset, rows)
+        self.prior = self.predictor.predict_dataset(dataset, rows)
         assert dataset.embeddings is not None
         embeddings, counts = dataset.embeddings[rows], dataset.prompt_tokens
         tokens = None if counts is None else counts[rows]
@@ -62,12 +81,13 @@ class Belief:
             prompt_keys(embeddings, tokens), return_index=True, return_inverse=True
         )
         self._keys: list[int] = keys.tolist()
+        self._tells = ~np.isin(keys, self._fitted)
         values = self.predictor.kernel_values(
             embeddings[first], None if tokens is None else tokens[first]
         )
         self._phi = values @ self.predictor.features.projection[:, : len(self._information)]
         self._own = self.predictor.ridge + np.maximum(1.0 - np.sum(self._phi**2, axis=1), 0.0)
-        self._prior = prediction.log_time_mean[first]
+        self._prior = self.prior.log_time_mean[first]
         self._scale = np.sqrt(self.predictor.time.amplitude(self._prior))
         self._blur = (self._noise / self._scale) ** 2  # the noise, in the unit of the process
         known = [self._memory.get(key, (0.0, 0.0)) for key in self._keys]
@@ -89,12 +109,12 @@ class Belief:
         self._covariance -= np.outer(gain, gain * (added / (1.0 + added * (phi @ gain))))
         self._updates += 1
         if self._updates % _REFRESH == 0:
-            self._covariance = np.linalg.inv(self._precision)
+            self._covariance[...] = np.linalg.inv(self._precision)
 
     def _told(self, place: int) -> tuple[float, float]:
         """Returns how precisely d sees a prompt, and that times what it sees."""
         served = self._served[place]
-        if served == 0.0:
+        if served == 0.0 or not self._tells[place]:
             return 0.0, 0.0
         weight = 1.0 / (self._own[place] + self._blur[place] / served)
         return weight, weight * (self._mean_log[place] - self._prior[place]) / self._scale[place]
@@ -117,7 +137,8 @@ class Belief:
     def _trust(self) -> Floats:
         """How much of what is a prompt's own its times tell, 0 to 1."""
         told = self._served * self._own
-        return np.asarray(told / (told + self._blur))
+        unserved = np.zeros_like(told)
+        return np.asarray(np.divide(told, told + self._blur, out=unserved, where=told > 0.0))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Returns what was learnt, as arrays."""
@@ -147,12 +168,19 @@ class Belief:
         self._memory = dict(zip(state["keys"].tolist(), facts, strict=True))
 
 
+def _support_keys(predictor: Predictor) -> NDArray[np.uint64]:
+    """Returns the keys of the prompts that a predictor has kept of its fit (m,)."""
+    kernel = predictor.features.kernel
+    logs = kernel.lengths * predictor.length_std + predictor.length_mean
+    return prompt_keys(kernel.embeddings, np.rint(np.expm1(logs)))
+
+
 def prompt_keys(
-    embeddings: NDArray[np.float32], tokens: NDArray[np.int32] | None
+    embeddings: NDArray[np.floating[Any]], tokens: NDArray[Any] | None
 ) -> NDArray[np.uint64]:
     """Returns what tells prompts apart, whichever dataset and row they are in (n,)."""
     counts = np.zeros(len(embeddings), np.int64) if tokens is None else tokens.astype(np.int64)
-    vectors = np.ascontiguousarray(embeddings, np.float32)
+    vectors = unit(embeddings).astype(np.float16)
     parts = (
         blake2b(vector.tobytes() + count.tobytes(), digest_size=8).digest()
         for vector, count in zip(vectors, counts, strict=True)

@@ -27,7 +27,14 @@ def forecast(predictor: Predictor, dataset: RequestDataset) -> Forecast:
 def cross_fitted(
     predictor: Predictor, dataset: RequestDataset, folds: int = FOLDS, seed: int = 0
 ) -> Forecast:
-    """Returns the same, but of the train rows what others say that did not see them.
+    """Returns the same, but of the train rows as `cross_predicted` has them."""
+    return as_forecast(cross_predicted(predictor, dataset, folds, seed))
+
+
+def cross_predicted(
+    predictor: Predictor, dataset: RequestDataset, folds: int = FOLDS, seed: int = 0
+) -> Prediction:
+    """Returns predictions of all rows; of the train rows, of others that did not see them.
 
     A predictor knows the prompts that it was fitted on far better than any it will meet; a policy
     that learnt from such predictions would trust them too much. Those of the train rows come from
@@ -61,7 +68,7 @@ def cross_fitted(
         said = others.predict_dataset(dataset, fold)
         mean[fold], std[fold] = said.log_time_mean, said.log_time_std
         tokens[fold] = said.output_tokens
-    return as_forecast(Prediction(mean, std, tokens))
+    return Prediction(mean, std, tokens)
 
 
 def as_forecast(prediction: Prediction) -> Forecast:

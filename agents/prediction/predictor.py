@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -15,7 +15,7 @@ from agents.checkpoint import read_header, read_state, write_checkpoint
 from agents.prediction.distribution import Prediction
 from agents.prediction.features import FeatureMap, Kernel, unit
 from agents.prediction.regression import Regression, choose_ridge
-from edgecloud_gym.checks import check_number, did_you_mean
+from edgecloud_gym.checks import check_integer, check_number, did_you_mean
 from edgecloud_gym.dataset import RequestDataset
 
 Floats = NDArray[np.float64]
@@ -84,9 +84,10 @@ class Predictor:
             raise ValueError(f"{dataset!r} has no embeddings to predict from")
         chosen = dataset.rows("train") if rows is None else np.asarray(rows, np.int64)
         if len(chosen) < 10:
-            raise ValueError(f"a predictor needs at least 10 prompts to learn from, got {chosen!r}")
+            raise ValueError(f"a predictor learns from at least 10 prompts, got {len(chosen)}")
         check_number("embedding_scale", embedding_scale, above=0)
         check_number("token_scale", token_scale, least=0)
+        check_integer("supports", supports, least=1)
         given = dataset.prompt_tokens
         counts = np.zeros(len(chosen)) if given is None else np.log1p(given[chosen].astype(float))
         mean, std = float(counts.mean()), float(counts.std()) or 1.0
@@ -153,11 +154,25 @@ class Predictor:
         Raises:
             ValueError: If it has no embeddings, or of another width.
         """
-        if dataset.embeddings is None:
-            raise ValueError(f"{dataset!r} has no embeddings to predict from")
+        self.require_fits(dataset)
+        assert dataset.embeddings is not None
         chosen = slice(None) if rows is None else np.asarray(rows, np.int64)
         counts = dataset.prompt_tokens
         return self.predict(dataset.embeddings[chosen], None if counts is None else counts[chosen])
+
+    def require_fits(self, dataset: RequestDataset) -> None:
+        """Raises ``ValueError`` if a dataset has no embeddings of the width that it takes."""
+        if dataset.embeddings is None:
+            raise ValueError(
+                f"{dataset!r} has no embeddings to predict from; make them with `edgecloud embed`"
+            )
+        width = dataset.embeddings.shape[1]
+        if width != self.width:
+            raise ValueError(
+                f"the predictor takes embeddings of width {self.width}, and {dataset!r} has them "
+                f"of width {width}: fit one to it with `edgecloud train predictor`, and give its "
+                "file as predictor"
+            )
 
     def kernel_values(self, embeddings: ArrayLike, prompt_tokens: ArrayLike | None) -> Floats:
         """Returns the kernel of n requests with the m supports (n, m); arguments of `predict`."""
@@ -251,7 +266,7 @@ def bundled_predictors() -> tuple[str, ...]:
 
 
 def load_predictor(name_or_path: str | Path | Predictor) -> Predictor:
-    """Loads a predictor; a bundled one only once in a process.
+    """Loads a predictor; a file only once in a process, unless it has changed.
 
     Args:
         name_or_path: A bundled name (see `bundled_predictors`), the path of an ``.npz`` file that
@@ -267,20 +282,45 @@ def load_predictor(name_or_path: str | Path | Predictor) -> Predictor:
     path = Path(name_or_path)
     names = bundled_predictors()
     if str(name_or_path) in names:
-        return _load_bundled(str(name_or_path))
-    if path.suffix != ".npz" and not path.exists():
+        path = PREDICTORS / f"{name_or_path}.npz"
+    elif path.suffix != ".npz" and not path.exists():
         given = str(name_or_path)
         raise ValueError(
             f"predictor {given!r} is not known{did_you_mean(given, names)}; use one of the bundled "
             f"ones ({', '.join(names) or 'none'}), or the path of an .npz file of "
             "`edgecloud train predictor`"
         )
+    return _load(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def predictor_for(
+    dataset: RequestDataset, name_or_path: str | Path | Predictor | None = None
+) -> Predictor:
+    """Returns the predictor to use for a dataset.
+
+    Args:
+        dataset: The dataset.
+        name_or_path: See `load_predictor`; by default the bundled one of the dataset's name, and
+            where there is none for such embeddings, one that is fitted on its train split.
+
+    Raises:
+        FileNotFoundError: See `load_predictor`.
+        ValueError: See `load_predictor` and `Predictor.fit`.
+    """
+    if name_or_path is not None:
+        return load_predictor(name_or_path)
+    if dataset.name in bundled_predictors() and dataset.embeddings is not None:
+        bundled = load_predictor(dataset.name)
+        if bundled.width == dataset.embeddings.shape[1]:
+            return bundled
+    return Predictor.fit(dataset)
+
+
+@lru_cache(maxsize=8)
+def _load(path: Path, changed: int) -> Predictor:
+    del changed  # a part of the key
     return Predictor.load(path)
-
-
-@cache
-def _load_bundled(name: str) -> Predictor:
-    return Predictor.load(PREDICTORS / f"{name}.npz")
 
 
 def _log_counts(counts: NDArray[np.int32]) -> Floats:

@@ -43,6 +43,7 @@ _OWN: Final = {
     "cn-ducb": Style("#aa4499", "-", "D"),
     "neural-linear": Style("#4477aa", "-", "v"),
     "cn-ts": Style("#ee7733", "-", "^"),
+    "warm-linear": Style("#ee3377", "-", "*"),
 }
 _COLOURS: Final = (
     "#4477aa",

@@ -49,11 +49,8 @@ def true_facts(dataset: RequestDataset) -> NDArray[np.float64]:
 
 def placement_parameters(simulator: Simulator) -> NDArray[np.float64]:
     """Returns what the functions below read of the nodes, float64 (n,)."""
-    dataset, rows = simulator.dataset, simulator.workload.rows
-    counts = (dataset.prompt_tokens, dataset.response_tokens)
-    means = [0.0 if count is None else float(count[rows].mean()) for count in counts]
     # The length of the mean answer is what an operator knows of the service.
-    context = means[0] + means[1] / 2
+    context = simulator.workload.mean_prompt + simulator.workload.mean_output / 2
     nodes = simulator.config.nodes
     numbers = [_engine_numbers(node, context) if isinstance(node, Engine) else [] for node in nodes]
     starts = np.cumsum([_FIRST + len(nodes), *map(len, numbers)])[:-1]
@@ -101,6 +98,15 @@ def _step_time(e, decoding, context, prompt):
     """Returns how long a step takes (s); see `EngineModel.step_time`."""
     time = e[_OVERHEAD] + _computing(e, decoding + prompt) + e[_LOOKED_BACK] * context
     return max(e[_PREFILL], time) if prompt > 0 else time
+
+
+@compiled
+def fitting(d, parameters, node):
+    """Returns how many requests a node serves side by side, as far as its cache holds them."""
+    spec = d.nodes[node]
+    if spec.kind == ENGINE:
+        return parameters[int(parameters[_FIRST + node]) + _MOST]
+    return float(spec.services * spec.capacity)
 
 
 @compiled

@@ -45,6 +45,7 @@ class OracleSJF(FCFS):
     """
 
     name: ClassVar[str] = "sjf-oracle"
+    plays_live: ClassVar[bool] = False  # it knows the true times
     cluster_rule: ClassVar[Rule | None] = placement.soonest
 
     def priority(self) -> Priority:

@@ -27,12 +27,9 @@ class Placement:
         self._nodes = simulator.config.nodes
         self._slowdowns = simulator.workload.slowdowns
         self._capacities = simulator.workload.capacities
-        dataset, rows = simulator.dataset, simulator.workload.rows
-        counts = (dataset.prompt_tokens, dataset.response_tokens)
-        means = [0.0 if count is None else float(count[rows].mean()) for count in counts]
         # Tokens that a sequence has in the cache on average. The length of the mean answer is
         # what an operator knows of the service.
-        self._context = means[0] + means[1] / 2
+        self._context = simulator.workload.mean_prompt + simulator.workload.mean_output / 2
 
     @property
     def needs_tokens(self) -> bool:

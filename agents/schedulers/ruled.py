@@ -67,6 +67,11 @@ class RuleScheduler(Scheduler):
         """Returns what it knows of each dataset row, float64 (rows, k)."""
         return _NO_FACTS
 
+    def rows_changed(self, rows: NDArray[np.int64]) -> None:
+        """Reads what it knows of rows anew."""
+        if len(self._facts):
+            self._facts[rows] = self.facts()[rows]
+
     def parameters(self) -> NDArray[np.float64]:
         """Returns the rule's numbers in this episode, float64 (n,)."""
         return _NOTHING

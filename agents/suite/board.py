@@ -43,9 +43,11 @@ class Board:
     """Results, and what makes them comparable with others.
 
     Attributes:
-        suite: ``version``, ``quick``, ``digest``, ``zero`` and ``one``.
+        suite: ``version``, ``quick``, ``partial``, ``digest``; ``one``, the agent whose share of
+            the gap is 1; ``bad``, those that are bad on purpose.
         made: Versions, dataset with its fingerprint, date and machine.
-        cells: By name: ``group``, ``env``, ``learn``, ``split``, ``prompt_order`` and ``seeds``.
+        cells: By name: ``group``, ``env``, ``zero`` (the agent whose share of the gap is 0),
+            ``learn``, ``trained``, ``split``, ``prompt_order`` and ``seeds``.
         about: What each group is.
         agents: By label: the agent's name, its settings and whether it learns.
         results: By cell, agent and metric: a value per seed.
@@ -61,6 +63,10 @@ class Board:
     results: Mapping[str, Mapping[str, Mapping[str, list[float]]]]
     missing: Mapping[str, Mapping[str, str]]
     skipped: Mapping[str, str]
+
+    def ends(self, cell: str) -> list[str]:
+        """Returns the agents between which the gap of a cell lies: zero and one."""
+        return [self.cells[cell]["zero"], self.suite["one"]]
 
     def values(self, metric: str, cell: str, agents: Sequence[str]) -> NDArray[np.float64]:
         """Returns a metric of a cell, (agents, seeds); NaN for an agent that did not play it."""
@@ -112,8 +118,8 @@ def make_board(
         suite={
             "version": suite.version,
             "quick": suite.quick,
+            "partial": suite.partial,
             "digest": suite.digest,
-            "zero": suite.zero,
             "one": next(name for name in suite.one if name in agents),
             "bad": list(suite.bad),
         },
@@ -122,6 +128,7 @@ def make_board(
             cell.name: {
                 "group": cell.group,
                 "env": cell.env_id,
+                "zero": suite.zero(cell),
                 "learn": cell.learn,
                 "trained": cell.trained,
                 "split": cell.settings["split"],

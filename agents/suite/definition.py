@@ -89,11 +89,12 @@ class Suite:
         version: Its number.
         quick: Whether it is cut down to a trial, whose results compare with nothing.
         dataset: Whose prompts arrive.
-        digest: Identifies the files.
+        digest: Identifies the files, but for who plays by default.
         cells: The scenarios, in order.
         about: What each group is, in a sentence.
         skipped: Groups that are not played, and why.
-        zero: The agent whose share of the gap is 0.
+        partial: Whether it was cut down to some scenarios or seeds.
+        zeros: The agent whose share of the gap is 0, by environment; of all others under "".
         one: Agents whose share may be 1: the first that there is.
         training: How agents that start from zero are trained.
         agents: Who plays by default, where there is such an agent.
@@ -106,12 +107,13 @@ class Suite:
     digest: str
     cells: tuple[Cell, ...]
     about: Mapping[str, str]
-    zero: str
+    zeros: Mapping[str, str]
     one: tuple[str, ...]
     training: Mapping[str, Any]
     agents: tuple[str, ...]
     bad: tuple[str, ...]
     skipped: Mapping[str, str] = field(default_factory=dict)
+    partial: bool = False
 
     @property
     def label(self) -> str:
@@ -130,6 +132,15 @@ class Suite:
         names = [cell.name for cell in self.cells]
         raise ValueError(f"unknown scenario {name!r}{did_you_mean(name, names)}; see --list")
 
+    def zero(self, cell: Cell) -> str:
+        """Returns the agent whose share of the gap is 0 in a cell."""
+        return self.zeros.get(cell.env_id, self.zeros[""])
+
+    def first_seeds(self, count: int) -> Suite:
+        """Returns the suite with the first so many seeds of each cell."""
+        cells = tuple(replace(cell, seeds=cell.seeds[:count]) for cell in self.cells)
+        return replace(self, cells=cells, partial=True)
+
     def select(self, wanted: Iterable[str]) -> Suite:
         """Returns the part that consists of some groups and cells; of all if none is named.
 
@@ -143,7 +154,7 @@ class Suite:
             if name not in self.about:
                 self.cell(name)
         cells = [cell for cell in self.cells if cell.name in names or cell.group in names]
-        return replace(self, cells=tuple(cells))
+        return replace(self, cells=tuple(cells), partial=True)
 
     def with_traces(self, traces: Iterable[str]) -> Suite:
         """Leaves out what replays a trace that is not given, and says so."""
@@ -182,10 +193,10 @@ def load_suite(version: int = VERSION, *, quick: bool = False) -> Suite:
         version=int(index["version"]),
         quick=quick,
         dataset=index["dataset"],
-        digest=_digest(folder, [_INDEX, *(f"{name}.json" for name in groups)]),
+        digest=_digest({**index, "agents": []}, groups),
         cells=tuple(cells),
         about={name: group["about"] for name, group in groups.items()},
-        zero=index["zero"],
+        zeros=index["zero"],
         one=tuple(index["one"]),
         training=index["training"],
         agents=tuple(index["agents"]),
@@ -229,7 +240,6 @@ def _cell(folder: Path, name: str, group: Mapping[str, Any], item: Mapping[str, 
     )
 
 
-def _digest(folder: Path, names: Iterable[str]) -> str:
-    """Identifies files by their content as JSON: how it is laid out does not matter."""
-    content = [read_json(folder / name) for name in names]
+def _digest(*content: Mapping[str, Any]) -> str:
+    """Identifies what files say; how it is laid out there does not matter."""
     return blake2b(json.dumps(content).encode(), digest_size=10).hexdigest()

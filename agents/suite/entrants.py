@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -36,7 +36,8 @@ def default_entrants(suite: Suite) -> list[AgentSpec]:
 def with_yardsticks(suite: Suite, specs: Sequence[AgentSpec]) -> list[AgentSpec]:
     """Adds the agents at both ends of the gap, without which there are no scores."""
     labels = [spec.label for spec in specs]
-    ends = [suite.zero, next(name for name in suite.one if name in AGENT_NAMES)]
+    zeros = [suite.zero(cell) for cell in suite.cells]
+    ends = dict.fromkeys([*zeros, next(name for name in suite.one if name in AGENT_NAMES)])
     return [*(AgentSpec(name) for name in ends if name not in labels), *specs]
 
 
@@ -117,7 +118,8 @@ class Stable:
     def _needs(self, spec: AgentSpec, cell: Cell) -> Mapping[str, Preparation]:
         """Returns what an agent needs for a cell, by the way in which it takes it."""
         needed = {}
-        if spec.made.from_zero and cell.trained and spec.checkpoint is None:
+        is_named = isinstance(spec.agent, str)  # a class of one's own brings what it knows
+        if is_named and spec.made.from_zero and cell.trained and spec.checkpoint is None:
             needed[_TRAINED] = self._training(spec, cell)
         if cell.known_families and _PREDICTOR in constructor_arguments(spec.made):
             families, dataset = cell.known_families, self.suite.dataset
@@ -133,8 +135,7 @@ class Stable:
         if cell.known_families:
             settings["prompt_mix"] = [(0.0, dict.fromkeys(cell.known_families, 1.0))]
         scenario = Scenario(cell.env_id, settings, cell.env_id)
-        name = spec.agent if isinstance(spec.agent, str) else spec.name
-        training = Training(name, spec.settings, scenario, seed, {}, episodes)
+        training = Training(spec.name, spec.settings, scenario, seed, {}, episodes)
         return Preparation(training, amount=episodes)
 
     def _path(self, made: Preparation) -> Path:
@@ -147,8 +148,3 @@ class Stable:
             name = made.training.name
         key = digest(json.dumps([record, source_digest()], sort_keys=True).encode())
         return self.folder / f"{name}-{key}.npz"
-
-
-def labels(specs: Iterable[AgentSpec]) -> list[str]:
-    """Returns what agents are called."""
-    return [spec.label for spec in specs]

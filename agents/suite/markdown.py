@@ -23,17 +23,18 @@ _SHORT: Final = {
 _SHOWN: Final = 5  # agents in the table of scenarios, besides both ends
 
 
-def render(board: Board, pictures: str = "") -> str:
+def render(board: Board, pictures: str = "", guide: str = "") -> str:
     """Returns the page.
 
     Args:
         board: The results.
         pictures: Where the pictures are, as the page names it; empty for none.
+        guide: The page about the suite, likewise.
     """
     table = standings(board)
     parts = [
         "# Leaderboard",
-        _what(board, table),
+        _what(board, table) + (f" [How it is made, and joined]({guide})." if guide else ""),
         "## Standings",
         _legend(board),
         _standings(table),
@@ -59,19 +60,25 @@ def render(board: Board, pictures: str = "") -> str:
 
 def _what(board: Board, table: Sequence[Standing]) -> str:
     count = len(scored_cells(board))
-    quick = " **A trial of seconds: these numbers compare with nothing.**" if _quick(board) else ""
+    cut = ""
+    if board.suite["quick"]:
+        cut = " **A trial of seconds: these numbers compare with nothing.**"
+    elif board.suite["partial"]:
+        cut = " **A part of the suite: not all of its scenarios or seeds.**"
     return (
         f"Benchmark suite v{board.suite['version']}: {len(table)} agents, {count} scenarios, "
-        f"dataset `{board.made['dataset']['dataset']}`, {_splits(board)} prompts.{quick}"
+        f"dataset `{board.made['dataset']['dataset']}`, {_splits(board)} prompts.{cut}"
     )
 
 
 def _legend(board: Board) -> str:
-    zero, one = board.suite["zero"], board.suite["one"]
+    zeros = list(dict.fromkeys(cell["zero"] for cell in board.cells.values()))
+    named = f"`{zeros[0]}`" + "".join(f", in clusters `{zero}`" for zero in zeros[1:])
     return (
-        f"**Score**: the share of the gap between `{zero}` (0) and `{one}` (1) that an agent "
-        "closes, by mean JCT: interquartile mean over scenarios, with the 95 % interval of a "
-        f"bootstrap over seeds. **P>0**: how probably it is better than `{zero}` on the same requests. "
+        f"**Score**: the share of the gap between the zero ({named}) and `{board.suite['one']}` "
+        "(1) that an agent closes, by mean JCT: interquartile mean over scenarios, with the 95 % "
+        "interval of a bootstrap over seeds. **P>0**: how probably it is better than the zero on "
+        "the same requests. "
         "**Beats**: how many of the agents with all scenarios are worse by more than chance "
         "explains (sign-flip test over all runs, corrected for all pairs by Holm, level 5 %). "
         "**Of**: scenarios played. Agents with the same interval are not told apart by their rank."
@@ -110,7 +117,7 @@ def _by_group(board: Board, table: Sequence[Standing]) -> str:
     rows = []
     for standing in table:
         scores = group_scores(board, standing.agent)
-        cells = [_number(scores[g], 2) if g in scores else "–" for g in shown]
+        cells = [_number(scores[g]) if g in scores else "–" for g in shown]
         rows.append([f"`{standing.agent}`", *cells])
     return "\n\n".join(
         markdown_table(
@@ -121,18 +128,20 @@ def _by_group(board: Board, table: Sequence[Standing]) -> str:
 
 
 def _by_cell(board: Board, table: Sequence[Standing]) -> str:
-    ends = [board.suite["zero"], board.suite["one"]]
+    one = board.suite["one"]
+    ends = {one, *(cell["zero"] for cell in board.cells.values())}
     best = [s.agent for s in table if s.agent not in ends][:_SHOWN]
-    shown = [ends[0], *best, ends[1]]
     scored = scored_cells(board)
     rows = []
     for cell in board.cells:
+        shown = [board.cells[cell]["zero"], *best, one]
         means = board.values("mean", cell, shown).mean(axis=1)
         mark = "" if cell in scored else " *"
         rows.append([cell + mark, *(_number(m) for m in means)])
-    letters = [chr(ord("A") + k) for k in range(len(shown))]
-    legend = ", ".join(f"{letter} `{a}`" for letter, a in zip(letters, shown, strict=True))
-    return f"{legend}.\n\n{markdown_table(['Scenario', *letters], rows)}"
+    letters = [chr(ord("A") + k) for k in range(len(best))]
+    legend = ", ".join(f"{letter} `{a}`" for letter, a in zip(letters, best, strict=True))
+    head = ["Scenario", "Zero", *letters, "One"]
+    return f"Zero and one are the ends of the gap; {legend}.\n\n{markdown_table(head, rows)}"
 
 
 def _gaps(board: Board) -> list[str]:
@@ -192,10 +201,6 @@ def _second(lines: Sequence[Sequence[str]]) -> list[tuple[int, Sequence[str]]]:
 
 def _short(group: str) -> str:
     return _SHORT.get(group, group)
-
-
-def _quick(board: Board) -> bool:
-    return bool(board.suite["quick"])
 
 
 def _splits(board: Board) -> str:

@@ -54,8 +54,8 @@ def _draw_scores(board: Board, path: Path) -> None:
     axes.set_yticks(range(len(table)), [s.agent for s in table])
     axes.set_xlim(_LOWEST - 0.02, _HIGHEST)
     axes.set_ylim(-0.7, len(table) - 0.3)
-    zero, one = board.suite["zero"], board.suite["one"]
-    keep_plain(axes.set_xlabel(f"share of the gap from {zero} (0) to {one} (1), mean JCT"))
+    one = board.suite["one"]
+    keep_plain(axes.set_xlabel(f"share of the gap from first come first served (0) to {one} (1)"))
     keep_plain(
         axes.set_title("Interquartile mean over scenarios, 95 % interval", loc="left", fontsize=10)
     )

@@ -1,4 +1,4 @@
-"""Scores: how much of the gap between first come first served and the oracle an agent closes."""
+"""Scores: how much of the gap between first come first served and an oracle an agent closes."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ class Standing:
 
 def scored_cells(board: Board) -> list[str]:
     """Returns the scenarios in which there is a gap to be closed."""
-    ends = [board.suite["zero"], board.suite["one"]]
     found = []
     for cell in board.cells:
+        ends = board.ends(cell)
         if all(end in board.results[cell] for end in ends):
             zero, one = board.values("mean", cell, ends).mean(axis=1)
             if zero - one > LEAST_GAP * zero:
@@ -87,7 +87,7 @@ def gap_shares(board: Board, agents: Sequence[str], cells: Sequence[str]) -> Sha
     """Returns shares for agents that have all played these scenarios, of `scored_cells`."""
     tables = []
     for cell in cells:
-        ends = board.values("mean", cell, [board.suite["zero"], board.suite["one"]])
+        ends = board.values("mean", cell, board.ends(cell))
         gap = ends[0].mean() - ends[1].mean()
         tables.append((ends[0] - board.values("mean", cell, agents)) / gap)
     return Shares(tuple(agents), tuple(cells), tuple(tables))
@@ -102,15 +102,14 @@ def standings(board: Board) -> list[Standing]:
     made = []
     for agent in everyone:
         mine = [cell for cell in cells if agent in board.results[cell]]
-        pair = [agent, board.suite["zero"]]
-        shares = gap_shares(board, pair, mine)
+        shares = gap_shares(board, [agent], mine)
         made.append(
             Standing(
                 agent=agent,
                 score=aggregate(shares.values)[0],
                 played=len(mine),
-                ratios={metric: _ratio(board, metric, mine, pair) for metric in RATIOS},
-                over_zero=probability_of_improvement(shares.of(pair[0]), shares.of(pair[1])),
+                ratios={metric: _ratio(board, metric, mine, agent) for metric in RATIOS},
+                over_zero=_over_zero(board, agent, mine),
                 beats=beaten.get(agent, ()),
             )
         )
@@ -128,10 +127,15 @@ def group_scores(board: Board, agent: str) -> dict[str, float]:
     return scores
 
 
-def _ratio(board: Board, metric: str, cells: Sequence[str], pair: Sequence[str]) -> float:
+def _over_zero(board: Board, agent: str, cells: Sequence[str]) -> Interval:
+    pairs = [-board.values("mean", cell, [agent, board.ends(cell)[0]]) for cell in cells]
+    return probability_of_improvement([p[0] for p in pairs], [p[1] for p in pairs])
+
+
+def _ratio(board: Board, metric: str, cells: Sequence[str], agent: str) -> float:
     ratios = []
     for cell in cells:
-        mine, zero = board.values(metric, cell, pair).mean(axis=1)
+        mine, zero = board.values(metric, cell, [agent, board.ends(cell)[0]]).mean(axis=1)
         if zero > 0:
             ratios.append(mine / zero)
     return float(interquartile_means(np.array(ratios))) if ratios else float("nan")

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, Protocol
 
 from data_tools.machine import Record
 
+DecodeMode = Literal["auto", "eager", "graph"]
 LimitField = Literal["max_tokens", "max_completion_tokens"]
 
 SERVED: Final = "endpoint"
@@ -73,6 +74,7 @@ class LocalConfiguration(Configuration):
         revision: Hub commit, or a digest of the local weights.
         dtype, attention, device, threads: As torch and transformers name them.
         hardware: Name of the processor or accelerator.
+        decode: "graph" where steps are captured; None for eager decoding.
         chat_template: Whether prompts are wrapped in the model's chat template.
         generation: The model's own generation settings, where they shape a greedy answer.
         torch, transformers, tokenizers, numpy: Versions.
@@ -85,6 +87,7 @@ class LocalConfiguration(Configuration):
     device: str | None = None
     hardware: str | None = None
     threads: int | None = None
+    decode: str | None = None
     chat_template: bool | None = None
     generation: Mapping[str, Any] | None = None
     torch: str | None = None

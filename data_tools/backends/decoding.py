@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -131,18 +132,23 @@ def greedy_decode(loaded: LoadedModel, prompt_ids: torch.Tensor, max_new_tokens:
     )
 
 
-def step_times(loaded: LoadedModel, prompts: torch.Tensor, steps: int) -> list[float]:
-    """Returns the time, s, of each of so many decoding steps after a prefill, stop tokens or not.
+def timed_steps(
+    loaded: LoadedModel, prompts: torch.Tensor, steps: int
+) -> tuple[float, list[float]]:
+    """Times a prefill and so many decoding steps after it, stop tokens or not.
 
     Args:
         loaded: The model.
         prompts: (n, length) int64 token ids on the model's device.
         steps: How many steps, >= 1.
+
+    Returns:
+        Time of the prefill and of each step, s.
     """
     clock = _Clock(loaded.device, waits=steps + 1)
     endless = {"eos_token_id": None, "stop_strings": None, "max_time": None, "num_beams": 1}
     _generate(loaded, prompts, steps + 1, clock, endless)
-    return [after - before for before, after in zip(clock.steps, clock.steps[1:], strict=False)]
+    return clock.steps[0], [after - before for before, after in pairwise(clock.steps)]
 
 
 def _generate(

@@ -11,10 +11,12 @@ from data_tools.backends.base import (
     WARM_UP_PROMPT,
     WARM_UP_RUNS,
     WARM_UP_TOKENS,
+    DecodeMode,
     LocalConfiguration,
     Measurement,
 )
-from data_tools.backends.decoding import Generation, greedy_decode
+from data_tools.backends.decode_modes import choose_decoding, say_why_eager
+from data_tools.backends.decoding import Generation
 from data_tools.backends.models import LoadedModel, is_out_of_memory, release_memory
 from data_tools.machine import library_versions
 from edgecloud_gym.checks import check_integer
@@ -28,19 +30,32 @@ class LocalBackend:
         loaded: The model.
         max_new_tokens: Cap on an answer's length, >= 1.
         chat: Whether to wrap prompts in the model's chat template, if it has one.
+        decode: How to decode; see `choose_decoding`. Where a graph was wanted and cannot be had, a
+            warning says why.
+
+    Attributes:
+        decoding: How it is decoded.
 
     Raises:
-        ValueError: If ``max_new_tokens`` is below 1.
+        ValueError: If ``max_new_tokens`` is below 1, or ``decode`` is unknown.
     """
 
     def __init__(
-        self, name: str, loaded: LoadedModel, *, max_new_tokens: int, chat: bool = True
+        self,
+        name: str,
+        loaded: LoadedModel,
+        *,
+        max_new_tokens: int,
+        chat: bool = True,
+        decode: DecodeMode = "auto",
     ) -> None:
         self.name = name
         self.device = str(loaded.device)
         self._loaded = loaded
         self._max_new_tokens = check_integer("max_new_tokens", max_new_tokens, least=1)
         self._chat = chat and bool(loaded.tokenizer.chat_template)
+        self.decoding, reason = choose_decoding(loaded, decode)
+        say_why_eager(name, reason)
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -55,6 +70,7 @@ class LocalBackend:
             device=self.device,
             hardware=self._loaded.hardware,
             threads=torch.get_num_threads(),
+            decode=None if self.decoding.mode == "eager" else self.decoding.mode,
             max_new_tokens=self._max_new_tokens,
             chat_template=self._chat,
             generation=self._loaded.generation_settings,
@@ -66,7 +82,7 @@ class LocalBackend:
         # Without the chat template, which may refuse a prompt of its own.
         prompt_ids = self._tokenize(WARM_UP_PROMPT, special_tokens=True)
         for _ in range(WARM_UP_RUNS):
-            greedy_decode(self._loaded, prompt_ids, WARM_UP_TOKENS)
+            self.decoding.greedy_decode(prompt_ids, WARM_UP_TOKENS)
 
     def measure(self, prompt: str) -> Measurement:
         """Answers one prompt greedily.
@@ -88,7 +104,7 @@ class LocalBackend:
             message = f"{length} tokens fill the context of {self._loaded.context_length}"
             return Measurement(input_token_count=length, error=f"too long: {message}")
         try:
-            generation = greedy_decode(self._loaded, prompt_ids, room)
+            generation = self.decoding.greedy_decode(prompt_ids, room)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

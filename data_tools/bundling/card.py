@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from data_tools.backends.base import LocalConfiguration, ServerConfiguration, read_configuration
-from data_tools.machine import SessionConditions
+from data_tools.machine import Limits, SessionConditions
 
 if TYPE_CHECKING:
     from data_tools.bundling.run_figures import RunFigures
@@ -146,6 +146,7 @@ def _machine_rows(sessions: Sequence[SessionConditions]) -> dict[str, object]:
         "Memory": last.memory_gib and f"{last.memory_gib} GiB",
         "GPU driver": last.gpu_driver,
         "System": _joined(", ", last.system, last.python and f"Python {last.python}"),
+        "Decoding": last.limits and Limits.from_json(last.limits).verdict(),
         "Measured": started and f"from {started}{_resumptions(sessions)}",
     }
 

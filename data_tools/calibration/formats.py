@@ -22,6 +22,8 @@ FAILED: Final = "failed or cancelled"
 WARM_UP: Final = "warm-up"
 EMPTY: Final = "without output tokens"
 
+OPEN_LOOP: Final = "edgecloud profile"
+
 Record = Mapping[str, Any]
 
 
@@ -268,7 +270,7 @@ FORMATS: Final = (
     Format("llama.cpp timings", ("timings.prompt_ms",), _llamacpp),
     Format("llama.cpp timings", ("prompt_n", "prompt_ms"), _llamacpp),
     Format("Ollama", ("prompt_eval_duration", "eval_duration"), _ollama),
-    Format("edgecloud profile", ("planned", "status"), _open_loop),
+    Format(OPEN_LOOP, ("planned", "status"), _open_loop),
     Format("requests.csv", ("arrival_time", "completion_time"), _ours),
 )
 # Formats of durations alone: their requests are taken as sent one after the other.

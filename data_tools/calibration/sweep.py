@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -180,17 +179,26 @@ def _about_sequences(file: SweepFile, together: int) -> str:
 
 
 def _context_time(file: SweepFile, notes: list[str]) -> float:
-    """Returns the slope of one sequence's decoding step over its context, s per token."""
-    by_length: dict[int, list[tuple[float, float]]] = {}
+    """Returns the slope of decoding steps over their context, s per token.
+
+    Of each number of sequences the mean is its own, the slope is common to all: least squares of
+    the relative error.
+    """
+    groups: dict[tuple[int, int], list[tuple[float, float]]] = {}
     for m in file.idle:
         if m.step is not None:
-            by_length.setdefault(m.asked, []).append((m.context, m.step))
-    if len(by_length) < 2:
+            groups.setdefault((1, m.asked), []).append((m.context, m.step))
+    for r in file.rounds:
+        if r.step is not None and r.concurrency > 1:
+            groups.setdefault((r.concurrency, r.asked), []).append((r.context, r.step))
+    sizes = sorted({n for n, _ in groups})
+    if len(groups) == len(sizes):
         notes.append("context_time: not measured, two prompt lengths or more would tell; it is 0")
         return 0.0
-    context, step = np.array([np.median(pairs, axis=0) for pairs in by_length.values()]).T
-    design = np.column_stack([np.ones_like(context), context]) / step[:, None]
-    (_, slope), *_ = np.linalg.lstsq(design, np.ones_like(step), rcond=None)
+    context, step = np.array([np.median(pairs, axis=0) for pairs in groups.values()]).T
+    own = np.array([[n == size for size in sizes] for n, _ in groups], dtype=np.float64)
+    design = np.column_stack([own, context]) / step[:, None]
+    slope = np.linalg.lstsq(design, np.ones_like(step), rcond=None)[0][-1]
     if slope <= 0:
         notes.append("context_time: steps over longer contexts took no longer; it is 0")
     return max(0.0, float(slope))
@@ -209,12 +217,12 @@ def _reading(file: SweepFile) -> dict[float, float]:
 def _least_reading(decoding: dict[float, float], reading: dict[float, float]) -> float:
     """Returns what any step with prompt tokens takes at least, s; 0 if that is nothing special.
 
-    Servers that launch such steps from the host take as long for few prompt tokens as for some:
-    the shortest two prompts then differ little, though a decoding step is much shorter.
+    Servers that launch such steps from the host take as long for few prompt tokens as for twice as
+    many or more, though a decoding step is much shorter.
     """
-    times: Sequence[float] = [reading[tokens] for tokens in sorted(reading)]
-    if len(times) < 2 or not decoding:
+    if not reading or not decoding:
         return 0.0
-    flat = times[1] <= PLATEAU * times[0]
-    longer = times[0] > PLATEAU * max(decoding.values())
-    return times[0] if flat and longer else 0.0
+    shortest = min(reading)
+    least = reading[shortest]
+    flat = any(n >= 2 * shortest and time <= PLATEAU * least for n, time in reading.items())
+    return least if flat and least > PLATEAU * max(decoding.values()) else 0.0

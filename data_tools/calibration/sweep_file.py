@@ -41,6 +41,7 @@ class RoundMeasurement:
 
     Attributes:
         concurrency: How many.
+        asked: Prompt tokens of each that were wanted.
         repeat: Repetition, from 0.
         together: How many of them decoded at one time, at most.
         step: Mean step while all decoded, s; None where they never did.
@@ -49,6 +50,7 @@ class RoundMeasurement:
     """
 
     concurrency: int
+    asked: int
     repeat: int
     together: int
     step: float | None

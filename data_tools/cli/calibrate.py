@@ -183,8 +183,8 @@ def _errors(result: Calibration) -> Table:
     from rich.table import Table
 
     table = Table(title="Errors (%), simulated less measured")
-    table.add_column("fitted on")
-    table.add_column("judged on")
+    table.add_column("fitted on", overflow="fold")
+    table.add_column("judged on", overflow="fold")
     for head in _HEADS.values():
         table.add_column(head, justify="right")
     for row in result.judgements:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgecloud_gym.checks import parse_number
+
 if TYPE_CHECKING:
     from edgecloud_gym.dataset.rows import OnError
 
@@ -30,3 +32,22 @@ def path_option(*names: str, **more: Any) -> Any:
 def on_error(skip_malformed: bool) -> OnError:
     """Returns what readers are told to do at a malformed row."""
     return "skip" if skip_malformed else "raise"
+
+
+def whole_numbers(name: str, text: str | None, *, least: int = 1) -> tuple[int, ...]:
+    """Returns the numbers of a list such as 1,2,4; none for None.
+
+    Raises:
+        ValueError: If it is no list of ``least`` or more different whole numbers from 1.
+    """
+    if text is None:
+        return ()
+    try:
+        numbers = [parse_number(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    found = tuple(int(number) for number in numbers if number.is_integer())
+    if len(found) < len(numbers) or len(set(found)) < least or min(found, default=0) < 1:
+        some = "one number or more" if least == 1 else "two or more sizes"
+        raise ValueError(f"{name}={text!r}: must be {some} such as 1,2,4,8")
+    return found

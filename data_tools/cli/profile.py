@@ -12,11 +12,12 @@ import typer
 
 from data_tools.cli import profile_options as options
 from data_tools.cli.console import quieten_transformers, reading_input, reporting
-from data_tools.cli.load import check_engine, whole_numbers
+from data_tools.cli.engine import check_engine, check_local_engine, write_local_engine
 from data_tools.cli.load import measure as measure_load
-from data_tools.cli.options import on_error
+from data_tools.cli.options import on_error, whole_numbers
+from data_tools.cli.reports import report_limits, report_rows
 from edgecloud_gym.checks import check_integer
-from edgecloud_gym.dataset.rows import ERROR, OnError, request_failed
+from edgecloud_gym.dataset.rows import OnError
 from edgecloud_gym.files import check_writable
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def profile(
     threads: options.Threads = None,
     chat: options.Chat = True,
     batch_sizes: options.BatchSizes = None,
+    context_lengths: options.ContextLengths = None,
+    decode: options.Decode = "auto",
     endpoint: options.Endpoint = None,
     limit_field: options.LimitField = "max_tokens",
     timeout: options.Timeout = 300.0,
@@ -83,19 +86,28 @@ def profile(
             models = _named_models(model or [])
             loads = bool(concurrency or rate or trace)
             _refuse_useless_options(context, endpoint is not None, loads)
+            engine_settings = {"sequences": sequences, "lookahead": lookahead}
 
         def read_prompts() -> list[str]:
             return _prompts(prompts, split, column, limit, on_error(skip_malformed), repeat, times)
 
         if endpoint is None:
-            local: dict[str, Any] = {
-                "max_new_tokens": max_new_tokens,
-                "device": device,
-                "dtype": dtype,
-                "threads": threads,
-                "batch_sizes": whole_numbers("--batch-sizes", batch_sizes, least=2),
-            }
-            _profile_here(models, read_prompts, output_dir, attention, chat, local)
+            with reading_input():
+                lengths = whole_numbers("--context-lengths", context_lengths)
+                local: dict[str, Any] = {
+                    "max_new_tokens": max_new_tokens,
+                    "device": device,
+                    "dtype": dtype,
+                    "threads": threads,
+                    "batch_sizes": whole_numbers("--batch-sizes", batch_sizes, least=2),
+                    "context_lengths": lengths or ((64, 512) if engine else ()),
+                    "decode": decode,
+                }
+                check_local_engine(engine, models, local["batch_sizes"])
+            more = {"attention": attention, "chat": chat}
+            paths = _profile_here(models, read_prompts, output_dir, more, local)
+            if engine is not None:
+                write_local_engine(paths[0], engine, engine_settings)
             return
         with reading_input():
             server: dict[str, Any] = {
@@ -122,18 +134,17 @@ def profile(
             asked = _loads(endpoint, models, read_prompts, output_dir, trace, server)
             check_engine(engine, asked, sequences)
         for one in asked:
-            measure_load(one, engine, {"sequences": sequences, "lookahead": lookahead})
+            measure_load(one, engine, engine_settings)
 
 
 def _profile_here(
     models: dict[str, str],
     read_prompts: Callable[[], list[str]],
     output_dir: Path,
-    attention: str,
-    chat: bool,
+    more: dict[str, Any],
     settings: dict[str, Any],
-) -> None:
-    """Measures models on this machine."""
+) -> list[Path]:
+    """Measures models on this machine and returns their files."""
     from data_tools.profiling.profiler import check_settings, profile_models
 
     with reading_input():
@@ -141,10 +152,11 @@ def _profile_here(
         chosen = read_prompts()
         check_writable(output_dir, folder=True)
     quieten_transformers()
-    for path in profile_models(
-        models, chosen, output_dir, attention=attention, chat=chat, **settings
-    ):
-        _report_rows(path)
+    paths = profile_models(models, chosen, output_dir, **more, **settings)
+    for path in paths:
+        report_rows(path)
+        report_limits(path)
+    return paths
 
 
 def _profile_server(
@@ -168,7 +180,7 @@ def _profile_server(
             check_writable(output_dir, folder=True)
         paths = [profile_backend(backend, chosen, output_dir) for backend in backends]
     for path in paths:
-        _report_rows(path)
+        report_rows(path)
 
 
 def _loads(
@@ -259,6 +271,11 @@ def _refuse_useless_options(context: typer.Context, endpoint: bool, loads: bool)
     useless += [(options.LOCAL_ONLY, "with --endpoint")] if endpoint else []
     if not endpoint:
         useless.append(((*options.ENDPOINT_ONLY, *options.LOADS), "without --endpoint"))
+    engine = context.params.get("engine") is not None
+    if not engine:
+        useless.append((options.ENGINE_ONLY, "without --engine"))
+    if engine and endpoint and not loads:
+        useless.append((("engine",), "with --endpoint without --rate, --trace or --concurrency"))
     if loads:
         useless.append((options.ONE_BY_ONE_ONLY, "with --rate, --trace or --concurrency"))
     else:
@@ -268,13 +285,3 @@ def _refuse_useless_options(context: typer.Context, endpoint: bool, loads: bool)
             source = context.get_parameter_source(name)
             if source is not None and source.name == "COMMANDLINE":
                 raise ValueError(f"--{name.replace('_', '-')} has no effect {why}")
-
-
-def _report_rows(path: Path) -> None:
-    from data_tools.profiling.run_file import read_rows
-
-    rows = read_rows(path)
-    failed = [row for row in rows if request_failed(row)]
-    typer.echo(f"{path}: {len(rows)} rows, {len(failed)} of them failed")
-    if failed:
-        typer.echo(f"  the first failure: {failed[0][ERROR]}")

@@ -14,13 +14,14 @@ PROMPTS, LOCAL, SERVER = "Prompts", "Models on this machine", "Models on a serve
 LOAD, ENGINE = "A server under load", "Engine model"
 API_KEY_VARIABLE: Final = "EDGECLOUD_API_KEY"
 # Options that only make sense for one of the ways to measure.
-LOCAL_ONLY: Final = ("device", "dtype", "attention", "threads", "chat", "batch_sizes")
+LOCAL_ONLY: Final = (
+    *("device", "dtype", "attention", "threads", "chat"),
+    *("batch_sizes", "context_lengths", "decode"),
+)
 ENDPOINT_ONLY: Final = ("limit_field", "timeout", "retries", "api_key_variable")
 LOADS: Final = ("concurrency", "rate", "trace")
-LOAD_ONLY: Final = (
-    *("prompt_lengths", "duration", "max_in_flight", "max_requests", "seed"),
-    *("engine", "sequences", "lookahead"),
-)
+LOAD_ONLY: Final = (*("prompt_lengths", "duration", "max_in_flight", "max_requests", "seed"),)
+ENGINE_ONLY: Final = ("sequences", "lookahead")
 ONE_BY_ONE_ONLY: Final = ("repeat", "times", "retries")
 
 Prompts = Annotated[
@@ -137,6 +138,23 @@ ApiKeyVariable = Annotated[
     ),
 ]
 
+ContextLengths = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=LOCAL,
+        metavar="N,N,...",
+        help="With --batch-sizes: step times over contexts of these lengths, too (tokens); with "
+        "--engine 64,512 unless given.",
+    ),
+]
+Decode = Annotated[
+    base.DecodeMode,
+    typer.Option(
+        rich_help_panel=LOCAL,
+        help="eager: transformers' generate; graph: one captured step, on a GPU; auto: that on a "
+        "GPU where it works.",
+    ),
+]
 Concurrency = Annotated[
     str | None,
     typer.Option(
@@ -190,7 +208,8 @@ Engine = Annotated[
     Path | None,
     path_option(
         rich_help_panel=ENGINE,
-        help="Engine model (.json) to write: measured by the sweep, tested by the open loops.",
+        help="Engine model (.json) to write: measured by --concurrency and tested by the open "
+        "loops; of a local model measured by --batch-sizes.",
     ),
 ]
 Sequences = Annotated[

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from data_tools.backends.chat import ChatClient
 from data_tools.load.open_loop import OpenLoop, PlannedRequest, asking
@@ -19,8 +19,6 @@ from data_tools.profiling.run_file import RunMetadata, lock, metadata_path, requ
 from data_tools.progress import progress_bar
 from edgecloud_gym.dataset.tables import beside
 from edgecloud_gym.files import UnreadableFileError, read_jsonl
-
-REFRESH: Final = 0.2  # s, of the progress line
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,8 @@ async def measure_loop(
 
 def _state(loop: OpenLoop) -> str:
     failed = f", {loop.failed} failed" if loop.failed else ""
-    return f"{loop.in_flight} in flight{failed}"
+    rate = loop.sent / max(loop.elapsed, 1e-3)
+    return f"{rate:.3g}/s, {loop.in_flight} in flight{failed}"
 
 
 @contextmanager

@@ -61,6 +61,7 @@ class OpenLoop:
         in_flight: How many are unanswered.
         handled: How many have a record.
         failed: How many of these failed.
+        sent: How many were sent.
 
     Raises:
         ServerGoneError: From `run`, after several requests in a row without a connection.
@@ -85,6 +86,12 @@ class OpenLoop:
         self.in_flight = 0
         self.handled = 0
         self.failed = 0
+        self.sent = 0
+
+    @property
+    def elapsed(self) -> float:
+        """Time since it began, s."""
+        return now() - self._start
 
     async def run(self) -> None:
         """Sends all, then waits for the answers; cancelled, it records what was in flight."""
@@ -97,6 +104,7 @@ class OpenLoop:
                     self._record(RequestRecord(request=index, planned=round(request.at, 6)))
                     continue
                 self.in_flight += 1
+                self.sent += 1
                 task = asyncio.create_task(self._send(index, request))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)

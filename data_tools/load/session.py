@@ -12,16 +12,19 @@ from typing import Any
 from data_tools.backends.base import LimitField, ServerConfiguration
 from data_tools.backends.chat import ChatClient
 from data_tools.calibration.sweep_file import SweepFile
+from data_tools.load.curve import slowdown_of
 from data_tools.load.measuring import Loop, is_finished, load_path, measure_loop
 from data_tools.load.open_loop import PlannedRequest
 from data_tools.load.plan import Recording, arrival_times, plan_prompts, plan_recording
 from data_tools.load.server import ServerTraits, warm_up
 from data_tools.load.sweep import REPEATS, check_levels, run_sweep
 from data_tools.machine import session_conditions
+from data_tools.profiling.profiler import output_path
 from data_tools.profiling.run_file import require_same
 from data_tools.progress import progress_bar
 from edgecloud_gym.checks import check_integer
 from edgecloud_gym.dataset import prompts_digest
+from edgecloud_gym.dataset.slowdown import slowdown_path
 from edgecloud_gym.files import check_writable
 
 PROMPT_LENGTHS = (32, 256, 1024)
@@ -152,6 +155,9 @@ class ServerUnderLoad:
 def measure_server(asked: ServerUnderLoad, *, show_progress: bool = True) -> list[Path]:
     """Measures what is not measured yet, and leaves the files.
 
+    A sweep also leaves the batch slowdown curve where `profile` puts that of a local model, beside
+    the answers measured one at a time: a dataset made of these has it.
+
     Returns:
         The files of the open loops.
 
@@ -167,6 +173,10 @@ def measure_server(asked: ServerUnderLoad, *, show_progress: bool = True) -> lis
     lacking = [loop for loop in loops if not is_finished(loop)]
     if lacking or (sweep is not None and _open_measurements(sweep) > 0):
         asyncio.run(_measure(asked, sweep, lacking, show_progress))
+    if sweep is not None:
+        curve = slowdown_of(SweepFile.read(asked.sweep_path))
+        if curve is not None:
+            curve.write(slowdown_path(output_path(asked.output_dir, asked.name)))
     return [loop.path for loop in loops]
 
 

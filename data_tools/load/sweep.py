@@ -24,6 +24,7 @@ from edgecloud_gym.checks import check_integer
 REPEATS: Final = 5
 IDLE_TOKENS: Final = 16
 ROUND_TOKENS: Final = 64
+TRIES: Final = 3
 LEAST_STEPS: Final = 4  # in a round's window
 TASK: Final = "Write a very long story with these words: "
 
@@ -57,11 +58,8 @@ async def run_sweep(
         )
     rng = np.random.default_rng([seed, 4])
     for repeat, kind, level in missing(file, rng):
-        prompts = [traits.scale.prompt(level, rng)] if kind == "idle" else []
         if kind == "idle":
-            exchange = await client.ask(prompts[0], IDLE_TOKENS, extra=traits.extra)
-            idle = _idle(client, exchange, level, repeat)
-            file = file.with_idle(idle)
+            file = file.with_idle(await _idle(client, traits, level, repeat, rng))
         else:
             file = file.with_round(await _round(client, traits, file, level, repeat, rng))
         save(file)
@@ -81,7 +79,15 @@ def missing(file: SweepFile, rng: np.random.Generator) -> Iterator[tuple[int, st
                 yield (repeat, *levels[i])
 
 
-def _idle(client: ChatClient, exchange: Exchange, asked: int, repeat: int) -> IdleMeasurement:
+async def _idle(
+    client: ChatClient, traits: ServerTraits, asked: int, repeat: int, rng: np.random.Generator
+) -> IdleMeasurement:
+    assert traits.scale is not None
+    for _ in range(TRIES):
+        prompt = traits.scale.prompt(asked, rng)
+        exchange = await client.ask(prompt, IDLE_TOKENS, extra=traits.extra)
+        if exchange.first is not None:
+            break  # without `ignore_eos` an answer may be empty
     _require(client, exchange)
     assert exchange.first is not None
     assert exchange.prompt_tokens is not None
@@ -108,14 +114,18 @@ async def _round(
 ) -> RoundMeasurement:
     assert traits.scale is not None
     length = min(file.prompt_lengths)
-    prompts = [_story(traits.scale, length, rng) for _ in range(concurrency)]
-    asked = [client.ask(prompt, ROUND_TOKENS, extra=traits.extra) for prompt in prompts]
-    exchanges = await asyncio.gather(*asked)
+    for _ in range(TRIES):
+        prompts = [_story(traits.scale, length, rng) for _ in range(concurrency)]
+        asked = [client.ask(prompt, ROUND_TOKENS, extra=traits.extra) for prompt in prompts]
+        exchanges = await asyncio.gather(*asked)
+        if all(exchange.first is not None for exchange in exchanges):
+            break
     for exchange in exchanges:
         _require(client, exchange)
     together, step, tokens, context = window(exchanges)
     return RoundMeasurement(
         concurrency=concurrency,
+        asked=length,
         repeat=repeat,
         together=together,
         step=step,

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from data_tools.backends.base import Backend
+from data_tools.backends.base import Backend, DecodeMode
 from data_tools.machine import load_average, session_conditions
 from data_tools.profiling.run_file import RunFile
 from data_tools.progress import track
@@ -36,6 +36,8 @@ def check_settings(
     dtype: str = "auto",
     threads: int | None = None,
     batch_sizes: Sequence[int] = (),
+    context_lengths: Sequence[int] = (),
+    decode: DecodeMode = "auto",
 ) -> None:
     """Checks settings of `profile_models` before anything is loaded.
 
@@ -50,6 +52,11 @@ def check_settings(
         check_integer("threads", threads, least=1)
     if batch_sizes:
         distinct_sizes(batch_sizes)
+    for length in context_lengths:
+        check_integer("context_lengths", length, least=1)
+    if context_lengths and not batch_sizes:
+        raise ValueError("context_lengths: batch_sizes is needed beside them")
+    check_choice("decode", decode, get_args(DecodeMode))
     check_choice("dtype", dtype, tuple(DTYPES))
     resolve_device(device)
 
@@ -66,12 +73,16 @@ def profile_models(
     threads: int | None = None,
     chat: bool = True,
     batch_sizes: Sequence[int] = (),
+    context_lengths: Sequence[int] = (),
+    decode: DecodeMode = "auto",
     show_progress: bool = True,
 ) -> list[Path]:
     """Measures every prompt on every model; interrupted, it resumes when called again.
 
     With ``batch_sizes``, each model's slowdown curve is measured after its prompts and written, as
-    it grows, to ``inference_data_<MODEL_NAME>.slowdown.json``. It resumes like the prompts.
+    it grows, to ``inference_data_<MODEL_NAME>.slowdown.json``. It resumes like the prompts. With
+    ``context_lengths`` beside them, steps and prefills are measured over these as well, for an
+    engine model: ``inference_data_<MODEL_NAME>.sweep.json``.
 
     Args:
         models: Display name -> hub id, local directory or GGUF file.
@@ -84,6 +95,8 @@ def profile_models(
         threads: CPU threads for torch; None leaves torch's choice.
         chat: Whether to wrap prompts in the model's chat template, if it has one.
         batch_sizes: Sizes to measure the decoding step at, none or at least two distinct ones.
+        context_lengths: Tokens before the timed steps, for an engine model; none without one.
+        decode: "eager"; "graph": one captured step, on a GPU; "auto": that where it works.
         show_progress: Whether to draw a progress bar with rate and time left.
 
     Returns:
@@ -97,8 +110,10 @@ def profile_models(
     """
     import torch
 
+    from data_tools.backends.limits import measure_limits
     from data_tools.backends.local import LocalBackend
     from data_tools.backends.models import load_model
+    from data_tools.profiling.local_sweep import continue_sweep, sweep_path
     from data_tools.profiling.slowdown import continue_slowdown
 
     check_settings(
@@ -107,6 +122,8 @@ def profile_models(
         dtype=dtype,
         threads=threads,
         batch_sizes=batch_sizes,
+        context_lengths=context_lengths,
+        decode=decode,
     )
     check_writable(Path(output_dir), folder=True)
     if threads is not None:
@@ -115,8 +132,18 @@ def profile_models(
     def profile_model(name: str, source: str) -> Path:
         # A function of its own, so that one model's memory is free before the next is loaded.
         loaded = load_model(source, device=device, dtype=dtype, attention=attention)
-        backend = LocalBackend(name, loaded, max_new_tokens=max_new_tokens, chat=chat)
-        path = profile_backend(backend, prompts, Path(output_dir), show_progress=show_progress)
+        backend = LocalBackend(
+            name, loaded, max_new_tokens=max_new_tokens, chat=chat, decode=decode
+        )
+        limits = measure_limits(loaded, backend.decoding)
+        path = profile_backend(
+            backend,
+            prompts,
+            Path(output_dir),
+            show_progress=show_progress,
+            about={"limits": limits.to_json()},
+        )
+        common: dict[str, Any] = {"show_progress": show_progress, "decoding": backend.decoding}
         if batch_sizes:
             continue_slowdown(
                 slowdown_path(path),
@@ -124,7 +151,17 @@ def profile_models(
                 batch_sizes,
                 backend.configuration,
                 session_conditions(),
-                show_progress=show_progress,
+                **common,
+            )
+        if context_lengths:
+            continue_sweep(
+                sweep_path(path),
+                loaded,
+                batch_sizes=batch_sizes,
+                context_lengths=context_lengths,
+                configuration=backend.configuration,
+                conditions=session_conditions(),
+                **common,
             )
         return path
 
@@ -135,9 +172,21 @@ profile = profile_models  # its name at first
 
 
 def profile_backend(
-    backend: Backend, prompts: Sequence[str], output_dir: Path, *, show_progress: bool = True
+    backend: Backend,
+    prompts: Sequence[str],
+    output_dir: Path,
+    *,
+    show_progress: bool = True,
+    about: Mapping[str, Any] | None = None,
 ) -> Path:
     """Measures the prompts that the backend's file does not hold yet.
+
+    Args:
+        backend: What answers.
+        prompts: Texts, in order.
+        output_dir: Where the file goes.
+        show_progress: Whether to draw a progress bar.
+        about: What to note of this session, beside its conditions.
 
     Returns:
         The JSONL file.
@@ -146,7 +195,7 @@ def profile_backend(
         ConfigurationChangedError: If the file's rows were measured under another configuration.
     """
     path = output_path(output_dir, backend.name)
-    with RunFile(path, backend.configuration, session_conditions()) as run:
+    with RunFile(path, backend.configuration, session_conditions() | dict(about or {})) as run:
         missing = missing_prompts(prompts, run.done)
         if missing:
             backend.warm_up()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_tools.backends.decoding import step_times
+from data_tools.backends.decode_modes import Decoding, EagerDecoding
 from data_tools.backends.models import LoadedModel, is_out_of_memory, release_memory
 from data_tools.profiling.curve import SlowdownCurve, StepTimeFit, fit_step_time
 from data_tools.profiling.run_file import require_same
@@ -58,6 +58,7 @@ def measure_slowdown(
     show_progress: bool = True,
     earlier: Mapping[int, Sequence[float]] | None = None,
     save: Callable[[SlowdownCurve], object] | None = None,
+    decoding: Decoding | None = None,
 ) -> SlowdownCurve:
     """Measures the decoding step time against the batch size.
 
@@ -75,6 +76,7 @@ def measure_slowdown(
         show_progress: Whether to draw a progress bar.
         earlier: Step times (s) that an earlier session measured, by size; they count.
         save: Called with the curve so far after each measurement, once two sizes have one.
+        decoding: How the model is decoded; None for eagerly.
 
     Raises:
         ValueError: If a setting is out of range.
@@ -84,6 +86,7 @@ def measure_slowdown(
     check_integer("context_length", context_length, least=1)
     check_integer("steps", steps, least=1)
     check_integer("repeats", repeats, least=1)
+    way = EagerDecoding(loaded) if decoding is None else decoding
     rng = np.random.default_rng(seed)
     table = _Table(sizes, repeats, earlier or {})
 
@@ -91,7 +94,7 @@ def measure_slowdown(
         shape = (size, context_length)
         prompts = rng.integers(loaded.vocabulary_size, size=shape)
         try:
-            return _median_step_time(loaded, prompts, steps)
+            return _median_step_time(loaded, way, prompts, steps)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -175,13 +178,15 @@ class _Table:
         )
 
 
-def _median_step_time(loaded: LoadedModel, prompts: NDArray[np.int64], steps: int) -> float:
+def _median_step_time(
+    loaded: LoadedModel, decoding: Decoding, prompts: NDArray[np.int64], steps: int
+) -> float:
     """Returns the median time, s, of decoding steps after a prefill of (n, length) tokens.
 
     The first step is not counted: it is the one that allocates.
     """
     tokens = torch.as_tensor(prompts, device=loaded.device)
-    return float(np.median(step_times(loaded, tokens, steps + 1)[1:]))
+    return float(np.median(decoding.timed(tokens, steps + 1)[1][1:]))
 
 
 def continue_slowdown(
@@ -192,6 +197,7 @@ def continue_slowdown(
     conditions: Mapping[str, Any],
     *,
     show_progress: bool = True,
+    decoding: Decoding | None = None,
 ) -> SlowdownCurve:
     """Measures what a file of the curve lacks, and writes the file as it grows.
 
@@ -202,6 +208,7 @@ def continue_slowdown(
         configuration: What the times depend on.
         conditions: Circumstances of this session.
         show_progress: Whether to draw a progress bar.
+        decoding: How the model is decoded; None for eagerly.
 
     Raises:
         ConfigurationChangedError: If the file was measured under another configuration.
@@ -222,6 +229,7 @@ def continue_slowdown(
         show_progress=show_progress,
         earlier=earlier,
         save=lambda curve: write_slowdown(path, curve, about),
+        decoding=decoding,
     )
 
 

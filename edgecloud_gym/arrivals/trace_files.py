@@ -41,6 +41,9 @@ FORMATS: Final = {
     "azure": TraceFormat("TIMESTAMP", "ContextTokens", "GeneratedTokens", unit=None),
     "burstgpt": TraceFormat("Timestamp", "Request tokens", "Response tokens", unit="s"),
     "bailian": TraceFormat("timestamp", "input_length", "output_length", "s", mark=("chat_id",)),
+    "edgecloud": TraceFormat(
+        "arrival_time", "prompt_tokens", "output_tokens", "s", mark=("completion_time",)
+    ),
     "mooncake": TraceFormat("timestamp", "input_length", "output_length", unit="ms"),
 }
 

@@ -1,11 +1,13 @@
 """Published workload traces: when requests came, and how many tokens they had.
 
-Four formats, CSV or JSON lines, told apart by their header or keys:
+Five formats, CSV or JSON lines, told apart by their header or keys:
 
 - `azure`: the Azure LLM inference traces, `TIMESTAMP,ContextTokens,GeneratedTokens`, dates.
 - `burstgpt`: BurstGPT, `Timestamp,...,Request tokens,Response tokens`, s, mostly whole ones.
 - `mooncake`: Mooncake, `timestamp`, `input_length`, `output_length`, whole ms.
 - `bailian`: Bailian (Qwen), the same three and `chat_id`, s.
+- `edgecloud`: the log of `edgecloud serve --record`, `arrival_time`, `prompt_tokens`,
+  `output_tokens` and more, s.
 
 A packed file (gzip, bzip2, xz, lzma, a zip of one file) is read as it is.
 """
@@ -38,7 +40,7 @@ class WorkloadTrace:
         times: (n,) float64, s; ascending, the first is 0.
         input_tokens: (n,) int64, tokens of the prompts.
         output_tokens: (n,) int64, tokens of the responses.
-        format: "azure", "burstgpt", "mooncake" or "bailian".
+        format: "azure", "burstgpt", "mooncake", "bailian" or "edgecloud".
         unit: What the file's clock was taken to count: "s", "ms", "us", "ns" or "dates".
     """
 

@@ -1,6 +1,6 @@
 """Datasets: requests with their prompts, embeddings and measured times."""
 
-from edgecloud_gym.dataset.files import bundled_datasets
+from edgecloud_gym.dataset.files import bundled_datasets, dataset_machines
 from edgecloud_gym.dataset.requests import (
     EMBEDDING_BOUND,
     SPLITS,
@@ -14,6 +14,7 @@ __all__ = [
     "SPLITS",
     "RequestDataset",
     "bundled_datasets",
+    "dataset_machines",
     "load_dataset",
     "prompts_digest",
 ]

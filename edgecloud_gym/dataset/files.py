@@ -24,6 +24,7 @@ from edgecloud_gym.unpacking import PACKED_SUFFIXES
 
 _HUB: Final = "hf://"
 ASSETS: Final = Path(__file__).parents[1] / "assets"
+MACHINES: Final = "machines"  # the folder of a dataset with its other measurements
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,34 @@ def bundled_datasets() -> tuple[str, ...]:
     return tuple(sorted(file.parent.name for file in ASSETS.glob("*/requests.parquet")))
 
 
-def locate(name_or_path: str | os.PathLike[str]) -> Source:
+def dataset_machines(name_or_path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Names of the machines and servers that a dataset was measured on besides its own.
+
+    Args:
+        name_or_path: A bundled name, or a folder; each folder in ``machines`` in it is one.
+    """
+    bundled = isinstance(name_or_path, str) and name_or_path in bundled_datasets()
+    folder = (ASSETS / name_or_path if bundled else Path(name_or_path)) / MACHINES
+    return tuple(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else ()
+
+
+def split_machine(name_or_path: str | os.PathLike[str]) -> tuple[str | os.PathLike[str], str]:
+    """Returns a dataset and the machine that stands behind an @ in it; empty if none does.
+
+    >>> split_machine("smollm2-135m@llamacpp-cpu")
+    ('smollm2-135m', 'llamacpp-cpu')
+
+    What exists under the whole name is meant by it.
+    """
+    name, at, machine = str(name_or_path).rpartition("@")
+    if not at or not name or Path(name_or_path).exists() or os.sep in machine:
+        return name_or_path, ""
+    if Path(machine).suffix in READERS:  # a file that is not there: a slip of its own
+        return name_or_path, ""
+    return name, machine
+
+
+def locate(name_or_path: str | os.PathLike[str], machine: str | None = None) -> Source:
     """Finds the files of a dataset.
 
     Args:
@@ -50,10 +78,15 @@ def locate(name_or_path: str | os.PathLike[str]) -> Source:
             `foo.jsonl`, `foo.parquet` or `foo.csv` (beside it `foo.npz` or `foo.embeddings.npz`,
             and `foo.slowdown.json`), packed or not; or `hf://datasets/OWNER/NAME`, perhaps with
             `@REVISION`, such a folder on the Hugging Face hub. A bundled name goes before a folder
-            of that name here, with a warning: `./name` is the folder.
+            of that name here, with a warning: `./name` is the folder. A name or folder here may
+            end in `@MACHINE`.
+        machine: Which of several measurements of the dataset is meant, a folder of that name in its
+            folder `machines`, laid out like the dataset itself; without embeddings it shares the
+            dataset's. None for the dataset's own, the only one of a dataset on the hub.
 
     Raises:
-        ValueError: If it is neither a known name nor a path that could be a dataset.
+        ValueError: If there is no such machine, or it is neither a known name nor a path that could
+            be a dataset.
         UnreadableFileError: If it is a file of another format, or a zip that is damaged or not of
             one file.
         FileNotFoundError: If it looks like a path, but nothing is there.
@@ -61,7 +94,12 @@ def locate(name_or_path: str | os.PathLike[str]) -> Source:
         ModuleNotFoundError: If it is on the hub and `huggingface_hub` is not installed.
     """
     if is_on_hub(name_or_path):
+        if machine is not None:
+            raise ValueError(f"machine={machine!r} of dataset {str(name_or_path)!r}: must be None")
         return replace(_folder(fetched(str(name_or_path))), name=str(name_or_path).split("/")[-1])
+    dataset, named = split_machine(name_or_path)
+    if named or machine is not None:
+        return _variant(name_or_path, dataset, named, machine)
     path = Path(name_or_path)
     if not str(name_or_path).strip():
         raise ValueError(f"dataset {str(name_or_path)!r}: the name is empty; '.' is this folder")
@@ -92,6 +130,27 @@ def locate(name_or_path: str | os.PathLike[str]) -> Source:
         embeddings=_existing(beside(path, ".npz"), beside(path, ".embeddings.npz")),
         slowdown=_existing(slowdown_path(path)),
     )
+
+
+def _variant(
+    given: str | os.PathLike[str],
+    dataset: str | os.PathLike[str],
+    named: str,
+    machine: str | None,
+) -> Source:
+    """Finds the measurement of a dataset on one machine."""
+    if named and machine is not None and machine != named:
+        raise ValueError(f"dataset {str(given)!r} and machine={machine!r}: must name one machine")
+    wanted = named or machine
+    known = dataset_machines(dataset)
+    if wanted not in known:
+        allowed = f"must be one of {', '.join(known)}" if known else "it was measured on its own"
+        raise ValueError(f"machine={wanted!r} of dataset {str(dataset)!r}: {allowed}")
+    base = locate(dataset)
+    found = _folder(base.requests.parent / MACHINES / wanted)
+    # The same prompts have the same embeddings: one file does for all measurements of them.
+    embeddings = found.embeddings or base.embeddings
+    return replace(found, name=f"{base.name}@{wanted}", embeddings=embeddings)
 
 
 def is_on_hub(name_or_path: object) -> bool:

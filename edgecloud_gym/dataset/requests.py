@@ -22,12 +22,25 @@ from edgecloud_gym.dataset.checks import (
     read_only,
     remark_on_unit,
 )
-from edgecloud_gym.dataset.files import Source, bundled_datasets, locate, read_embeddings
+from edgecloud_gym.dataset.files import (
+    ASSETS,
+    Source,
+    bundled_datasets,
+    dataset_machines,
+    locate,
+    read_embeddings,
+)
 from edgecloud_gym.dataset.rows import OnError, read_columns
 from edgecloud_gym.dataset.slowdown import SlowdownFile
 from edgecloud_gym.files import UnreadableFileError
 
-__all__ = ["RequestDataset", "bundled_datasets", "load_dataset", "prompts_digest"]
+__all__ = [
+    "RequestDataset",
+    "bundled_datasets",
+    "dataset_machines",
+    "load_dataset",
+    "prompts_digest",
+]
 
 SPLITS = ("all", "train", "test", "fit", "validation")
 TEST_SHARE = 0.2
@@ -134,6 +147,14 @@ class RequestDataset:
     def latency(self) -> NDArray[np.float64]:
         """The name that `base_latency` had at first."""
         return self.base_latency
+
+    @property
+    def reference(self) -> Self:
+        """What numbers of a whole dataset are to be taken from: this one.
+
+        The requests of a live system come and go; they name the dataset that they stand in for.
+        """
+        return self
 
     def __len__(self) -> int:
         return len(self.base_latency)
@@ -269,6 +290,7 @@ class RequestDataset:
 def load_dataset(
     name_or_path: str | os.PathLike[str] | RequestDataset,
     *,
+    machine: str | None = None,
     embeddings: str | os.PathLike[str] | ArrayLike | None = None,
     on_error: OnError = "raise",
 ) -> RequestDataset:
@@ -282,17 +304,22 @@ def load_dataset(
             like a bundled one, here or on the Hugging Face hub (`hf://datasets/OWNER/NAME`); or a
             `RequestDataset`, which is returned as it is. Which files beside the requests are read
             too, `edgecloud_gym.dataset.files.locate` says.
+        machine: Which measurement of a dataset that was measured on several machines or servers
+            (see `dataset_machines`); None for its own. `name@machine` says the same wherever a
+            dataset is named.
         embeddings: An `.npz` file or an array (n, d) in place of the file beside the requests.
         on_error: "raise" at the first malformed row, or "skip" such rows: count them in `skipped`
             and warn.
 
     Raises:
-        ValueError: If the name is unknown.
+        ValueError: If the name or the machine is unknown.
         UnreadableFileError: If a file is malformed, empty or about other prompts.
         FileNotFoundError: If a path leads nowhere.
         ConnectionError: If the hub cannot be asked.
     """
     if isinstance(name_or_path, RequestDataset):
+        if machine is not None:
+            raise ValueError(f"machine={machine!r}: must be None for a dataset that is loaded")
         if embeddings is None:
             return name_or_path
         vectors = _embeddings_for(name_or_path.prompts, len(name_or_path), embeddings)
@@ -301,8 +328,8 @@ def load_dataset(
         raise TypeError(
             f"dataset={name_or_path!r}: must be a bundled name, a path or a RequestDataset"
         )
-    source = locate(name_or_path)
-    if embeddings is None and name_or_path in bundled_datasets():
+    source = locate(name_or_path, machine)
+    if embeddings is None and source.requests.is_relative_to(ASSETS):
         return _load_bundled(source)
     return _load(source, embeddings, on_error)
 

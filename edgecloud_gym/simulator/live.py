@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from edgecloud_gym.config import Priority, SystemConfig
 from edgecloud_gym.dataset import RequestDataset
 from edgecloud_gym.nodes import StaticBatches
+from edgecloud_gym.priorities import AgedScores
 from edgecloud_gym.simulator.compiled import follow
 from edgecloud_gym.simulator.compiled.engine.layout import ENGINE_REQUEST_DTYPE
 from edgecloud_gym.simulator.compiled.views import Engines
@@ -65,6 +66,9 @@ class LiveSimulator(Simulator):
     Attributes:
         reference: The dataset that those are taken from.
         dataset: The requests that there are; rows are taken by those who come after.
+        rows: The same.
+        renumbered: How often requests were given other ids.
+        entered: Rows that were taken when it was last told what has happened, int64 (n,).
     """
 
     def __init__(self, config: SystemConfig, waiting: int) -> None:
@@ -92,8 +96,8 @@ class LiveSimulator(Simulator):
         self.dataset = cast(RequestDataset, self.rows)
         self._table = np.zeros(len(self.rows), TABLE_DTYPE)
         self._shown = np.zeros((len(self.rows), self._shown.shape[1]), np.float32)
-        self._projected: NDArray[np.float32] | None = None
-        self._parameters["duration"] = np.inf  # a day that does not end
+        self._projected = self._shown if self._shown.shape[1] > 0 else None
+        self.parameters["duration"] = np.inf  # a day that does not end
         self.state.served = np.zeros((1, 0), ENGINE_REQUEST_DTYPE)
         self.state.reserve(width, heap=True)
         self._at_nodes = np.zeros(places, np.int32)
@@ -102,9 +106,11 @@ class LiveSimulator(Simulator):
         self._ids: dict[int, int] = {}
         self._keys: dict[int, int] = {}
         self._leaving: list[int] = []
+        self.entered = np.zeros(0, np.int64)
+        self.renumbered = 0
         self._no_events = np.zeros(0, follow.EVENT_DTYPE)
         if self.has_scorer:
-            self.set_priority(config.priority)
+            self.embeddings  # noqa: B018 - they are needed
         self.begin()
 
     def begin(self) -> None:
@@ -120,7 +126,8 @@ class LiveSimulator(Simulator):
         self._bind_arrays()
         state = self.state
         self._followed = (
-            self._parameters, self._nodes, self._curves, self._table, state.lanes, state.nodes,
+            self.parameters, self.node_table, self.curves, self.changes, self._table, state.lanes,
+            state.nodes,
             state.requests, state.finished, state.window, state.heap, state.slots, state.members,
             state.history, state.signals, state.steps, state.served, self._engines(),
         )  # fmt: skip
@@ -142,11 +149,8 @@ class LiveSimulator(Simulator):
             ValueError: If the reference dataset has none.
         """
         if self._projected is None:
-            if self._shown.shape[1] > 0:
-                self._projected = self._shown
-            else:
-                width = self.reference.embedding_table(self._width).shape[1]
-                self._projected = np.zeros((len(self.rows), width), np.float32)
+            width = self.reference.embedding_table(self._width).shape[1]
+            self._projected = np.zeros((len(self.rows), width), np.float32)
         return self._projected
 
     @property
@@ -159,22 +163,33 @@ class LiveSimulator(Simulator):
     @property
     def needs_embeddings(self) -> bool:
         """Whether embeddings are observed, or somebody has asked for them."""
-        return self._projected is not None or self._shown.shape[1] > 0
+        return self._projected is not None or self._shown.shape[1] > 0 or self.rows.asked
 
     def set_priority(self, priority: Priority) -> None:
         """Chooses how the queue is ordered, from the next `begin` on.
 
+        Args:
+            priority: As in every simulator. Of an array, the scores of rows that come later are
+                to be given by `set_scores`.
+
         Raises:
-            ValueError: If it is an array: a live system's prompts are no dataset's rows.
+            ValueError: If an array is not one of finite scores, as many as there are rows.
         """
-        if priority is not None and not callable(priority):
-            raise ValueError(
-                "priority: a live system has no dataset with a score per row: must be None or a "
-                "callable on embeddings"
-            )
         super().set_priority(priority)
-        if priority is not None and hasattr(self, "_projected"):
+        if callable(priority) and hasattr(self, "_projected"):
             self.embeddings  # noqa: B018 - from now on they are needed
+
+    def _take_scores(self, priority: ArrayLike | AgedScores) -> None:
+        given = priority.scores if isinstance(priority, AgedScores) else priority
+        if not np.all(np.isfinite(np.asarray(given, np.float64))):
+            raise ValueError(
+                "priority: how long a live system's requests take nobody knows: must be None, a "
+                f"callable on embeddings, or an array of finite scores, ({len(self._table)},)"
+            )
+        super()._take_scores(priority)
+
+    def _scored_rows(self) -> NDArray[np.integer]:
+        return self.rows.present
 
     def follow(
         self,
@@ -198,8 +213,10 @@ class LiveSimulator(Simulator):
             self._tidy()
         comers = sorted(arrivals, key=lambda request: request.arrival)
         told = [LiveEvent(r.arrival, follow.ARRIVED, r.key) for r in comers]
-        for number, comer in enumerate(comers, start=self._arrived):
-            self._enter(number, comer)
+        self.entered = np.array(
+            [self._enter(number, comer) for number, comer in enumerate(comers, self._arrived)],
+            np.int64,
+        )
         told = sorted([*told, *events], key=lambda event: event.time)
         forced = int(self.state.steps["forced_dispatches"][0])
         self._follow(told, until, force)
@@ -226,11 +243,16 @@ class LiveSimulator(Simulator):
     def _arrived(self) -> int:
         return int(self.state.lanes["arrived"][0])
 
-    def _enter(self, request: int, given: LiveRequest) -> None:
-        """Writes the records of a request that is about to arrive."""
+    def _enter(self, request: int, given: LiveRequest) -> int:
+        """Writes the records of a request that is about to arrive; returns its row."""
         row = self.rows.take(given.prompt_tokens, given.embedding)
-        self._table[row] = (0.0, 0.0, prompt_feature(given.prompt_tokens), given.prompt_tokens)
-        if given.embedding is not None and self.needs_embeddings:
+        self._table[row] = (
+            0.0,
+            self._table["score"][row],
+            prompt_feature(given.prompt_tokens),
+            given.prompt_tokens,
+        )
+        if given.embedding is not None and self._projected is not None:
             self.embeddings[row] = self.reference.projected(given.embedding, self._width)
         state = self.state
         assert state.served is not None
@@ -243,6 +265,7 @@ class LiveSimulator(Simulator):
             served[name] = 0
         self._ids[given.key] = request
         self._keys[request] = given.key
+        return row
 
     def _finish(self, event: LiveEvent) -> None:
         """Notes what has become known of a request; its row is kept until it has been read."""
@@ -291,7 +314,7 @@ class LiveSimulator(Simulator):
         if self.state.lanes["queue_length"][0] == 0:
             return False
         states = self.state.nodes[0]
-        return bool(np.any(states["busy"] + states["queued"] < self._nodes["places"]))
+        return bool(np.any(states["busy"] + states["queued"] < self.node_table["places"]))
 
     def close_places(self, node: int, places: int) -> None:
         """Lets so many places of a node take nobody, from the next event on; 0 opens it."""
@@ -302,6 +325,7 @@ class LiveSimulator(Simulator):
 
         Their order stays, and with it that of the queue. Ids of requests change.
         """
+        self.renumbered += 1
         state = self.state
         lane = state.lanes[0]
         arrived, done = int(lane["arrived"]), int(lane["done"])

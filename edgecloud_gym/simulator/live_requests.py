@@ -21,8 +21,9 @@ class LiveRequests:
             the reference dataset, NaN until it is done.
         prompt_tokens: (n,) int32.
         response_tokens: (n,) int32, 0 until it is done.
-        embeddings: (n, d) float32 as a dataset's are, or None where the reference has none.
-        name: What messages call it.
+        name: What the reference is called, for it stands in for that.
+        reference: The dataset that it stands in for.
+        asked: Whether anybody has asked for embeddings.
     """
 
     prompts: None = None
@@ -37,13 +38,14 @@ class LiveRequests:
             reference: Whose times base latencies are told in.
             rows: How many requests there are at most.
         """
-        self._reference = reference
-        self.name = f"live, as {reference.name}"
+        self.reference = reference
+        self.name = reference.name
+        self.asked = False
         self.base_latency = np.full(rows, np.nan)
         self.prompt_tokens = np.zeros(rows, np.int32)
         self.response_tokens = np.zeros(rows, np.int32)
         given = reference.embeddings
-        self.embeddings = None if given is None else np.zeros((rows, given.shape[1]), np.float32)
+        self._embeddings = None if given is None else np.zeros((rows, given.shape[1]), np.float32)
         self._free = list(range(rows))
 
     def __len__(self) -> int:
@@ -51,6 +53,12 @@ class LiveRequests:
 
     def __repr__(self) -> str:
         return f"LiveRequests({self.name!r}, {len(self) - len(self._free)} of {len(self)} rows)"
+
+    @property
+    def embeddings(self) -> NDArray[np.float32] | None:
+        """(n, d) float32 as the reference's are, or None where that has none."""
+        self.asked = True
+        return self._embeddings
 
     def clear(self) -> None:
         """Empties the table."""
@@ -68,8 +76,8 @@ class LiveRequests:
         self.base_latency[row] = np.nan
         self.prompt_tokens[row] = prompt_tokens
         self.response_tokens[row] = 0
-        if self.embeddings is not None:
-            self.embeddings[row] = 0.0 if embedding is None else embedding
+        if self._embeddings is not None:
+            self._embeddings[row] = 0.0 if embedding is None else embedding
         return row
 
     def finish(self, row: int, output_tokens: int, service: float) -> None:
@@ -81,16 +89,30 @@ class LiveRequests:
             service: How long it was in service (s).
         """
         self.response_tokens[row] = output_tokens
-        known = output_tokens > 0 and self.time_per_token is not None
-        prompt = int(self.prompt_tokens[row])
-        self.base_latency[row] = self._alone(prompt, output_tokens) if known else service
+        self.base_latency[row] = self.alone(int(self.prompt_tokens[row]), output_tokens, service)
+
+    @property
+    def present(self) -> NDArray[np.int64]:
+        """The rows that are taken, int64 (k,)."""
+        taken = np.ones(len(self), np.bool_)
+        taken[self._free] = False
+        return np.flatnonzero(taken)
 
     def free(self, row: int) -> None:
         """Gives a row back."""
         self._free.append(row)
 
-    def _alone(self, prompt_tokens: int, output_tokens: int) -> float:
-        assert self.time_per_token is not None
+    def alone(self, prompt_tokens: int, output_tokens: int, service: float) -> float:
+        """Returns how long a request would have taken alone on the reference's machine (s).
+
+        Args:
+            prompt_tokens: Tokens of its prompt.
+            output_tokens: Tokens of its answer, 0 if they were not counted.
+            service: How long it was in service where it was, which stands in where the reference
+                has no token counts or the answer's were not counted (s).
+        """
+        if self.time_per_token is None or output_tokens == 0:
+            return service
         start, per_prompt, per_output = self.time_per_token
         return start + per_prompt * prompt_tokens + per_output * output_tokens
 
@@ -102,7 +124,7 @@ class LiveRequests:
         has no token counts. Times in service depend on who else was there; these do not, and mean
         what a dataset's ``base_latency`` means.
         """
-        data = self._reference
+        data = self.reference
         if data.prompt_tokens is None or data.response_tokens is None:
             return None
         columns = np.column_stack(

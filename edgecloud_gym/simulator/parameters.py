@@ -40,6 +40,7 @@ PARAMETERS_DTYPE: Final = np.dtype(
         ("signal_age", "f8"),
         ("time_scale", "f8"),  # s, where a squashed time is one half
         ("count_scale", "f8"),  # requests, where a squashed count per interval is one half
+        ("ageing", "f8"),  # score per second of arrival time
         ("score_mean", "f8"),
         ("score_std", "f8"),
         *((f"weight_{term}", "f8") for term in REWARD_TERMS),

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from edgecloud_gym.config import Priority, SystemConfig
 from edgecloud_gym.dataset import RequestDataset, load_dataset
 from edgecloud_gym.nodes import EDGE_NODE, node_names
+from edgecloud_gym.priorities import LAST, AgedScores
 from edgecloud_gym.simulator.compiled import events
 from edgecloud_gym.simulator.compiled.views import Engines
 from edgecloud_gym.simulator.draws import draw_arrivals, draw_mixed_rows, draw_rows
@@ -142,6 +143,7 @@ class Simulator:
                 score the embeddings of a dataset that has none.
         """
         self.scorer = self.score_rows = None
+        self.parameters["ageing"] = 0.0
         if priority is None:
             self.parameters["priority_mode"] = BY_ARRIVAL
         elif callable(priority):
@@ -152,7 +154,7 @@ class Simulator:
             self._take_scores(priority)
             self.parameters["priority_mode"] = BY_TABLE
 
-    def set_scores(self, scores: ArrayLike) -> None:
+    def set_scores(self, scores: ArrayLike | AgedScores) -> None:
         """Takes other scores in place of those of a priority with one per dataset row.
 
         They hold for whoever arrives from now on, and for those that wait after
@@ -173,17 +175,24 @@ class Simulator:
             return None
         return np.asarray(self._table["score"])
 
-    def _take_scores(self, scores: ArrayLike) -> None:
-        given = np.asarray(scores, np.float64)
+    def _take_scores(self, priority: ArrayLike | AgedScores) -> None:
+        aged = priority if isinstance(priority, AgedScores) else None
+        given = np.asarray(priority if aged is None else aged.scores, np.float64)
         if given.shape != (len(self.dataset),):
             raise ValueError(
                 f"priority has shape {given.shape}: needs one score per dataset row, "
                 f"({len(self.dataset)},)"
             )
-        self._table["score"] = given
-        shown = given[self.workload.rows]
-        self.parameters["score_mean"] = shown.mean()
-        self.parameters["score_std"] = shown.std()
+        self._table["score"] = given if aged is None else given + LAST * aged.last
+        self.parameters["ageing"] = 0.0 if aged is None else aged.rate
+        shown = given[self._scored_rows()]
+        if len(shown):
+            self.parameters["score_mean"] = shown.mean()
+            self.parameters["score_std"] = shown.std()
+
+    def _scored_rows(self) -> NDArray[np.integer]:
+        """Returns the rows whose scores tell what is usual (n,)."""
+        return self.workload.rows
 
     def begin_episode(self, lane: int, rng: np.random.Generator) -> None:
         """Draws a lane's requests and puts it at time 0.
@@ -199,6 +208,17 @@ class Simulator:
             rows = draw_rows(rng, workload.rows, len(arrivals), config.prompt_order)
         else:
             rows = draw_mixed_rows(rng, workload.mixture, arrivals, config.prompt_order)
+        self.begin_with(lane, arrivals, rows)
+
+    def begin_with(self, lane: int, arrivals: NDArray[np.float64], rows: NDArray[np.int32]) -> None:
+        """Puts a lane at time 0, before requests that were drawn already.
+
+        Args:
+            lane: Which lane.
+            arrivals: When they arrive (n,), sorted (s).
+            rows: Their rows of the dataset (n,).
+        """
+        config = self.config
         self.state.reserve(len(arrivals), heap=self.is_scored)
         changes = self.changes["time"]
         first_change = float(changes[0]) if len(changes) else np.inf
@@ -304,7 +324,8 @@ class Simulator:
         requests = self.state.requests[lane, : self.state.lanes[lane]["admitted"]]
         waiting = np.flatnonzero(requests["slot"] == WAITING)
         rows, places = np.unique(requests["row"][waiting], return_inverse=True)
-        requests["score"][waiting] = self._scores(rows)[places]
+        ageing = self.parameters["ageing"][0] * requests["arrival"][waiting]
+        requests["score"][waiting] = self._scores(rows)[places] + ageing
         self.run(events.REORDER | events.SETTLE, self.output(), first=lane, last=lane + 1)
 
     def _scores(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:

@@ -31,6 +31,7 @@ class Workload:
         mean_rate: Requests/s that actually arrive on average.
         mean_latency: Mean single-request inference time of ``rows`` (s).
         mean_prompt: Mean prompt of ``rows`` (tokens), 0 where they are not known.
+        mean_output: Mean answer of ``rows`` (tokens), 0 where they are not known.
         mixture: Which families arrive when; ``None`` where ``rows`` arrive as they are.
     """
 
@@ -42,6 +43,7 @@ class Workload:
     mean_rate: float
     mean_latency: float
     mean_prompt: float
+    mean_output: float
     mixture: Mixture | None
 
     @property
@@ -83,6 +85,7 @@ class Workload:
             mean_rate=mean_rate,
             mean_latency=float(dataset.base_latency[rows].mean()),
             mean_prompt=_mean(dataset.prompt_tokens, rows),
+            mean_output=_mean(dataset.response_tokens, rows),
             mixture=Mixture.resolve(config, dataset, rows),
         )
 

@@ -30,12 +30,10 @@ class NodeTimes:
         self._nodes: tuple[Node, ...] = tuple(simulator.config.nodes)
         self._slowdowns = simulator.workload.slowdowns
         self._capacities = simulator.workload.capacities
-        dataset, rows = simulator.dataset, simulator.workload.rows
-        counts = (dataset.prompt_tokens, dataset.response_tokens)
-        means = [0.0 if count is None else float(count[rows].mean()) for count in counts]
         # The mean lengths are what an operator knows of the service.
-        self.mean_output = max(1.0, means[1])
-        self._context = means[0] + means[1] / 2
+        workload = simulator.workload
+        self.mean_output = max(1.0, workload.mean_output)
+        self._context = workload.mean_prompt + workload.mean_output / 2
 
     def __call__(self, occupied: Floats, base: Floats, prompt: Floats, output: Floats) -> Floats:
         """Returns predicted times until a request is done, s (lanes, nodes).

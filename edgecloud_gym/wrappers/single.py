@@ -233,7 +233,9 @@ class QueueHead(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     - v0: initial version
     """
 
-    def __init__(self, env: BaseEnv, forecast: Forecast, skips: int = 0, scores: bool = False) -> None:
+    def __init__(
+        self, env: BaseEnv, forecast: Forecast, skips: int = 0, scores: bool = False
+    ) -> None:
         """Wraps an environment, and orders its queue by the forecast.
 
         Args:
@@ -251,7 +253,9 @@ class QueueHead(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         RecordConstructorArgs.__init__(self, forecast=forecast, skips=skips, scores=scores)
         gym.Wrapper.__init__(self, env)
         self._system = _base(env, "QueueHead")
-        self.walk = QueueWalk(self._system.simulator, forecast, check_integer("skips", skips, least=0))
+        self.walk = QueueWalk(
+            self._system.simulator, forecast, check_integer("skips", skips, least=0)
+        )
         self._system.set_priority(forecast.time)
         self._scores = scores
         self.action_space = self.walk.action_space(scores)

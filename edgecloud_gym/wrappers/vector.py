@@ -191,7 +191,9 @@ class QueueHead(_OfLanes, _Wrapper):
 
     env: EdgeCloudVectorEnv
 
-    def __init__(self, env: EdgeCloudVectorEnv, forecast: Forecast, skips: int = 0, scores: bool = False) -> None:
+    def __init__(
+        self, env: EdgeCloudVectorEnv, forecast: Forecast, skips: int = 0, scores: bool = False
+    ) -> None:
         """Wraps a vector environment, and orders its queues by the forecast.
 
         Args:

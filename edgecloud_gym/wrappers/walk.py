@@ -30,6 +30,7 @@ class QueueWalk(PartialAction):
 
     Attributes:
         nodes: How many nodes there are.
+        skips: How many candidates may be left waiting before the decision ends.
         cursor: Position of the candidate at hand, int64 (lanes,).
         mask: Which choices are legal, int8 (lanes, 1 + nodes).
         sent: Requests that this decision has sent to each node so far, int64 (lanes, nodes).
@@ -60,7 +61,7 @@ class QueueWalk(PartialAction):
         self._simulator = simulator
         self._times = NodeTimes(simulator)
         self._features = WalkFeatures(simulator, forecast, self._times)
-        self._skips = skips
+        self.skips = skips
         self._may_hold = not config.work_conserving
         self._batch = np.array([node.batch for node in config.nodes])
         self._services = np.array([node.services for node in config.nodes])
@@ -122,6 +123,14 @@ class QueueWalk(PartialAction):
         self.cursor += 1
         return ~self._look(), ~legal
 
+    def replace(self, rows: Ints, forecast: Forecast) -> None:
+        """Takes other predictions of rows (n,), which stand for other requests from now on."""
+        self._features.replace(rows, forecast)
+
+    def forget(self) -> None:
+        """Forgets what was expected of whom: requests have other ids from now on."""
+        self._expected[...] = np.nan
+
     def best(self, scores: NDArray[np.float64]) -> Ints:
         """Returns the legal choice of the highest score in each lane, of scores (lanes, 1 + N)."""
         return np.where(self.mask == 1, scores, -np.inf).argmax(axis=1)
@@ -148,7 +157,7 @@ class QueueWalk(PartialAction):
         """Looks at the candidate at hand; returns the lanes in which it can be assigned."""
         m = self.picks.shape[1]
         at = np.minimum(self.cursor, m - 1)
-        here = (self.cursor < m) & (self._waiting <= self._skips) & self.unassigned[self._lanes, at]
+        here = (self.cursor < m) & (self._waiting <= self.skips) & self.unassigned[self._lanes, at]
         legal = (self.room > 0) & here[:, np.newaxis]
         more = legal.any(axis=1)
         self.mask[:, 1:] = legal
@@ -191,4 +200,3 @@ class QueueWalk(PartialAction):
             nodes = simulator.nodes(done["slot"])
             target = (some[known], nodes[known])
             self.lag[target] += MEMORY * (lag[known] - self.lag[target])
-

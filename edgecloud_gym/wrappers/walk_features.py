@@ -42,6 +42,7 @@ WALK_NODES: Final = Block(
     "nodes",
     *NODES.columns,
     Column("open", "takes the candidate"),
+    Column("full", "the candidate would have to queue there"),
     Column("elsewhere", "mean free share of the other nodes"),
     Column("only", "no other node takes it"),
     Column("sent", "sent there in this decision, as a share of its room"),
@@ -87,6 +88,7 @@ class WalkFeatures:
         output = forecast.output_tokens
         self._output = np.full(rows, times.mean_output) if output is None else np.asarray(output)
         self._total = np.maximum(1, simulator.total_room).astype(np.float64)
+        self._places = np.array([node.services * node.batch for node in config.nodes])
         self._batch = np.array([node.batch for node in config.nodes])
         self._scale = simulator.workload.mean_latency
         self._pair = config.is_pair
@@ -95,6 +97,23 @@ class WalkFeatures:
         self._lanes = np.arange(lanes)
         self.base = np.ones(lanes)
         self.plain = np.ones((lanes, len(config.nodes)))
+
+    def replace(self, rows: Ints, forecast: Forecast) -> None:
+        """Takes other predictions of some rows, which stand for other requests from now on.
+
+        Args:
+            rows: The rows (n,).
+            forecast: Of these alone.
+        """
+        self._table[rows] = forecast.table()
+        self._time[rows] = forecast.time
+        self._log_time[rows] = np.log(forecast.time)
+        prompts = self._simulator.dataset.prompt_tokens
+        if prompts is not None:
+            self._prompt[rows] = prompts[rows]
+            self._shown_prompt[rows] = np.minimum(1.0, np.log1p(prompts[rows]) / np.log1p(4096.0))
+        if forecast.output_tokens is not None:
+            self._output[rows] = forecast.output_tokens
 
     def space(self) -> spaces.Dict:
         """Returns the space of one lane's observation."""
@@ -189,8 +208,11 @@ class WalkFeatures:
         others = max(1, room.shape[1] - 1)
         gathered = (sent > 0) & (self._batch > 1)
         shortest = np.where(gathered, walk.shortest, self.base[:, np.newaxis])
-        out[:, :, _N.room] = share if self._pair else np.maximum(0.0, (self._total - occupied) / self._total)
+        out[:, :, _N.room] = (
+            share if self._pair else np.maximum(0.0, (self._total - occupied) / self._total)
+        )
         out[:, :, _N.open] = legal
+        out[:, :, _N.full] = occupied >= self._places
         out[:, :, _N.elsewhere] = (share.sum(axis=1, keepdims=True) - share) / others
         out[:, :, _N.only] = legal & (legal.sum(axis=1, keepdims=True) == 1)
         out[:, :, _N.sent] = np.minimum(1.0, sent / self._total)

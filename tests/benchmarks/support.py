@@ -1,7 +1,8 @@
-"""What the benchmarks share: their data, a fair stopwatch, and a table."""
+"""What the benchmarks share: their data, a fair stopwatch, ratios that are kept, and a table."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -10,6 +11,33 @@ from edgecloud_gym import RequestDataset, load_dataset
 from edgecloud_gym.dataset import bundled_datasets
 
 Contestant = Callable[[], int]  # does some work, returns how many units of it
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """What was measured beside CartPole-v1 in the same run.
+
+    Attributes:
+        name: Of what.
+        rate: Units per second of the best round.
+        cartpole: Steps per second of CartPole-v1, likewise.
+        goal: What the ratio should be at least; None where nothing is promised.
+    """
+
+    name: str
+    rate: float
+    cartpole: float
+    goal: float | None = None
+
+    @property
+    def ratio(self) -> float:
+        """Units per step of CartPole-v1."""
+        return self.rate / self.cartpole
+
+    def cells(self) -> tuple[str, ...]:
+        """Returns a line of a table: name, rate, ratio, goal."""
+        goal = "" if self.goal is None else f">= {self.goal:g}"
+        return self.name, f"{self.rate:,.0f}", f"{self.ratio:.3g}", goal
 
 
 @cache
@@ -40,6 +68,11 @@ def best_rates(contestants: Mapping[str, Contestant], rounds: int) -> dict[str, 
             units = work()
             rates[name] = max(rates[name], units / (time.perf_counter() - started))
     return rates
+
+
+def print_ratios(title: str, unit: str, ratios: Iterable[Ratio]) -> None:
+    """Prints what was measured beside CartPole-v1."""
+    print_table(title, ("", unit, "of CartPole", "goal"), [r.cells() for r in ratios])
 
 
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Info, Observation
-from agents.schedulers.bandits.lane_view import LaneView, take_lowest
+from agents.schedulers.bandits.compiled.lowest import take_lowest
+from agents.schedulers.bandits.lane_view import LaneView
 from agents.schedulers.cluster_plan import ClusterPlan, least
 from agents.schedulers.likelihood import Likelihood, batch_and_rest
 from agents.schedulers.placement import Placement
@@ -142,9 +143,9 @@ class Bandit(Scheduler):
             return actions
 
         for reward in self.env.play_unseen(choose):
-            if step["completed"] and self.learn_rows(*self._view.completed()):
-                if not (step["terminated"] or step["truncated"]):
-                    simulator.rank_anew(0)
+            due = step["completed"] and self.learn_rows(*self._view.completed())
+            if due and not (step["terminated"] or step["truncated"]):
+                simulator.rank_anew(0)
             yield reward
 
     def _look(self) -> None:
@@ -168,7 +169,7 @@ class Bandit(Scheduler):
             self.pick_for_edge(scores, edge, action, explore)
         if cloud:
             values = means if self.cloud_by_mean else scores
-            take_lowest(values, cloud, 1 + CLOUD_NODE, action)
+            take_lowest(_plain(values), cloud, 1 + CLOUD_NODE, action)
         if edge + cloud:
             picked = action[:count].nonzero()[0]
             self._predictions.append((waiting[picked], self.seconds(means[picked])))
@@ -242,7 +243,7 @@ class Bandit(Scheduler):
     ) -> None:
         """Sends candidates to the edge, by filling the action: those of the lowest scores."""
         del explore
-        take_lowest(scores, room, 1 + EDGE_NODE, action)
+        take_lowest(_plain(scores), room, 1 + EDGE_NODE, action)
 
     def observe(self, completions: NDArray[np.void]) -> bool:
         """Learns from what finished; asks for a new ranking when one is due."""
@@ -250,7 +251,8 @@ class Bandit(Scheduler):
         if len(completions) and "output_tokens" in (completions.dtype.names or ()):
             counted = completions[completions["output_tokens"] >= 0]
             self._seen += counted["output_tokens"].sum(), counted["base_latency"].sum()
-        return self.learn_rows(completions["row"].copy(), completions["base_latency"])
+        # Copies: sums of numbers that do not lie side by side differ in their last bits.
+        return self.learn_rows(completions["row"].copy(), completions["base_latency"].copy())
 
     def learn_rows(self, rows: Indices, times: Floats) -> bool:
         """Learns from dataset rows (n,) that took so long (n,), s; returns what `observe` does."""
@@ -281,6 +283,14 @@ class Bandit(Scheduler):
     def explore_rows(self, rows: Indices) -> None:
         """Updates the exploration statistics with dataset rows (n,) that were dispatched."""
         self.update_exploration(self._table[rows])
+
+    def rows_changed(self, rows: Indices) -> None:
+        """Reads the embeddings of rows anew."""
+        self._table[rows] = self.env.simulator.embeddings[rows]
+
+    def forget_predictions(self) -> None:
+        """Forgets what was predicted for the requests dispatched."""
+        self._predictions.clear()
 
     def predicted_times(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Returns what was predicted for the requests dispatched; see `Agent.predicted_times`."""
@@ -318,3 +328,8 @@ class Bandit(Scheduler):
     @abstractmethod
     def learn(self, contexts: Contexts, times: Floats) -> None:
         """Updates the model with completed requests: contexts (n, D) and times (n,), s."""
+
+
+def _plain(values: Floats) -> Floats:
+    """Returns values as compiled code takes them, whatever a model of a user's own returns."""
+    return np.require(values, np.float64, ("C", "A", "W"))

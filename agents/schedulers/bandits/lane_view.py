@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,21 +41,3 @@ class LaneView:
         done = self._finished[self._lane["done_before"] : self._lane["done"]]
         rows = self._rows[done].astype(np.int64)
         return rows, self._base_latency[rows]
-
-
-@numba.njit(cache=True)
-def take_lowest(values: Any, count: int, choice: int, action: Any) -> None:
-    """Gives the ``count`` lowest of those without a choice this one; of equals the earlier.
-
-    Args:
-        values: float64 (n,).
-        count: How many, at most as many as there are without a choice.
-        choice: What they get.
-        action: int64, n or more; 0 is no choice.
-    """
-    for _ in range(count):
-        best = -1
-        for j in range(len(values)):
-            if action[j] == 0 and (best < 0 or values[j] < values[best]):
-                best = j
-        action[best] = choice

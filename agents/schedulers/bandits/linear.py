@@ -97,6 +97,11 @@ class C2UCB(Bandit):
         super().reset(env, seed)
         self._model.attach(self._table)
 
+    def rows_changed(self, rows: Indices) -> None:
+        """Reads the embeddings of rows anew."""
+        self._model.forget_rows(rows)
+        super().rows_changed(rows)
+
     def build(self, width: int, rng: np.random.Generator) -> None:
         """Starts with nothing seen."""
         del rng

@@ -61,6 +61,11 @@ class NeuralBandit(Bandit):
         self._remembered = np.zeros(len(self._table))  # predictions, by dataset row,
         self._known = np.full(len(self._table), -1)  # and which version of the network made them
 
+    def rows_changed(self, rows: Indices) -> None:
+        """Reads the embeddings of rows anew, and forgets what was predicted of them."""
+        super().rows_changed(rows)
+        self._known[rows] = -1
+
     def build(self, width: int, rng: np.random.Generator) -> None:
         """Makes an untrained estimator."""
         self._estimator = LatencyEstimator(width, self._training, rng)

@@ -40,6 +40,12 @@ class RowRidge(Ridge):
         self._arrays = self._arrays._replace(slot=np.zeros(len(table), np.int64))
         self._forget()
 
+    def forget_rows(self, rows: Indices) -> None:
+        """Keeps nothing of rows (n,) of the table, which are about to change."""
+        self._settle()
+        owner = self._arrays.owner
+        owner[np.isin(owner, rows)] = -1
+
     def assess(self, rows: Indices, with_widths: bool) -> tuple[Floats, Floats]:
         """Returns predicted standardised log times of rows (n,), and their widths if asked."""
         if len(rows) > _MANY:

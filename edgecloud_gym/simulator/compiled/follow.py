@@ -240,6 +240,7 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
         parameters,
         nodes,
         curves,
+        changes,
         table,
         lanes,
         states,
@@ -260,8 +261,8 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
         lane = lanes[0]
         step = steps[0]
         v = View(
-            nodes, states[0], curves, table, requests[0], finished[0], window[0], slots[0],
-            members[0], history[0], signals[0],
+            nodes, states[0], curves, changes, table, requests[0], finished[0], window[0],
+            slots[0], members[0], history[0], signals[0],
         )  # fmt: skip
         ours = served[0]
         hosts = None
@@ -271,18 +272,23 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
                 engines.phases[0],
             )  # fmt: skip
         known[0] = _note_dispatched(lane, v, at_nodes, known[0])
-        for i in range(len(events)):
-            if events[i].time > lane.now:
-                pass_time(p, lane, v, events[i].time, step)
-                step.arrivals = 0
-                step.services_ended = 0
-            known[0] = _happen(p, lane, v, heap[0], ours, at_nodes, known[0], events[i], step)
-        if until > lane.now:
-            pass_time(p, lane, v, until, step)
-        _fill_nodes(lane, v, ours, hosts, at_nodes, known[0], closed)
-        if force and lane.dispatched == 0 and any_is_free(v):
-            known[0] = _force(p, lane, v, ours, hosts, at_nodes, known[0], step)
+        i = 0
+        while True:
+            while i < len(events) and events[i].time <= lane.now:
+                known[0] = _happen(p, lane, v, heap[0], ours, at_nodes, known[0], events[i], step)
+                i += 1
             _fill_nodes(lane, v, ours, hosts, at_nodes, known[0], closed)
+            time = events[i].time if i < len(events) else until
+            if time > lane.now:
+                pass_time(p, lane, v, time, step)
+                if i < len(events):
+                    step.arrivals = 0
+                    step.services_ended = 0
+            elif force and lane.dispatched == 0 and any_is_free(v):
+                known[0] = _force(p, lane, v, ours, hosts, at_nodes, known[0], step)
+                force = False
+            else:
+                break
         end_step(0, p, lane, step)
 
     compiled: Callable[..., Any] = follow_lane

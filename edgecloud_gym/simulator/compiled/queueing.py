@@ -113,7 +113,8 @@ def admit(p, lane, requests, table, window, heap):
         request = lane.admitted
         lane.admitted += 1
         if p.priority_mode == BY_TABLE:
-            requests[request].score = table[requests[request].row].score
+            score = table[requests[request].row].score
+            requests[request].score = score + p.ageing * requests[request].arrival
         else:
             _update_moments(lane, requests[request].score)
         _insert_by_priority(lane, requests, window, heap, request)

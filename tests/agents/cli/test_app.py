@@ -15,7 +15,7 @@ from agents.cli.reading import env_defaults, settable_in
 from edgecloud_gym import ENV_IDS, __version__
 from tests.agents.cli.conftest import invoke, words
 
-COMMANDS = ("compare", "train", "evaluate", "report", "settings")
+COMMANDS = ("compare", "train", "evaluate", "report", "reproduce-paper", "settings")
 
 
 def test_version() -> None:

@@ -22,6 +22,7 @@ from edgecloud_gym.sb3 import make_vec_env
 from edgecloud_gym.wrappers import SequentialAssignment
 from edgecloud_gym.wrappers.vector import SequentialAssignment as VectorSequentialAssignment
 from tests.agents.cli.conftest import invoke as run_command
+from tests.agents.cli.conftest import words
 
 STATIC = ENV_IDS[0]
 POOL = ("--set", "candidate_pool_size=4")
@@ -29,13 +30,13 @@ POOL = ("--set", "candidate_pool_size=4")
 
 @pytest.fixture(scope="module")
 def models(learnable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two models, `ppo.zip` and `cn-ts.npz`."""
+    """A folder with two models, `ppo.npz` and `cn-ts.npz`."""
     folder = tmp_path_factory.mktemp("models")
     for agent, output in (
-        ("ppo:n_steps=4:batch_size=64:n_epochs=1", "ppo.zip"),
+        ("ppo:n_steps=4:n_epochs=1:lanes=3:peers=1:width=8", "ppo.npz"),
         ("cn-ts:hidden=(8,)", "cn-ts.npz"),
     ):
-        long = ("--steps", 256, "--episodes", 2)
+        long = ("--steps", 24, "--episodes", 2, "--evaluate-every", 0)
         result = invoke("train", agent, learnable, "--output", folder / output, *long)
         assert result.exit_code == 0, result.output
     return folder
@@ -48,12 +49,12 @@ def invoke(command: str, what: object, dataset: Path, *arguments: object) -> Res
 
 
 def evaluate(dataset: Path, path: Path, output: Path, *arguments: object) -> Result:
-    fixed = ("--seeds", 2, "--workers", 1, "--output", output)
+    fixed = ("--seeds", 2, "--workers", 1, "--trust", "--output", output)
     return invoke("evaluate", path, dataset, *fixed, *arguments)
 
 
 def test_models_beside_others(models: Path, learnable: Path, tmp_path: Path) -> None:
-    result = evaluate(learnable, models / "ppo.zip", tmp_path, models / "cn-ts.npz")
+    result = evaluate(learnable, models / "ppo.npz", tmp_path, models / "cn-ts.npz")
     assert result.exit_code == 0, result.output
     assert max(map(len, result.output.splitlines()[:-1])) <= 80
     summary = pd.read_csv(tmp_path / "summary.csv")
@@ -65,7 +66,7 @@ def test_models_beside_others(models: Path, learnable: Path, tmp_path: Path) -> 
     assert all(stream == streams[0] for stream in streams)
     agents = json.loads((tmp_path / "run.json").read_text())["agents"]
     assert [item["explore"] for item in agents] == [False, False, True, True]
-    again = evaluate(learnable, models / "ppo.zip", tmp_path, models / "cn-ts.npz")
+    again = evaluate(learnable, models / "ppo.npz", tmp_path, models / "cn-ts.npz")
     first, _, rest = again.output.partition("\n")
     assert "nothing is left to play" in first
     assert rest == result.output.partition("\n")[2]
@@ -132,11 +133,10 @@ def test_foreign_files_are_refused(models: Path, learnable: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("model", "arguments", "message"),
     [
-        ("ppo.zip", ["--set", "candidate_pool_size=5"], "candidates (4, 4)"),
         ("cn-ts.npz", ["--set", "embedding_dim=3"], "width 6"),
-        ("ppo.zip", ["--agents", "fcsf"], "did you mean 'fcfs'"),
-        ("ppo.zip", ["--split", "validation"], "split"),
-        ("ppo.zip", ["--agents", "fcfs,fcfs"], "each agent may occur once"),
+        ("ppo.npz", ["--agents", "fcsf"], "did you mean 'fcfs'"),
+        ("ppo.npz", ["--split", "validaton"], "split"),
+        ("ppo.npz", ["--agents", "fcfs,fcfs"], "each agent may occur once"),
     ],
 )
 def test_what_does_not_fit_is_refused(
@@ -209,14 +209,17 @@ def test_models_play_as_they_were_trained(filled: bool, learnable: Path, tmp_pat
     save_model(model, tmp_path / "saved.zip")
     model.save(tmp_path / "foreign.zip")
     setting = ("--set", f"work_conserving={filled}".lower())
-    long = ("--steps", 256, "--episodes", 1, *setting)
-    for agent, name in (("ppo:n_steps=4:batch_size=64:n_epochs=1", "ppo.zip"), ("c2ucb", "c.npz")):
+    long = ("--steps", 24, "--episodes", 1, "--evaluate-every", 0, *setting)
+    for agent, name in (
+        ("ppo:n_steps=4:n_epochs=1:lanes=3:peers=1:width=8", "ppo.npz"),
+        ("c2ucb", "c.npz"),
+    ):
         done = invoke("train", agent, learnable, "--output", tmp_path / name, *long)
         assert done.exit_code == 0, done.output
     agent = make_agent("clinucb")
     run_episode(gym.make(STATIC, work_conserving=filled, **small(learnable)), agent, 0, 0)
     agent.save(tmp_path / "hand.npz")
-    names = ("saved.zip", "foreign.zip", "ppo.zip", "c.npz", "hand.npz")
+    names = ("saved.zip", "foreign.zip", "ppo.npz", "c.npz", "hand.npz")
     files = [tmp_path / name for name in names]
     result = evaluate(learnable, files[0], tmp_path / "out", *files[1:])
     assert result.exit_code == 0, result.output
@@ -388,12 +391,14 @@ def test_a_file_that_is_not_there_is_named(learnable: Path, tmp_path: Path) -> N
     assert "none.zip" in "".join(result.output.split())
 
 
-def test_ppo_learns_from_rows_that_it_looks_up(learnable: Path, tmp_path: Path) -> None:
-    agent = "ppo:n_steps=4:batch_size=64:n_epochs=1"
-    options = ("--steps", 256, "--set", "observe=id", "--output", tmp_path / "ppo.zip")
-    result = invoke("train", agent, learnable, *options)
-    assert result.exit_code == 0, result.output
-    result = evaluate(
-        learnable, tmp_path / "ppo.zip", tmp_path / "out", "--set", "observe=id", *POOL
-    )
+def test_pickled_objects_need_trust(models: Path, learnable: Path, tmp_path: Path) -> None:
+    env = make_vec_env(STATIC, 1, 0, **small(learnable))
+    PPO(CandidatePolicy, env).save(tmp_path / "m.zip")
+    options = ("--seeds", 1, "--workers", 1, "--output", tmp_path / "out")
+    result = invoke("evaluate", tmp_path / "m.zip", learnable, *options)
+    assert result.exit_code == 2
+    assert "holds pickled objects" in words(result)
+    assert "give --trust" in words(result)
+    assert not (tmp_path / "out").exists()
+    result = invoke("evaluate", models / "ppo.npz", learnable, *options)
     assert result.exit_code == 0, result.output

@@ -3,17 +3,17 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from stable_baselines3 import PPO
 from typer.testing import Result
 
 from agents.experiments import learners
-from agents.experiments.learners import PPO_LANES
 from agents.experiments.model_file import read_model_file
+from agents.schedulers.policy_file import read_policy
 from tests.agents.cli.conftest import invoke, words
 
-QUICK_PPO = "ppo:n_steps=4:batch_size=64:n_epochs=1"
-ROLLOUT = 4 * PPO_LANES
+QUICK_PPO = "ppo:n_steps=4:n_epochs=1:lanes=4:peers=2:width=8"
+ROLLOUT = 4 * 6  # of two lanes at each of three loads
 
 
 def train(agent: str, learnable: Path, output: Path, *arguments: object) -> Result:
@@ -21,12 +21,14 @@ def train(agent: str, learnable: Path, output: Path, *arguments: object) -> Resu
     env = () if "--env" in arguments else ("--env", "EdgeCloud-Static-v0")
     if "--duration" in arguments:
         settings = (*settings[:2], *settings[4:])
+    if "--evaluate-every" not in arguments:
+        settings = (*settings, "--evaluate-every", 0)
     return invoke("train", agent, *env, "--output", output, *settings, *arguments)
 
 
 def parameters(path: Path) -> np.ndarray:
-    tensors = PPO.load(path, device="cpu").policy.state_dict().values()
-    return np.concatenate([tensor.numpy().ravel() for tensor in tensors])
+    arrays = read_policy(path).arrays
+    return np.concatenate([arrays[n].ravel() for n in sorted(arrays) if n.startswith("network/")])
 
 
 @pytest.mark.parametrize("agent", ["c2ucb", "cn-ts:hidden=(8,)"])
@@ -88,7 +90,7 @@ def interrupt_after(episodes: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ppo_is_repeatable_and_goes_on(learnable: Path, tmp_path: Path) -> None:
-    first, second = tmp_path / "first.zip", tmp_path / "second.zip"
+    first, second = tmp_path / "first.npz", tmp_path / "second.npz"
     for path in (first, second):
         result = train(QUICK_PPO, learnable, path, "--steps", 2 * ROLLOUT)
         assert result.exit_code == 0, result.output
@@ -100,8 +102,73 @@ def test_ppo_is_repeatable_and_goes_on(learnable: Path, tmp_path: Path) -> None:
     training = read_model_file(first).training
     assert training is not None
     assert training["done"] == 3 * ROLLOUT
-    assert training["algorithm"] == "PPO"
-    assert training["settings"]["work_conserving"] is True
+    assert training["settings"]["work_conserving"] is False
+    assert training["settings"]["load"] == [0.8, 0.95, 1.1]
+    last = read_policy(tmp_path / "first-last.npz")
+    assert any(name.startswith("learning/") for name in last.arrays)
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        "maskable-ppo:n_steps=4:n_epochs=1:lanes=2:peers=1",
+        "a2c:n_steps=4:lanes=2:peers=1",
+        "dqn:learning_starts=8:batch_size=8:buffer_size=100:lanes=2",
+        "sac:learning_starts=8:batch_size=8:buffer_size=100:lanes=2:width=8",
+        "recurrent-ppo:n_steps=4:n_epochs=1:lanes=2:width=8",
+    ],
+)
+def test_every_algorithm_goes_through_the_same_door(
+    agent: str, learnable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.experiments.network_learner._OFF_POLICY_STRIDE", 16)
+    path = tmp_path / "m.npz"
+    result = train(agent, learnable, path, "--steps", 16, "--load", 1.0)
+    assert result.exit_code == 0, result.output
+    assert read_model_file(path).agent == agent.partition(":")[0]
+    played = invoke(
+        *("evaluate", path, "--env", "static", "--dataset", learnable, "--duration", 5),
+        *("--seeds", 1, "--workers", 1, "--set", "candidate_pool_size=4", "--output", tmp_path),
+    )
+    assert played.exit_code == 0, played.output
+
+
+def test_the_best_is_kept_apart_from_the_last(learnable: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.npz"
+    looks = ("--evaluate-every", ROLLOUT, "--evaluation-seeds", 1, "--beside", "fcfs,edge-only")
+    result = train(QUICK_PPO, learnable, path, "--steps", 2 * ROLLOUT, *looks)
+    assert result.exit_code == 0, result.output
+    names = ["m-last.npz", "m.csv", "m.npz", "m.png"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == names
+    table = pd.read_csv(tmp_path / "m.csv")
+    assert table[table["agent"] == "ppo"]["done"].unique().tolist() == [0, ROLLOUT, 2 * ROLLOUT]
+    assert table[table["agent"] == "fcfs"]["score"].tolist() == [1.0] * 3
+    best = table[table["agent"] == "ppo"].groupby("done")["score"].first()
+    training = read_model_file(path).training
+    assert training is not None
+    assert training["done"] == best.idxmin()
+    assert training["score"] == pytest.approx(best.min())
+    assert training["settings"]["split"] == "fit"
+    assert read_model_file(tmp_path / "m-last.npz").training["done"] == 2 * ROLLOUT
+    assert f"{best.min():.3f} at its best" in words(result)
+
+
+def test_it_stops_early_when_nothing_becomes_better(learnable: Path, tmp_path: Path) -> None:
+    idle = QUICK_PPO + ":learning_rate=1e-12"
+    looks = ("--evaluate-every", ROLLOUT, "--evaluation-seeds", 1, "--beside", "")
+    options = ("--steps", 9 * ROLLOUT, *looks, "--patience", 2)
+    result = train(idle, learnable, tmp_path / "m.npz", *options)
+    assert result.exit_code == 0, result.output
+    assert "stopped early: nothing was better in 2 looks" in words(result)
+    assert read_model_file(tmp_path / "m-last.npz").training["done"] == 2 * ROLLOUT
+
+
+def test_a_bandit_may_be_looked_at_as_well(learnable: Path, tmp_path: Path) -> None:
+    looks = ("--evaluate-every", 1, "--evaluation-seeds", 1, "--beside", "")
+    result = train("c2ucb", learnable, tmp_path / "m.npz", "--episodes", 2, *looks)
+    assert result.exit_code == 0, result.output
+    table = pd.read_csv(tmp_path / "m.csv")
+    assert table[table["agent"] == "c2ucb"]["done"].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +187,12 @@ def test_ppo_is_repeatable_and_goes_on(learnable: Path, tmp_path: Path) -> None:
         ("ppo:gamma=7", [], "gamma=7: must be a finite number from 0 to 1"),
         ("ppo:ent_coef=x", [], "ent_coef='x': must be a finite number >= 0"),
         ("ppo:use_sde=7", [], "use_sde=7: must be True or False"),
-        ("ppo:policy_kwargs=3", [], "policy_kwargs=3: must be a mapping"),
+        ("ppo:policy_kwargs=3", [], "ppo has no setting 'policy_kwargs'"),
+        ("ppo:rule=best", [], "rule='best': must be"),
+        ("ppo:horizon=0", [], "horizon=0: must be a finite number > 0"),
+        ("dqn:n_epochs=1", [], "dqn has no setting 'n_epochs'"),
+        ("c2ucb", ["--load", 1, "--load", 2], "c2ucb learns at one load, not at 2"),
+        ("ppo", ["--load", 1, "--load", 1], "--load: one is given twice: 1, 1"),
         ("ppo:seed=3", [], "ppo has no setting 'seed'"),
         ("ppo:policy=3", [], "ppo has no setting 'policy'"),
         ("c2ucb", ["--env", "CartPole-v1"], "EdgeCloud-Static-v0"),
@@ -189,7 +261,7 @@ def test_episodes_without_requests_teach_nothing(
 
 
 def test_ppo_says_that_it_learns_whole_rollouts(learnable: Path, tmp_path: Path) -> None:
-    output = tmp_path / "m.zip"
+    output = tmp_path / "m.npz"
     for steps, learnt in ((ROLLOUT + 1, 2 * ROLLOUT), (3 * ROLLOUT, 3 * ROLLOUT)):
         result = train(QUICK_PPO, learnable, output, "--steps", steps)
         assert result.exit_code == 0, result.output
@@ -201,16 +273,13 @@ def test_ppo_says_that_it_learns_whole_rollouts(learnable: Path, tmp_path: Path)
         assert training["done"] == learnt
 
 
-@pytest.mark.parametrize(
-    ("agent", "name", "right"),
-    [("ppo", "m.npz", ".zip"), ("c2ucb", "m.zip", ".npz"), ("cn-ts", "m.ZIP", ".npz")],
-)
-def test_a_file_that_looks_like_another_agents_is_refused(
-    agent: str, name: str, right: str, learnable: Path, tmp_path: Path
+@pytest.mark.parametrize("agent", ["ppo", "c2ucb"])
+def test_a_file_that_looks_like_stable_baselines3s_is_refused(
+    agent: str, learnable: Path, tmp_path: Path
 ) -> None:
-    result = train(agent, learnable, tmp_path / name)
+    result = train(agent, learnable, tmp_path / "m.ZIP")
     assert result.exit_code == 2
-    assert f"a file of {agent} ends in {right}" in words(result)
+    assert f"a file of {agent} ends in .npz, not .zip" in words(result)
     assert not list(tmp_path.iterdir())
 
 
@@ -223,7 +292,7 @@ def test_one_episode_is_not_in_the_plural(learnable: Path, tmp_path: Path) -> No
 
 
 def test_a_return_that_is_not_known_is_no_nan(learnable: Path, tmp_path: Path) -> None:
-    result = train(QUICK_PPO, learnable, tmp_path / "m.zip", "--steps", 1, "--duration", 1000)
+    result = train(QUICK_PPO, learnable, tmp_path / "m.npz", "--steps", 1, "--duration", 1000)
     assert result.exit_code == 0, result.output
     assert "no episode has ended" in result.output
     assert "nan" not in result.output

@@ -6,16 +6,22 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2
+import numpy as np
+from numpy.typing import NDArray
 
+from agents.gateway.api.serving import make_server, serving
 from agents.gateway.decisions import DecisionProcess, Player
 from agents.gateway.gateway import Gateway
 from agents.gateway.limits import Limits
-from agents.gateway.servers import ClusterFile, ServerSpec
-from agents.gateway.serving import make_server, serving
+from agents.gateway.prompts import Embeddings
+from agents.gateway.records.recorder import Recorder
+from agents.gateway.servers.spec import ClusterFile, ServerSpec
 from agents.registry import make_agent
+from edgecloud_gym.dataset import load_dataset
 from edgecloud_gym.engines import EngineModel
 from edgecloud_gym.nodes import Engine, Node
 
@@ -65,6 +71,11 @@ class FakeServer:
     @property
     def connections(self) -> int:
         return len(self._tasks)
+
+    def event(self, number: int, event: bytes) -> bytes:
+        """What is sent as an event, by default what is given."""
+        del number
+        return event
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
@@ -136,6 +147,7 @@ class FakeServer:
         for number, event in enumerate(events(self.tokens)):
             if self.break_after is not None and number > self.break_after:
                 return False
+            event = self.event(number, event)
             writer.write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
             await writer.drain()
             await asyncio.sleep(self.pause)
@@ -181,6 +193,13 @@ def engine(name: str, backlog: int = 0, **settings: Any) -> Node:
     return Engine(name, model=MODEL.replaced(**settings), backlog=backlog)
 
 
+def encode(prompts: Sequence[str]) -> NDArray[np.float32]:
+    """Vectors of prompts like those of the bundled dataset: a row of it each."""
+    vectors = load_dataset("smollm2-135m").embeddings
+    assert vectors is not None
+    return vectors[[sum(prompt.encode()) % len(vectors) for prompt in prompts]]
+
+
 def make_gateway(
     servers: Sequence[FakeServer],
     agent: str = "fcfs",
@@ -191,6 +210,7 @@ def make_gateway(
     serves: str | None = None,
     shadow: str | None = None,
     keys: Sequence[str] = (),
+    record: Path | None = None,
     **more: Any,
 ) -> Gateway:
     given = [engine(f"n{k}") for k in range(len(servers))] if nodes is None else nodes
@@ -204,27 +224,39 @@ def make_gateway(
         return Player(make_agent(name), given, dataset="smollm2-135m", waiting=allowed.queue)
 
     process = DecisionProcess(player(agent), player(shadow) if shadow else None)
-    return Gateway(ClusterFile(tuple(specs), model), process, allowed, **more)
+    cluster = ClusterFile(tuple(specs), model)
+    if record is not None:
+        more["watchers"] = [Recorder(record, process, cluster)]
+    if process.needs_embeddings:
+        more["embeddings"] = Embeddings(encode)
+    return Gateway(cluster, process, allowed, **more)
 
 
 @asynccontextmanager
-async def running(
-    gateway: Gateway, servers: Sequence[FakeServer] = ()
-) -> AsyncIterator[httpx2.AsyncClient]:
+async def running(gateway: Gateway) -> AsyncIterator[httpx2.AsyncClient]:
     """Serves a gateway; yields a client of it."""
-    for fake in servers:
-        if not fake.port:
-            await fake.start()
-    try:
-        async with (
-            serving(make_server(gateway, "127.0.0.1", 0)) as url,
-            httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as client,
-        ):
-            yield client
-    finally:
-        for fake in servers:
-            await fake.stop()
+    async with (
+        httpx2.AsyncClient(timeout=60, trust_env=False) as client,
+        serving(make_server(gateway, "127.0.0.1", 0)) as url,
+    ):
+        client.base_url = httpx2.URL(url)
+        yield client
 
 
 def run(test: Callable[[], Any]) -> None:
     asyncio.run(asyncio.wait_for(test(), 60))
+
+
+@asynccontextmanager
+async def started(
+    count: int, tokens: int = 5, pause: float = 0.0
+) -> AsyncIterator[list[FakeServer]]:
+    """Starts servers, and stops them in the end."""
+    servers = [FakeServer(tokens=tokens, pause=pause) for _ in range(count)]
+    for server in servers:
+        await server.start()
+    try:
+        yield servers
+    finally:
+        for server in servers:
+            await server.stop()

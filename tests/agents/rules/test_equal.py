@@ -14,7 +14,8 @@ from edgecloud_gym import EngineModel, RequestDataset
 from edgecloud_gym.nodes import Engine, Sequences, Slots, StaticBatches
 from edgecloud_gym.simulator.state import LANE_DTYPE
 
-RULES = [n for n in AGENT_NAMES if n != "sb3" and issubclass(agent_class(n), RuleScheduler)]
+PLAIN = [name for name in AGENT_NAMES if name not in ("sb3", "warm-linear")]
+RULES = [name for name in PLAIN if issubclass(agent_class(name), RuleScheduler)]
 MODEL = EngineModel(
     step_overhead=0.0,
     step_floor=0.01,

@@ -11,6 +11,7 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from data_tools.backends.base import ModelUnavailableError
 from data_tools.backends.decoding import greedy_decode
+from data_tools.backends.graphs import FixedDecoding, parted_by_rounding, why_not
 from data_tools.backends.models import LoadedModel, load_model
 from data_tools.profiling.slowdown import measure_slowdown
 
@@ -96,6 +97,26 @@ def test_tokens_are_those_of_generate(
     assert list(answer.tokens) == expected[0, PROMPT.shape[1] :].tolist()
     assert answer.finish_reason == ("eos" if answer.tokens[-1] == 2 else "length")
     assert 0 < answer.time_to_first_token <= answer.inference_time
+
+
+# Everything that keeps all it has read, in tensors alone.
+FIXED = ("llama", "qwen2", "qwen3", "gpt_neox", "opt", "phi", "olmo2", "granite", "smollm3")
+
+
+def test_a_cache_of_fixed_size_gives_the_same_tokens(loaded: LoadedModel) -> None:
+    """In float32, step by step, whatever was decoded before in the same tensors."""
+    reason = why_not(loaded)
+    if reason is not None:
+        assert loaded.model.config.model_type not in FIXED, reason
+        return
+    fixed = FixedDecoding(loaded, capture=False)
+    for prompt, cap in ((PROMPT, 8), (PROMPT[:, 3:], 12), (PROMPT, 8)):
+        eager = greedy_decode(loaded, prompt, cap)
+        answer = fixed.greedy_decode(prompt, cap)
+        assert parted_by_rounding(loaded, prompt, eager.tokens, answer.tokens)
+        assert answer.tokens == eager.tokens
+        assert answer.finish_reason == eager.finish_reason
+        assert 0 < answer.time_to_first_token <= answer.inference_time
 
 
 def test_each_token_follows_from_all_before_it(loaded: LoadedModel) -> None:

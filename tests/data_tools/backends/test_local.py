@@ -108,7 +108,7 @@ def test_running_out_of_memory_is_an_error_row(backend, monkeypatch, error):
     def fail(*_args):
         raise error
 
-    monkeypatch.setattr("data_tools.backends.local.greedy_decode", fail)
+    monkeypatch.setattr("data_tools.backends.decode_modes.greedy_decode", fail)
     measured = backend.measure(PROMPT)
     assert measured.error == f"out of memory: {error}"
     assert measured.input_token_count == 3
@@ -118,7 +118,7 @@ def test_other_failures_are_not_hidden(backend, monkeypatch):
     def fail(*_args):
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr("data_tools.backends.local.greedy_decode", fail)
+    monkeypatch.setattr("data_tools.backends.decode_modes.greedy_decode", fail)
     with pytest.raises(RuntimeError, match="shapes"):
         backend.measure(PROMPT)
 

@@ -49,14 +49,15 @@ def test_the_slowdown_curve_was_measured(dataset):
 
 
 def test_it_is_small_and_has_a_card(folder):
-    assert {file.name for file in folder.iterdir()} == {
+    assert {file.name for file in folder.iterdir() if file.is_file()} == {
         "README.md",
         "croissant.json",
         "embeddings.npz",
         "requests.parquet",
         "slowdown.json",
     }
-    assert sum(file.stat().st_size for file in folder.iterdir()) < 5e6
+    bundled = [file for file in folder.rglob("*") if file.is_file()]  # other machines' as well
+    assert sum(file.stat().st_size for file in bundled) < 5e6
 
 
 def test_other_tools_read_it(folder):

@@ -53,7 +53,9 @@ def sweep_of(
             together = min(n, server.sequences)
             step = noisy(server.step_time(decoding=n, context=72.0 * n))
             file = file.with_round(
-                RoundMeasurement(n, repeat, together, step if together == n else None, 60, 72.0 * n)
+                RoundMeasurement(
+                    n, 40, repeat, together, step if together == n else None, 60, 72.0 * n
+                )
             )
     return file
 
@@ -84,6 +86,12 @@ def test_finds_the_least_time_of_a_prompt() -> None:
         assert model.step_time(decoding=decoding, prompt=prompt) == pytest.approx(there, rel=0.01)
 
 
+def test_lengths_that_are_alike_are_no_plateau() -> None:
+    steps = steps_of(sweep_of(SERVER, lengths=(40, 47, 200)))
+    assert steps.prefill_overhead == 0
+    assert len(steps.step_times) == 7
+
+
 def test_tokens_found_in_a_cache_are_not_computed() -> None:
     steps = steps_of(sweep_of(SERVER, cached=24))
     np.testing.assert_allclose(steps.step_times, SERVER.step_times, rtol=1e-3)
@@ -106,7 +114,7 @@ def test_one_prompt_length_does_not_tell_the_context() -> None:
 def test_a_single_measurement_is_no_curve() -> None:
     with pytest.raises(ValueError, match="two concurrencies or prompt lengths"):
         steps_of(
-            SweepFile((1,), (40,), repeats=1).with_round(RoundMeasurement(1, 0, 1, 0.01, 60, 9))
+            SweepFile((1,), (40,), repeats=1).with_round(RoundMeasurement(1, 40, 0, 1, 0.01, 60, 9))
         )
 
 

@@ -98,7 +98,7 @@ def test_ctrl_c_at_every_stage_loses_nothing_finished(at: int, run) -> None:
         (["--concurrency", "0"], "--concurrency='0'"),
         (["--concurrency", "1", "--prompt-lengths", ""], "--prompt-lengths=''"),
         (["--rate", "1", "--repeat", "3"], "--repeat has no effect with --rate"),
-        (["--engine", "e.json"], "--engine has no effect without --rate, --trace or --conc"),
+        (["--engine", "e.json"], "--engine has no effect with --endpoint without --rate"),
         (["--rate", "1", "--engine", "e.json"], "give --sequences"),
         (["--concurrency", "1,2", "--engine", "e.txt"], "must end in .json"),
         (["--concurrency", "1,2", "--engine", "e.json", "-m", "n"], "is of one model"),
@@ -115,6 +115,18 @@ def test_bad_options_are_named(options: list[str], message: str, run) -> None:
     assert message in " ".join(result.output.split())
     assert "Traceback" not in result.output
     assert not Path("inference_results").exists()
+
+
+def test_an_engine_model_of_a_local_model(run, tiny_model: Path) -> None:
+    common = ("profile", "prompts.txt", "-m", f"tiny={tiny_model}", "--max-new-tokens", 4)
+    sizes = ("--batch-sizes", "1,2", "--context-lengths", "4,32")
+    result = run(*common, *sizes, "--device", "cpu", "--engine", "engine.json")
+    assert result.exit_code == 0, result.output
+    assert "reading the weights takes" in result.output
+    model = load_engine("engine.json")
+    assert (model.sequences, model.served_model) == (2, tiny_model.name)
+    result = run(*common, "--device", "cpu", "--engine", "engine.json")
+    assert "needs --batch-sizes" in result.output
 
 
 def test_load_needs_a_server(run) -> None:

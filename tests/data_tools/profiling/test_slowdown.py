@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from data_tools.backends.decode_modes import EagerDecoding
 from data_tools.backends.models import load_model
 from data_tools.profiling.curve import StepTimeFit, fit_step_time
 from data_tools.profiling.profiler import profile_models
@@ -103,19 +104,19 @@ class FakeSteps:
         self.limit = limit
         self.interrupt_after = interrupt_after
 
-    def __call__(self, _loaded, prompts, steps):
+    def __call__(self, prompts, steps):
         size = len(prompts)
         if len(self.tried) == self.interrupt_after:
             raise KeyboardInterrupt
         self.tried.append(size)
         if size >= self.limit:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80 GiB")
-        return [float(size)] * steps
+        return 0.0, [float(size)] * steps
 
 
 def fake(monkeypatch, **settings):
     steps = FakeSteps(**settings)
-    monkeypatch.setattr("data_tools.profiling.slowdown.step_times", steps)
+    monkeypatch.setattr(EagerDecoding, "timed", lambda _, *arguments: steps(*arguments))
     return steps
 
 
@@ -150,7 +151,7 @@ def test_a_defect_is_not_taken_for_a_lack_of_memory(loaded, monkeypatch):
     def broken(*_args):
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr("data_tools.profiling.slowdown.step_times", broken)
+    monkeypatch.setattr(EagerDecoding, "timed", broken)
     with pytest.raises(RuntimeError, match="shapes"):
         measure_slowdown(loaded, (1, 2), show_progress=False)
 

@@ -21,6 +21,16 @@ def test_a_smaller_set_is_a_prefix_of_a_larger_one(prompts):
     assert generate_prompts(137) == prompts[:137]
 
 
+def test_a_set_of_four_thousand_begins_with_the_smaller_ones(prompts):
+    large = generate_prompts(4096)
+    assert large[: len(prompts)] == prompts
+    assert len({prompt.text for prompt in large}) == 4096
+    test_texts_are_whole_sentences_without_open_slots(large)
+    counted = Counter(prompt.family for prompt in large)
+    total = sum(family.share for family in FAMILIES)
+    assert all(abs(counted[f.name] - 4096 * f.share / total) <= 2 for f in FAMILIES)
+
+
 def test_the_seed_decides(prompts):
     assert generate_prompts(50, seed=0) == prompts[:50]
     assert generate_prompts(50, seed=1) != prompts[:50]

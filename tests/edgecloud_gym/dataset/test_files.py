@@ -18,8 +18,13 @@ import pytest
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from edgecloud_gym.dataset import bundled_datasets, load_dataset, prompts_digest
-from edgecloud_gym.dataset.files import ASSETS, locate
+from edgecloud_gym.dataset import (
+    bundled_datasets,
+    dataset_machines,
+    load_dataset,
+    prompts_digest,
+)
+from edgecloud_gym.dataset.files import ASSETS, locate, split_machine
 from edgecloud_gym.dataset.tables import read_table
 from edgecloud_gym.files import UnreadableFileError
 
@@ -573,6 +578,67 @@ def test_times_to_first_token_are_read_where_they_are_stated(tmp_path: Path) -> 
     data = load_dataset(path)
     assert data.time_to_first_token is not None
     assert_array_equal(data.time_to_first_token, [0.5, *[np.nan] * 5])
+
+
+@pytest.fixture
+def measured_twice(tmp_path: Path) -> Path:
+    """A dataset folder with its own measurement and that of another machine."""
+    folder = tmp_path / "prompts"
+    other = folder / "machines" / "fast-gpu"
+    other.mkdir(parents=True)
+    rows = reference_rows()
+    jsonl(folder, rows, "requests.jsonl")
+    jsonl(other, [row | {"inference_time": 0.01} for row in rows], "requests.jsonl")
+    digest = prompts_digest([row["request_text"] for row in rows])
+    np.savez(folder / "embeddings.npz", embeddings=vectors(), prompts_digest=digest)
+    (other / "slowdown.json").write_text('{"slowdown": [1, 1.01]}')
+    return folder
+
+
+def test_a_dataset_measured_on_several_machines(measured_twice: Path) -> None:
+    assert dataset_machines(measured_twice) == ("fast-gpu",)
+    own = load_dataset(measured_twice)
+    other = load_dataset(measured_twice, machine="fast-gpu")
+    assert other.name == "prompts@fast-gpu"
+    assert_array_equal(other.base_latency, 0.01)
+    assert other.prompts == own.prompts
+    assert_array_equal(other.embeddings, own.embeddings)
+    assert (own.slowdown, list(other.slowdown)) == (None, [1, 1.01])
+    named = load_dataset(f"{measured_twice}@fast-gpu")
+    assert_array_equal(named.base_latency, other.base_latency)
+    assert load_dataset(f"{measured_twice}@fast-gpu", machine="fast-gpu").name == other.name
+
+
+def test_embeddings_of_other_prompts_are_not_shared(measured_twice: Path) -> None:
+    rows = [row | {"request_text": "other"} for row in reference_rows()]
+    jsonl(measured_twice / "machines" / "fast-gpu", rows, "requests.jsonl")
+    with pytest.raises(UnreadableFileError, match=r"embeddings\.npz"):
+        load_dataset(measured_twice, machine="fast-gpu")
+
+
+def test_an_unknown_machine_is_named_with_those_there_are(measured_twice: Path) -> None:
+    with pytest.raises(ValueError, match=r"machine='slow' of .*: must be one of fast-gpu"):
+        load_dataset(measured_twice, machine="slow")
+    with pytest.raises(ValueError, match="must name one machine"):
+        load_dataset(f"{measured_twice}@fast-gpu", machine="slow")
+    with pytest.raises(ValueError, match="must be None for a dataset that is loaded"):
+        load_dataset(load_dataset(measured_twice), machine="fast-gpu")
+    bundled = bundled_datasets()[0]
+    with pytest.raises(ValueError, match=f"machine='abacus' of dataset '{bundled}'"):
+        load_dataset(bundled, machine="abacus")
+    with pytest.raises(ValueError, match="machine='abacus'"):
+        load_dataset(f"{bundled}@abacus")
+
+
+def test_a_path_with_an_at_sign_is_a_path(tmp_path: Path) -> None:
+    folder = tmp_path / "me@home"
+    folder.mkdir()
+    jsonl(folder, reference_rows(), "requests.jsonl")
+    assert len(load_dataset(folder)) == 5
+    assert len(load_dataset(folder / "requests.jsonl")) == 5
+    assert split_machine(folder / "absent.jsonl") == (folder / "absent.jsonl", "")
+    with pytest.raises(FileNotFoundError, match=r"a@b\.csv does not exist"):
+        load_dataset(tmp_path / "a@b.csv")
 
 
 def test_a_dataset_on_the_hub(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 import numba
 import numpy as np
 
-from agents.schedulers.bandits.compiled.tile import WIDTH, add_product
+from agents.schedulers.bandits.compiled.tile import add_product
 from edgecloud_gym.simulator.compiled.cache import CompiledFunction
 
 FOLDER: Final = Path(__file__).parent
@@ -32,9 +32,11 @@ ADD_PRECISION: Final = 3  # squared gradients, over m, to U
 
 _merged = numba.njit(inline="always", error_model="numpy")
 _called = numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-_reassociating = numba.njit(
+# Where the order of a sum and the last bit of a root are the machine's to choose.
+_free = numba.njit(
     error_model="numpy", fastmath=True, no_cpython_wrapper=True, no_cfunc_wrapper=True
 )
+_ROWS = 16  # that are turned at a time: more would drive each other from the cache
 
 _ONE = np.float32(1.0)
 _ZERO = np.float32(0.0)
@@ -75,7 +77,7 @@ class Arrays(NamedTuple):
     scale: Any
 
 
-@_reassociating
+@_free
 def _dot(a, b):
     total = _ZERO
     for k in range(len(a)):
@@ -128,7 +130,7 @@ def _cut(target, activations):
         target[k] = target[k] if activations[k] > _ZERO else _ZERO
 
 
-@_called
+@_free
 def _adam(values, first, second, gradient, rate, correction):
     for k in range(len(values)):
         slope = gradient[k]
@@ -154,9 +156,9 @@ def _reciprocal(source, target):
 @_called
 def _turn(source, target, inputs, units):
     """Writes weights (inputs, units) as (units, inputs)."""
-    for first in range(0, inputs, WIDTH):
+    for first in range(0, inputs, _ROWS):
         for j in range(units):
-            for k in range(first, first + WIDTH):
+            for k in range(first, first + _ROWS):
                 target[j * inputs + k] = source[k * units + j]
 
 
@@ -368,7 +370,7 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
         capacity = len(ones)
         for start in range(0, len(rows), capacity):
             here = min(capacity, len(rows) - start)
-            place = start if task == PREDICT or task == PREDICT_WIDTHS else 0
+            place = start if task in (PREDICT, PREDICT_WIDTHS) else 0
             _gather(contexts, rows, start, here, net.work)
             _forward(net, here, capacity, outputs, place)
             if task == PREDICT:

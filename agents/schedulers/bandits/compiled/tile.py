@@ -39,8 +39,7 @@ def _make_tile(rows: int) -> Any:
         _: Any, a: Any, a_at: Any, a_row: Any, a_step: Any, b: Any, b_at: Any, b_step: Any,
         depth: Any, c: Any, c_at: Any, c_row: Any,
     ) -> Any:  # fmt: skip
-        """Adds to ``c[c_at + r c_row + j]`` the sum over k of
-        ``a[a_at + r a_row + k a_step] * b[b_at + k b_step + j]``."""
+        """Adds a product to a tile: see `add_product`."""
         del a_at, a_row, a_step, b_at, b_step, depth, c_at, c_row
         count = types.intp
         signature = types.void(
@@ -48,7 +47,7 @@ def _make_tile(rows: int) -> Any:
         )  # fmt: skip
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            a, a_at, a_row, a_step, b, b_at, b_step, depth, c, c_at, c_row = arguments
+            _, a_at, a_row, a_step, _, b_at, b_step, depth, _, c_at, c_row = arguments
             kind = ir.FunctionType(vector, [vector] * 3)
             multiply_add = cgutils.get_or_insert_function(
                 builder.module, kind, f"llvm.fma.v{_LANES}f32"
@@ -118,12 +117,9 @@ _one = _make_tile(1)
 def add_product(a, a_at, a_row, a_step, b, b_at, b_step, depth, c, c_at, c_row, rows, columns):
     """Adds to ``c`` the product of ``a`` (rows, depth) and ``b`` (depth, columns).
 
-    Args:
-        a: Flat float32; element (i, k) lies at ``a_at + i a_row + k a_step``.
-        b: Likewise, element (k, j) at ``b_at + k b_step + j``.
-        depth: Products per sum.
-        c: Likewise, element (i, j) at ``c_at + i c_row + j``.
-        columns: A multiple of `WIDTH`.
+    All three are flat float32. Element (i, k) of ``a`` lies at ``a_at + i a_row + k a_step``, (k,
+    j) of ``b`` at ``b_at + k b_step + j``, (i, j) of ``c`` at ``c_at + i c_row + j``. There are a
+    multiple of `WIDTH` columns.
     """
     for j in range(0, columns, WIDTH):
         i = 0

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from agents.gateway.api.openai import PATHS, ApiError, read_question
 from agents.gateway.gateway import Gateway
-from agents.gateway.openai import PATHS, ApiError, read_question
 from agents.gateway.relay import Send
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -52,7 +52,11 @@ def make_app(gateway: Gateway) -> Starlette:
             Route("/health", health),
             Route("/metrics", metrics),
         ],
-        exception_handlers={HTTPException: _http_error, ApiError: _api_error},
+        exception_handlers={
+            HTTPException: _http_error,
+            ApiError: _api_error,
+            Exception: _defect,
+        },
         lifespan=lifespan,
     )
 
@@ -66,6 +70,11 @@ def _http_error(request: Request, error: Exception) -> Response:
 def _api_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
     return _answer(error)
+
+
+def _defect(_: Request, error: Exception) -> Response:
+    del error  # the server logs it
+    return _answer(ApiError(500, "the gateway has failed: see its log", "server_error"))
 
 
 def _answer(error: ApiError) -> Response:

@@ -16,7 +16,8 @@ class AnswerReader:
         tokens: Tokens that have come, one an event, or what the server counted if it says so.
         prompt_tokens: Tokens of the prompt, as the server counted them; 0 if it does not say.
         error: What the server reported within a stream; empty if nothing.
-        ended: Whether the stream said that it was over.
+        ended: Whether the stream said that the answer was over.
+        done: Whether it said that nothing more would come.
     """
 
     def __init__(self, stream: bool) -> None:
@@ -24,6 +25,7 @@ class AnswerReader:
         self.prompt_tokens = 0
         self.error = ""
         self.ended = False
+        self.done = False
         self._stream = stream
         self._rest = b""
 
@@ -48,7 +50,7 @@ class AnswerReader:
 
     def _read_event(self, data: bytes) -> None:
         if data == b"[DONE]":
-            self.ended = True
+            self.ended = self.done = True
             return
         event = _decoded(data)
         if event.get("error"):

@@ -1,0 +1,1 @@
+"""Finding the numbers of rules by direct search, on train prompts."""

@@ -1,0 +1,414 @@
+"""The gateway as clients and servers see it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import httpx2
+import pytest
+
+from agents.gateway.limits import Limits
+from tests.agents.gateway.support import (
+    CHAT,
+    FakeServer,
+    answer,
+    engine,
+    events,
+    make_gateway,
+    question,
+    run,
+    running,
+    started,
+)
+
+
+def error(response: httpx2.Response) -> dict[str, Any]:
+    """What an OpenAI client reads of an error."""
+    found = response.json()["error"]
+    assert set(found) == {"message", "type", "param", "code"}
+    return dict(found)
+
+
+def test_answers_pass_through_byte_for_byte() -> None:
+    async def test() -> None:
+        async with started(2) as servers, running(make_gateway(servers)) as client:
+            streamed = await client.post(CHAT, json=question(user="u1"))
+            assert streamed.content == b"".join(events(5))
+            assert streamed.headers["content-type"] == "text/event-stream"
+            assert streamed.headers["x-edgecloud-node"] == "n0"
+            whole = await client.post(CHAT, json=question(stream=False))
+            assert whole.json() == answer(5)
+            sent = {"prompt": "Once", "stream": True}
+            other = await client.post("/v1/completions", json=sent)
+            assert other.content == b"".join(events(5))
+        assert json.loads(servers[0].asked[0]) == question(user="u1")
+
+    run(test)
+
+
+def test_a_token_passes_on_before_the_next_one_is_there() -> None:
+    async def test() -> None:
+        async with started(1, pause=0.2) as servers, running(make_gateway(servers)) as client:
+            loop = asyncio.get_running_loop()
+            times, parts = [], []
+            async with client.stream("POST", CHAT, json=question()) as response:
+                async for part in response.aiter_raw():
+                    times.append(loop.time())
+                    parts.append(part)
+        assert b"".join(parts) == b"".join(events(5))
+        assert len(parts) >= 6  # the role goes with the first token
+        assert times[-1] - times[0] > 0.8
+
+    run(test)
+
+
+def test_nodes_take_what_they_hold_and_no_more() -> None:
+    async def test() -> None:
+        nodes = [engine("a", sequences=2), engine("b", backlog=1, sequences=2)]
+        async with started(2, pause=0.01) as servers:
+            gateway = make_gateway(servers, nodes=nodes)
+            async with running(gateway) as client:
+                asked = [client.post(CHAT, json=question()) for _ in range(30)]
+                answers = await asyncio.gather(*asked)
+                text = (await client.get("/metrics")).text
+            assert {a.status_code for a in answers} == {200}
+            assert [s.most_active for s in servers] == [2, 3]
+            assert sum(s.completed for s in servers) == 30
+            assert 'edgecloud_requests_total{outcome="completed"} 30.0' in text
+            assert "edgecloud_num_requests_waiting 0.0" in text
+            assert 'edgecloud_num_requests_running{node="a"} 0.0' in text
+            assert (
+                f'edgecloud_generation_tokens_total{{node="a"}} {servers[0].completed * 5}' in text
+            )
+            assert not gateway.dispatcher.tickets
+
+    run(test)
+
+
+def fail_first(servers: Sequence[FakeServer], fault: str) -> None:
+    if fault == "refuses":
+        servers[0].status = 500
+    elif fault == "overloaded":
+        servers[0].status, servers[0].headers = 429, {"retry-after": "1"}
+    elif fault == "wrong key":
+        servers[0].status = 401
+    elif fault == "hangs":
+        servers[0].hangs = True
+    elif fault == "breaks":
+        servers[0].break_after = 0
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("fault", ["refuses", "overloaded", "wrong key", "hangs", "breaks", "dies"])
+def test_what_has_shown_no_token_is_tried_elsewhere(fault: str, stream: bool) -> None:
+    async def test() -> None:
+        limits = Limits(first_token_time=0.5, total_time=0.5, drain_time=1)
+        async with started(2) as servers:
+            gateway = make_gateway(servers, limits=limits)
+            async with running(gateway) as client:
+                if fault == "dies":
+                    await servers[0].stop()
+                fail_first(servers, fault)
+                response = await client.post(CHAT, json=question(stream=stream))
+                assert response.status_code == 200
+                assert response.headers["x-edgecloud-node"] == "n1"
+                if stream:
+                    assert response.content == b"".join(events(5))
+                health = (await client.get("/health")).json()["nodes"]["n0"]
+                assert not health["open"]
+                assert health["trouble"]
+                text = (await client.get("/metrics")).text
+                assert "edgecloud_request_retries_total 1.0" in text
+            assert not gateway.dispatcher.tickets
+
+    run(test)
+
+
+def test_a_server_that_comes_back_is_asked_again() -> None:
+    async def test() -> None:
+        async with started(1) as servers, running(make_gateway(servers)) as client:
+            await servers[0].stop()
+            asked = asyncio.create_task(client.post(CHAT, json=question()))
+            await asyncio.sleep(0.3)
+            assert not asked.done()  # it waits for its only server
+            await servers[0].start()
+            assert (await asked).status_code == 200
+
+    run(test)
+
+
+def test_what_has_begun_ends_with_an_error_in_the_stream() -> None:
+    async def test() -> None:
+        async with started(1) as servers:
+            gateway = make_gateway(servers)
+            servers[0].break_after = 3
+            async with running(gateway) as client:
+                response = await client.post(CHAT, json=question())
+                assert response.status_code == 200
+                first, last = response.content.rstrip().rsplit(b"\n\n", 1)
+                assert first.startswith(b"".join(events(5)[:4]).rstrip())
+                told = json.loads(last.removeprefix(b"data: "))["error"]
+                assert "n0 broke off" in told["message"]
+                assert len(servers[0].asked) == 1
+            assert not gateway.dispatcher.tickets
+
+    run(test)
+
+
+@pytest.mark.parametrize(("status", "seen"), [(500, 502), (429, 429)])
+def test_what_nobody_answers_fails_once(status: int, seen: int) -> None:
+    async def test() -> None:
+        async with started(2) as servers:
+            for server in servers:
+                server.status, server.headers = status, {"retry-after": "0"}
+            async with running(make_gateway(servers, limits=Limits(attempts=2))) as client:
+                response = await client.post(CHAT, json=question())
+                assert response.status_code == seen
+                assert f"answered {status}" in error(response)["message"]
+            assert sum(len(s.asked) for s in servers) == 2
+
+    run(test)
+
+
+def test_errors_of_the_request_itself_pass_through() -> None:
+    async def test() -> None:
+        async with started(2) as servers, running(make_gateway(servers)) as client:
+            servers[0].status = 422
+            response = await client.post(CHAT, json=question())
+            assert response.status_code == 422
+            assert response.json() == {"error": {"message": "no"}}
+            assert (await client.get("/health")).json()["nodes"]["n0"]["open"]
+            assert not servers[1].asked
+
+    run(test)
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_client_that_goes_frees_its_place(waits: bool) -> None:
+    async def test() -> None:
+        nodes = [engine("a", sequences=1)]
+        async with started(1, pause=0.05) as servers:
+            gateway = make_gateway(servers, nodes=nodes)
+            async with running(gateway) as client:
+                kept = asyncio.create_task(client.post(CHAT, json=question()))
+                await asyncio.sleep(0.05)
+                gone = asyncio.create_task(client.post(CHAT, json=question()))
+                await asyncio.sleep(0.05)
+                left, stays = (gone, kept) if waits else (kept, gone)
+                left.cancel()
+                response = await stays
+                assert response.status_code == 200
+                assert (await client.post(CHAT, json=question())).status_code == 200
+                text = (await client.get("/metrics")).text
+                assert 'edgecloud_requests_total{outcome="abandoned"} 1.0' in text
+            assert not gateway.dispatcher.tickets
+            assert servers[0].active == 0
+            assert servers[0].completed == 2
+            assert servers[0].most_active == 1
+
+    run(test)
+
+
+def test_a_full_queue_is_said_with_when_to_come_back() -> None:
+    async def test() -> None:
+        nodes = [engine("a", sequences=1)]
+        async with started(1, pause=0.05) as servers:
+            gateway = make_gateway(servers, nodes=nodes, limits=Limits(queue=2))
+            async with running(gateway) as client:
+                asked = [asyncio.create_task(client.post(CHAT, json=question())) for _ in range(5)]
+                answers = await asyncio.gather(*asked)
+            refused = [a for a in answers if a.status_code == 429]
+            assert 2 <= len(refused) <= 3  # the first may have left the queue by then
+            assert error(refused[0])["code"] == "queue_full"
+            assert int(refused[0].headers["retry-after"]) >= 1
+
+    run(test)
+
+
+def test_who_waits_too_long_is_told_why() -> None:
+    async def test() -> None:
+        async with started(1) as servers:
+            gateway = make_gateway(servers, limits=Limits(queue_time=0.3, drain_time=1))
+            async with running(gateway) as client:
+                await servers[0].stop()
+                response = await client.post(CHAT, json=question())
+                assert response.status_code == 503
+                assert "n0 cannot be reached" in error(response)["message"]
+
+    run(test)
+
+
+def test_an_agent_that_raises_is_stood_in_for(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with started(2) as servers:
+            gateway = make_gateway(servers)
+
+            def act(*_: object) -> None:
+                raise ZeroDivisionError("no")
+
+            gateway.process.player.agent.act = act  # type: ignore[method-assign, assignment]
+            async with running(gateway) as client:
+                for _ in range(3):
+                    assert (await client.post(CHAT, json=question())).status_code == 200
+                text = (await client.get("/metrics")).text
+                assert "edgecloud_agent_faults_total 3.0" in text
+
+    run(test)
+    said = [r for r in caplog.records if "join-shortest-queue decides instead" in r.getMessage()]
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("drain", [5.0, 0.2])
+def test_shutdown_waits_for_answers_but_not_for_ever(drain: float) -> None:
+    async def test() -> None:
+        async with started(1, pause=0.2) as servers:
+            gateway = make_gateway(servers, limits=Limits(drain_time=drain))
+            nodes = gateway.servers[0].spec.node.services
+            async with running(gateway) as client:
+                asked = [
+                    asyncio.create_task(client.post(CHAT, json=question()))
+                    for _ in range(nodes + 1)
+                ]
+                await asyncio.sleep(0.5)
+            answers = await asyncio.gather(*asked)
+        texts = [a.content for a in answers]
+        if drain == 5.0:
+            assert texts == [b"".join(events(5))] * len(texts)
+            return
+        assert answers[-1].status_code == 503  # it waited
+        assert "shutting down" in error(answers[-1])["message"]
+        for text in texts[:-1]:
+            assert b'"content": "w0 "' in text
+            assert b"shutting down" in text
+
+    run(test)
+
+
+def test_the_gateway_begins_when_a_server_answers(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with started(2) as servers:
+            gateway = make_gateway(servers)
+            for server in servers:
+                await server.stop()
+
+            async def revive() -> None:
+                await asyncio.sleep(0.3)
+                await servers[1].start()
+
+            reviving = asyncio.create_task(revive())
+            async with running(gateway) as client:
+                assert reviving.done()
+                response = await client.post(CHAT, json=question())
+                assert response.headers["x-edgecloud-node"] == "n1"
+
+    run(test)
+    assert "no server answers" in caplog.text
+    assert "n0 cannot be reached" in caplog.text
+
+
+def test_models_have_one_name_for_clients_and_one_for_the_server() -> None:
+    async def test() -> None:
+        async with started(1) as servers:
+            gateway = make_gateway(servers, model="ours", serves="m")
+            async with running(gateway) as client:
+                listed = (await client.get("/v1/models")).json()["data"]
+                assert [m["id"] for m in listed] == ["ours"]
+                ok = await client.post(CHAT, json=question(model="ours"))
+                assert ok.status_code == 200
+                assert json.loads(servers[0].asked[0]) == question(model="m")
+                bad = await client.post(CHAT, json=question(model="m"))
+                assert bad.status_code == 404
+                assert error(bad)["code"] == "model_not_found"
+                assert "must be one of ours" in error(bad)["message"]
+
+    run(test)
+
+
+def test_a_server_without_the_model_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with started(2) as servers:
+            servers[0].name = "other"
+            async with running(make_gateway(servers, model="m")) as client:
+                response = await client.post(CHAT, json=question(model="m"))
+                assert response.headers["x-edgecloud-node"] == "n1"
+
+    run(test)
+    assert "n0 does not serve 'm', only other" in caplog.text
+
+
+def test_keys_are_asked_for_and_given(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with started(1) as servers:
+            gateway = make_gateway(servers, keys=["theirs"], api_key="ours")
+            async with running(gateway) as client:
+                for headers in ({}, {"authorization": "Bearer theirs"}, {"authorization": "ours"}):
+                    response = await client.post(CHAT, json=question(), headers=headers)
+                    assert response.status_code == 401
+                    assert error(response)["code"] == "invalid_api_key"
+                    assert (await client.get("/v1/models", headers=headers)).status_code == 401
+                good = {"authorization": "Bearer ours"}
+                assert (await client.post(CHAT, json=question(), headers=good)).status_code == 200
+                shown = (await client.get("/health")).text + (await client.get("/metrics")).text
+                assert "theirs" not in shown + repr(gateway.servers[0].spec)
+            assert servers[0].keys == ["bearer theirs"]
+
+    run(test)
+    assert "theirs" not in caplog.text
+
+
+MALFORMED: list[tuple[str, bytes, int, str]] = [
+    (CHAT, b"{", 400, "the body is no JSON"),
+    (CHAT, b"[" * 100_000, 400, "the body is no JSON"),
+    (CHAT, b"[1]", 400, "must be a JSON object, got list"),
+    (CHAT, b"{}", 400, "messages: must be a list"),
+    (CHAT, b'{"messages": [3]}', 400, r"messages[0]: must be an object"),
+    (CHAT, b'{"messages": [{}], "stream": 1}', 400, "stream: must be true or false, got 1"),
+    (CHAT, b'{"messages": [{}], "model": 1}', 400, "model: must be a string, got int"),
+    ("/v1/completions", b'{"prompt": 3}', 400, "prompt: must be a string"),
+    (CHAT, json.dumps(question("word " * 600)).encode(), 400, "at most 500 are allowed"),
+    (CHAT, b" " * 9000 + b"{}", 413, "at most 8000 bytes"),
+    ("/v1/embeddings", b"{}", 404, "/v1/chat/completions, /v1/completions take POST"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "status", "message"), MALFORMED)
+def test_bad_requests_are_told_what_is_wrong(
+    path: str, body: bytes, status: int, message: str
+) -> None:
+    async def test() -> None:
+        limits = Limits(body=120_000 if body.startswith(b"[[") else 8000, prompt=500)
+        async with started(1) as servers:
+            async with running(make_gateway(servers, limits=limits)) as client:
+                response = await client.post(path, content=body)
+                assert response.status_code == status
+                assert message in error(response)["message"]
+            assert not servers[0].asked
+
+    run(test)
+
+
+def test_a_body_may_not_grow_in_pieces() -> None:
+    async def test() -> None:
+        async def pieces() -> Any:
+            for _ in range(20):
+                yield b" " * 1000
+
+        limits = Limits(body=8000)
+        async with started(1) as servers, running(make_gateway(servers, limits=limits)) as client:
+            response = await client.post(CHAT, content=pieces())
+            assert response.status_code == 413
+
+    run(test)
+
+
+def test_get_is_no_way_to_ask() -> None:
+    async def test() -> None:
+        async with started(1) as servers, running(make_gateway(servers)) as client:
+            response = await client.get(CHAT)
+            assert response.status_code == 405
+            assert "take POST" in error(response)["message"]
+
+    run(test)

@@ -1,0 +1,107 @@
+"""What was decided live is decided again from what was recorded (INV-58), and simulated."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from agents.gateway.records.parity import check_parity
+from agents.gateway.records.reading import read_record, recorded_nodes
+from agents.gateway.records.recorder import ROUNDS
+from data_tools.calibration.logs import read_log
+from edgecloud_gym.arrivals import read_trace
+from edgecloud_gym.nodes import Slots
+from tests.agents.cli.conftest import invoke
+from tests.agents.gateway.support import CHAT, engine, make_gateway, question, run, running, started
+
+NODES = [engine("a", sequences=2), engine("b", backlog=2, kv_tokens=512), Slots("c", slots=2)]
+
+
+def live_run(folder: Path, agent: str, shadow: str | None = None, requests: int = 60) -> int:
+    """Records a run in which a server dies and comes back, and a client goes away.
+
+    Returns how many requests were answered to their end.
+    """
+    completed = 0
+
+    async def test() -> None:
+        nonlocal completed
+        async with started(3, pause=0.004) as servers:
+            gateway = make_gateway(servers, agent, nodes=NODES, record=folder, shadow=shadow)
+            async with running(gateway) as client:
+                asked = []
+                for k in range(requests):
+                    text = "word " * (1 + k * 7 % 40) + str(k)
+                    asked.append(asyncio.create_task(client.post(CHAT, json=question(text))))
+                    await asyncio.sleep(0.003)
+                    if k == requests // 3:
+                        await servers[1].stop()
+                        asked[-1].cancel()
+                    if k == requests // 2:
+                        await servers[1].start()
+                answers = await asyncio.gather(*asked, return_exceptions=True)
+            ends = [a for a in answers if not isinstance(a, BaseException)]
+            assert len(ends) == requests - 1
+            assert {a.status_code for a in ends} == {200}
+            completed = sum(b"[DONE]" in a.content for a in ends)
+
+    run(test)
+    return completed
+
+
+@pytest.mark.parametrize(
+    "agent",
+    ["fcfs", "join-shortest-queue", "power-of-two", "least-kv", "historical-lrt", "c2ucb", "cn-ts"],
+)
+def test_a_recorded_run_is_decided_alike(agent: str, tmp_path: Path) -> None:
+    live_run(tmp_path / "log", agent)
+    parity = check_parity(tmp_path / "log")
+    assert parity.differences == ()
+    assert parity.decisions >= 25
+
+
+def test_another_decision_is_noticed(tmp_path: Path) -> None:
+    live_run(tmp_path / "log", "fcfs", requests=20)
+    path = tmp_path / "log" / ROUNDS
+    lines = path.read_text().splitlines()
+    # As if a node had been closed in one round.
+    index = next(k for k, line in enumerate(lines) if '"actions":[[' in line)
+    lines[index] = lines[index].replace('"closed":[0,', '"closed":[2,')
+    path.write_text("\n".join(lines) + "\n")
+    assert check_parity(tmp_path / "log").differences
+
+
+def test_a_record_is_a_log_a_trace_and_a_workload(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    completed = live_run(folder, "join-shortest-queue", shadow="fcfs", requests=30)
+    assert len(read_log(folder / "requests.csv")) == completed >= 20
+    trace = read_trace(folder / "requests.csv")
+    assert trace.format == "edgecloud"
+    left = len(trace) - completed  # a client may have left before its request was there
+    assert 29 <= len(trace) <= 30
+    record = read_record(folder)
+    assert (len(record.requests), record.left_out) == (completed, left)
+    assert (record.dataset.response_tokens == 5).all()
+    assert recorded_nodes(folder) == NODES
+    assert '"shadow":' in (folder / ROUNDS).read_text()
+
+    told = invoke(
+        "replay", str(folder), "--agents", "join-shortest-queue,fcfs", "--workers", "1",
+        "--output", str(tmp_path / "replayed"),
+    )  # fmt: skip
+    assert f"{completed} requests, {left} that were not completed" in told.output
+    assert "Measured live, join-shortest-queue:" in told.output
+    assert "; simulated" in told.output
+
+
+def test_a_record_needs_a_folder_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "something").write_text("")
+
+    async def test() -> None:
+        async with started(1) as servers:
+            with pytest.raises(FileExistsError, match="is not empty"):
+                make_gateway(servers, record=tmp_path)
+
+    run(test)
