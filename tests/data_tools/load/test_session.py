@@ -24,7 +24,7 @@ from tests.data_tools.load.batching_server import TEMPLATE, batching_server
 
 PROMPTS = ["list one cat", "explain the sea", "write two", "one dog in the sea"]
 WARM_UP = [answer("1", usage=(9, 1))] * 4
-SIZES = [answer("1", usage=(20 + TEMPLATE, 1)), answer("1", usage=(220 + TEMPLATE, 1))]
+SIZES = [answer("1", usage=(20 + TEMPLATE, 1)), answer("1", usage=(120 + TEMPLATE, 1))]
 
 
 def asked(url: str, folder: Path, **settings: object) -> ServerUnderLoad:
