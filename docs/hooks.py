@@ -11,10 +11,12 @@ from typing import Any
 
 import reference
 import summaries
+import trained
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = {
     "about": summaries.about,
+    "ablations": trained.ablations,
     "closed-forms": summaries.closed_forms,
     "command": reference.command,
     "count": summaries.count,
@@ -26,12 +28,16 @@ TABLES = {
     "intervals": summaries.intervals,
     "learned": summaries.learned,
     "learning": summaries.learning,
+    "machines": trained.machines,
+    "models": trained.models,
     "paper": summaries.paper,
+    "ppo": trained.ppo,
     "predictor": summaries.predictor,
     "protocols": summaries.protocols,
     "reference-traces": summaries.reference_traces,
     "schedulers": summaries.schedulers,
     "settings": reference.settings,
+    "speed": summaries.speed,
     "suite-groups": reference.suite_groups,
     "suite-training": reference.suite_training,
     "unseen": summaries.unseen,

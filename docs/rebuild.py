@@ -27,7 +27,7 @@ import pandas as pd
 import summaries
 import validation_runs
 
-from agents import AgentSpec, Scenario, run_experiment
+from agents import Scenario, run_experiment
 from agents.experiments.play import ExperimentProgress
 from agents.prediction import load_predictor
 from agents.prediction.scoring import ceiling, measurement_variance, score
@@ -48,7 +48,7 @@ STATIC, _, CONTINUOUS = ENV_IDS
 BASELINE = "fcfs"
 HEURISTICS = (BASELINE, "random", "round-robin", "least-connections", "historical-lrt")
 BANDITS = ("clinucb", "cn-greedy", "cn-ducb", "c2ucb", "neural-linear", "cn-ts")
-WARM, FROZEN = "warm-linear", "warm-linear, frozen"
+WARM, PREDICTED = "warm-linear", "predicted-sjf"
 TRAINED = ("ppo", "c2ucb", "cn-ducb", "neural-linear")
 # Statistics over all requests; an unfinished one counts with its age.
 JCT, P95 = "jct_mean_censored", "jct_p95_censored"
@@ -119,7 +119,7 @@ def learning(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
 
 def unseen(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
     """Trained agents on prompts that they have not seen, 20 seeds: five minutes."""
-    models = [folder / f"{name}.{'zip' if name == 'ppo' else 'npz'}" for name in TRAINED]
+    models = [folder / f"{name}.npz" for name in TRAINED]
     if workers:
         for name, path in zip(TRAINED, models, strict=True):
             _edgecloud("train", name, "--env", CONTINUOUS, "--output", path)
@@ -143,6 +143,7 @@ def predictor(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
         **{name: value for name, value in vars(scores).items() if np.isscalar(value)},
         "ceiling": ceiling(data, test, known[0]),
         "repeated": known[1],
+        "again": known[0] ** 0.5,
     }
     groups = pd.DataFrame({"expected": scores.expected, "observed": scores.observed})
     return {
@@ -152,30 +153,27 @@ def predictor(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
 
 
 def protocols(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
-    """New prompts and recurring ones, frozen and learning, 20 seeds: half an hour."""
+    """Test prompts that recur and that come once, predicted and learnt, 20 seeds: ten minutes."""
+    orders = ("shuffle", "once")
     if workers:
-        frozen = AgentSpec(WARM, label=FROZEN, explore=False)
-        agents = [BASELINE, "c2ucb", "cn-ducb", frozen, WARM, ORACLE]
-        scenarios = [
-            _protocol(env_id, load, order)
-            for order in ("shuffle", "once")
-            for env_id in ENV_IDS
-            for load in (0.8, 0.95, 1.1)
-        ]
-        run_experiment(scenarios, agents, 20, {}, folder, workers=workers, progress=_show)
-    return {"protocols": _summary(folder, FROZEN)}
+        agents = [BASELINE, "c2ucb", PREDICTED, WARM, "oracle-placement", ORACLE]
+        for order in orders:
+            cells = [_protocol(env, load, order) for env in ENV_IDS for load in (0.8, 0.95, 1.1)]
+            own = folder / order
+            run_experiment(cells, agents, 20, {}, own, workers=workers, progress=_show)
+    tables = [_summary(folder / order, PREDICTED) for order in orders]
+    return {"protocols": pd.concat(tables, ignore_index=True)}
 
 
 def _protocol(env_id: str, load: float, order: str) -> Scenario:
     """Returns test prompts that recur over 300 s, or come once for as long as they suffice."""
-    settings = _workload(load=load, split="test", duration=300.0)
+    settings = _workload(load=load, split="test", duration=300.0, prompt_order=order)
     if order == "once":
-        env: Any = gymnasium.make(env_id, **settings)
+        env: Any = gymnasium.make(env_id, **{**settings, "prompt_order": "shuffle"})
         prompts = len(env.unwrapped.dataset.rows("test"))
-        # By three standard deviations of a Poisson number more prompts than requests.
-        requests = prompts - 3.0 * prompts**0.5
-        settings["duration"] = float(int(requests / env.unwrapped.simulator.workload.mean_rate))
-        settings["prompt_order"] = order
+        # As many come as 0.7 of the prompts on average: an episode of bursts has more.
+        rate = env.unwrapped.simulator.workload.mean_rate
+        settings["duration"] = float(int(0.7 * prompts / rate))
     return Scenario(env_id, settings, f"{env_id} load {load:g} {order}")
 
 
@@ -254,7 +252,7 @@ def _summary(folder: Path, baseline: str = BASELINE) -> pd.DataFrame:
     )
     orders = [scenarios[label]["settings"].get("prompt_order") for label in jct["env"]]
     if any(orders):
-        table.insert(3, "prompt_order", [order or "shuffle" for order in orders])
+        table.insert(3, "prompt_order", orders)
     runs = summary.groupby(["env", "agent"], sort=False)
     keys = pd.MultiIndex.from_frame(jct[["env", "agent"]])
     table["seeds"] = runs["seed"].nunique().loc[keys].to_numpy()
@@ -275,7 +273,7 @@ def _record_versions(step: str, folder: Path) -> None:
     """Notes with which versions a step was run: an experiment's own record says."""
     path = DATA / "versions.json"
     known = json.loads(path.read_text()) if path.exists() else {}
-    records = [folder / "run.json", folder / "evaluation" / "run.json"]
+    records = [folder / part / "run.json" for part in ("", "evaluation", "once")]
     found = [json.loads(record.read_text())["versions"] for record in records if record.exists()]
     packages = ("edgecloud-gym", "gymnasium", "numpy", "numba", "torch")
     here = {"python": platform.python_version(), **{name: version(name) for name in packages}}

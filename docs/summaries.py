@@ -12,7 +12,7 @@ DATA = Path(__file__).resolve().parent / "data"
 BASELINE, ORACLE = "fcfs", "sjf-oracle"
 LINEAR = ("clinucb", "c2ucb")
 NEURAL = ("cn-greedy", "cn-ducb", "neural-linear", "cn-ts")
-WARM = "warm-linear"
+WARM, PREDICTED = "warm-linear", "predicted-sjf"
 BANDITS = (*LINEAR, *NEURAL)
 
 
@@ -117,10 +117,12 @@ def learned(_: str = "") -> str:
 
 
 def predictor(which: str) -> str:
-    """Returns the bundled predictor's scores on the test prompts, or how many there are."""
+    """Returns the bundled predictor's scores on the test prompts, or one of the numbers."""
     table = read("predictor").set_index("name")["value"]
     if which == "requests":
         return f"{table['requests']:.0f}"
+    if which == "again":
+        return f"{100.0 * table['again']:.0f} %"
     groups = read("predictor_groups")
     fifths = ", ".join(f"{r.expected:.2f} / {r.observed:.2f}" for r in groups.itertuples())
     lines = [
@@ -141,7 +143,7 @@ def predictor(which: str) -> str:
 
 
 def protocols(order: str) -> str:
-    """Returns mean JCTs by environment and load, and what learning changed with its interval."""
+    """Returns mean JCTs by environment and load, and by how much learning beats predicting."""
     table = read("protocols")
     rows = table[table["prompt_order"] == order]
     agents = list(dict.fromkeys(rows["agent"]))
@@ -149,7 +151,7 @@ def protocols(order: str) -> str:
     lines = []
     for (env_id, load), cell in rows.groupby(["env", "load"], sort=False):
         means = cell.set_index("agent")["jct"]
-        frozen = means[f"{WARM}, frozen"]
+        frozen = means[PREDICTED]
         known = warm.loc[env_id, load]
         low, high = (100.0 * known[f"jct_difference_{end}"] / frozen for end in ("low", "high"))
         name = env_id.removeprefix("EdgeCloud-").removesuffix("-v0")
@@ -197,6 +199,21 @@ def paper(_: str = "") -> str:
         head = ["", "completed: JCT (s)", "rank", "all: JCT (s)", "rank", "completed", "unfinished"]
         tables.append(f"`{env}`\n\n{_table(head, lines)}")
     return "\n\n".join(tables)
+
+
+def speed(_: str = "") -> str:
+    """Returns ratios to CartPole-v1, a column for each code that was measured."""
+    rows = read("speed")
+    codes = [name for name in rows.columns if name not in ("name", "goal")]
+    lines = [
+        [
+            row["name"],
+            *("–" if np.isnan(row[code]) else f"{row[code]:.3g}" for code in codes),
+            "" if np.isnan(row["goal"]) else f"≥ {row['goal']:g}",
+        ]
+        for _, row in rows.iterrows()
+    ]
+    return _table(["", *codes, "goal"], lines)
 
 
 def closed_forms(_: str = "") -> str:
@@ -435,7 +452,7 @@ def ecosystem(_: str = "") -> str:
         for form in forms:
             by_way = rows.groupby(form, sort=False)["env"].agg(list)
             ways = [
-                way if len(by_way) == 1 else f"{way} ({', '.join(e.split("-")[1] for e in envs)})"
+                way if len(by_way) == 1 else f"{way} ({', '.join(e.split('-')[1] for e in envs)})"
                 for way, envs in by_way.items()
             ]
             cells.append("; ".join(ways))

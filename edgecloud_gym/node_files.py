@@ -24,7 +24,7 @@ KINDS: Final[Mapping[str, type[Node]]] = {
 }
 _JSON: Final = ".json"
 _YAML: Final = (".yaml", ".yml")
-# What a gateway reads of real servers beside their nodes (`agents.gateway.servers`).
+# What a gateway reads of real servers beside their nodes (`agents.gateway.servers.spec`).
 SERVER_FIELDS: Final = ("url", "serves", "api_key_env")
 # A number of YAML 1.2, which PyYAML, of version 1.1, takes for text.
 _EXPONENT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")

@@ -23,8 +23,8 @@ def make_app() -> typer.Typer:
     from agents.cli.evaluate import evaluate
     from agents.cli.export import export
     from agents.cli.merge import merge
-    from agents.cli.replay import replay
     from agents.cli.record import record
+    from agents.cli.replay import replay
     from agents.cli.report import report
     from agents.cli.reproduce_paper import reproduce_paper
     from agents.cli.serve import serve

@@ -98,7 +98,8 @@ def bench_suite(
     """Play the benchmark suite and write a leaderboard.
 
     Frozen scenarios, the same requests for every agent. Agents that start from zero are trained
-    first. A second call repeats nothing that is finished and makes the leaderboard anew.
+    first. A second call repeats nothing that is finished and makes the leaderboard anew. Ends with
+    1 if an agent could not play any scenario.
 
     For example:
 
@@ -112,16 +113,19 @@ def bench_suite(
     """
     if context.invoked_subcommand is not None:
         return
-    with reporting(extra="agents"):
+    with reporting("The same command goes on from there.", extra="agents"):
         with reading_input():
             traces = {} if azure is None else {"azure": azure}
             suite = load_suite(version, quick=quick).with_traces(traces).select(scenario or [])
+            if not suite.cells:
+                raise ValueError(f"there is nothing to play: {'; '.join(suite.skipped.values())}")
             suite = suite if seeds is None else suite.first_seeds(seeds)
             specs = with_yardsticks(suite, _entrants(suite, agents, agent_file))
         if show:
             _list(suite)
             return
         stable = Stable(suite, specs, output)
+        labels = [spec.label for spec in specs]
         for line in _plan(stable, output):
             typer.echo(line)
         if dry_run:
@@ -130,7 +134,7 @@ def bench_suite(
         _publish(board, output, publish)
         Console().print(render(board).partition("## Tails")[0], markup=False, highlight=False)
         typer.echo(f"Leaderboard in {output}: {BOARD} {PAGE} and pictures")
-        if board.missing:
+        if any(not any(label in played for played in board.results.values()) for label in labels):
             raise typer.Exit(1)
 
 
@@ -301,7 +305,7 @@ def _publish(board: Board, output: Path, docs: Path | None) -> None:
     if docs is not None:
         board.write(docs / "data" / BOARD)
         draw(board, docs / "assets")
-        _write(docs / PAGE, render(board, "assets/"))
+        _write(docs / PAGE, render(board, "assets/", "suite.md"))
 
 
 def _write(path: Path, text: str) -> None:

@@ -52,6 +52,7 @@ from agents.cli.scenarios import (
 )
 from agents.experiments.executors import ExecutorError
 from agents.experiments.experiment import ignorant, prepare
+from agents.prediction import bundled_predictors
 from agents.registry import AGENT_NAMES
 from data_tools.cli.console import reading_input, reporting
 from data_tools.cli.options import path_option
@@ -60,11 +61,13 @@ from edgecloud_gym.dataset import load_dataset
 
 HEURISTICS: Final = "fcfs,random,round-robin,least-connections,historical-lrt,sjf-oracle"
 LEARNERS: Final = "c2ucb,cn-ducb"
+SHIPPED: Final = "ppo"  # trained on the bundled dataset
 
 _AGENTS_HELP: Final = (
     f"Agents, separated by commas: {', '.join(AGENT_NAMES)}. Settings follow after colons: "
     "cn-greedy:epsilon=0.2, 'sb3:path=\"a,b.zip\"'. By default "
-    f"{f'{HEURISTICS},{LEARNERS}'.replace(',', ', ')}."
+    f"{f'{HEURISTICS},{LEARNERS},{SHIPPED}'.replace(',', ', ')}; the models that come with the "
+    "package play the bundled dataset alone."
 )
 
 
@@ -122,6 +125,8 @@ def compare(
             data = load_dataset(common["dataset"])
             notes = dataset_notes(env_ids, common, data)
             default = HEURISTICS if data.embeddings is None else f"{HEURISTICS},{LEARNERS}"
+            if data.name in bundled_predictors():
+                default = f"{default},{SHIPPED}"
             specs = read_agents(default if agents is None else agents)
             check_embeddings(specs, data)
             if is_given(context, "baseline"):

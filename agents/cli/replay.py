@@ -70,7 +70,7 @@ def replay(
     """
     with reporting(extra="agents"), ExitStack() as stack:
         with reading_input():
-            from agents.gateway.recorded import read_record, recorded_nodes
+            from agents.gateway.records.reading import read_record, recorded_nodes
 
             record = read_record(log)
             served = recorded_nodes(log) if nodes is None else load_nodes(nodes)

@@ -19,7 +19,7 @@ from data_tools.cli.options import path_option
 if TYPE_CHECKING:
     from agents.gateway.decisions import Player
     from agents.gateway.prompts import Encoder
-    from agents.gateway.servers import ClusterFile
+    from agents.gateway.servers.spec import ClusterFile
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -92,13 +92,13 @@ def serve(
         for noisy in ("httpx2", "httpcore2"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         from agents.experiments.runs import one_torch_thread
+        from agents.gateway.api.serving import make_server
         from agents.gateway.decisions import DecisionProcess
         from agents.gateway.gateway import Gateway
         from agents.gateway.limits import Limits
         from agents.gateway.prompts import Embeddings
-        from agents.gateway.record import Recorder
-        from agents.gateway.servers import load_cluster
-        from agents.gateway.serving import make_server
+        from agents.gateway.records.recorder import Recorder
+        from agents.gateway.servers.spec import load_cluster
 
         with reading_input():
             cluster = load_cluster(nodes)

@@ -9,8 +9,6 @@ import gymnasium as gym
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
 
 from agents.base import Agent
-from agents.schedulers.scheduler import Scheduler
-from edgecloud_gym.envs.base import EdgeCloudEnv
 
 
 def run_episode(
@@ -42,6 +40,8 @@ def play_steps(
 
     Schedulers that need no observations play without any (`Scheduler.play`).
     """
+    from agents.schedulers.scheduler import Scheduler  # brings the compiler along
+
     agent.reset(env, agent_seed)
     observation, info = env.reset(seed=seed)
     if isinstance(agent, Scheduler) and agent.plays_alone and _is_plain(env):
@@ -65,6 +65,8 @@ def _is_plain(env: gym.Env[Any, Any]) -> bool:
 
     The two wrappers that `gymnasium.make` adds check how an environment is used.
     """
+    from edgecloud_gym.envs.base import EdgeCloudEnv
+
     while isinstance(env, OrderEnforcing | PassiveEnvChecker):
         env = env.env
     return (

@@ -16,7 +16,8 @@ from agents.experiments.learners import Learner
 from agents.experiments.network_settings import HORIZON, read_options
 from agents.experiments.runs import one_torch_thread
 from agents.experiments.scenario import Scenario
-from agents.prediction.forecasts import cross_fitted, predictor_for
+from agents.prediction import predictor_for
+from agents.prediction.forecasts import cross_fitted
 from agents.schedulers.policy_file import (
     WalkSettings,
     named_predictor,
@@ -82,7 +83,7 @@ class NetworkLearner(Learner):
                 self._envs,
                 seed=own_seed,
                 device="cpu",
-                policy_kwargs=network,
+                policy_kwargs=dict(network),  # A2C adds to it
                 **settings,
             )
             if path is not None:

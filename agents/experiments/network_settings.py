@@ -127,8 +127,8 @@ def read_options(name: str, given: Mapping[str, Any]) -> tuple[WalkOptions, dict
 
 
 def _check(name: str, value: Any) -> None:
-    if callable(value) or (name == "ent_coef" and isinstance(value, str)):
-        return  # a schedule; "auto" of SAC
+    if callable(value) or (name == "ent_coef" and str(value).startswith("auto")):
+        return  # a schedule; what SAC finds by itself
     if name in _LEAST:
         check_integer(name, value, least=_LEAST[name])
     elif name in _SHARES:

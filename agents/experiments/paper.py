@@ -24,7 +24,6 @@ AGENTS: Final = (
     "cn-greedy",
     "cn-ducb",
 )
-PROPOSED: Final = "cn-ducb"
 EPOCHS: Final = 10
 DURATION: Final = 7200.0  # s
 ARRIVAL_RATE: Final = 5.0  # requests/s

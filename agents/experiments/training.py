@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import pickle
+import platform
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,11 +24,13 @@ from agents.experiments.parcel import (
     detached,
     dumped,
 )
+from agents.experiments.runs import versions
 from agents.experiments.scenario import Scenario
 from agents.experiments.validation import UNIT, Validation, scores
 from agents.registry import agent_class
 from agents.schedulers.policy_file import POLICIES
 from edgecloud_gym.config import SystemConfig
+from edgecloud_gym.processors import available_processors
 
 _BESIDE: Final = (
     "settings",
@@ -34,7 +38,6 @@ _BESIDE: Final = (
     "algorithm",
     "allow_stop",
     "score",
-    "seconds",
     "made",
 )  # not what defines a training
 
@@ -240,11 +243,25 @@ class _Keeper:
         means = training.validation.of(learner)
         found = curve.add(training.name, learner.done, seconds, means)
         if found < best:
-            facts = {**self._record, "score": found, "seconds": round(seconds, 1)}
+            facts = {**self._record, "score": found, "made": made(seconds)}
             learner.save(self._path, facts, going_on=False)
         curve.write(self._path.with_suffix(".csv"))
         if training.tensorboard is not None:
             learner.log("validation/score", found, training.tensorboard)
+
+
+def made(seconds: float) -> dict[str, Any]:
+    """Returns how a model was made, as JSON values.
+
+    Args:
+        seconds: How long it took so far.
+    """
+    return {
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "seconds": round(seconds, 1),
+        "machine": f"{platform.platform()}, {available_processors()} processors",
+        "versions": dict(versions()),
+    }
 
 
 def at_loads(scenario: Scenario, loads: Sequence[float]) -> tuple[Scenario, ...]:

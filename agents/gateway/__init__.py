@@ -1,6 +1,6 @@
 """A gateway: agents route the requests that real servers answer.
 
-From the outside in: `app` (HTTP) → `relay` (one request, from its arrival to its last byte) →
-`dispatcher` (who waits, who is where) → `decisions` (the decision process of
-`edgecloud_gym.envs.live` and the agent) and `upstream` (the servers).
+From the outside in: `api` (HTTP) → `gateway` (from start to shutdown) → `relay` (one request, from
+its arrival to its last byte) → `dispatcher` (who waits, who is where) → `decisions` (the decision
+process of `edgecloud_gym.envs.live`, and the agent) and `servers`.
 """

@@ -1,7 +1,7 @@
 """The decision process of a gateway: what has happened goes in, who goes where comes out.
 
 Everything here is synchronous and depends on what it is told alone: the same rounds give the same
-decisions, which is how a recorded run is checked (`agents.gateway.parity`).
+decisions, which is how a recorded run is checked (`agents.gateway.records.parity`).
 """
 
 from __future__ import annotations

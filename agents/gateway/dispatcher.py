@@ -7,7 +7,6 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 import numpy as np
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 
 from agents.gateway.decisions import DecisionProcess, Outcome, Round
 from agents.gateway.metrics import Metrics
-from agents.gateway.upstream import Server
+from agents.gateway.servers.server import Server
+from agents.gateway.ticket import Ticket
 from edgecloud_gym.simulator.compiled.follow import (
     FINISHED,
     FIRST_TOKEN,
@@ -31,39 +31,6 @@ PATIENCE: Final = 1.0  # s that an agent may have all wait while nobody is at an
 
 class QueueFullError(Exception):
     """No more requests may wait."""
-
-
-@dataclass(eq=False)
-class Ticket:
-    """A request in the gateway's hands.
-
-    Attributes:
-        key: Its number.
-        arrival: When it came (s).
-        prompt_tokens: Tokens of its prompt, estimated, or counted when it is done.
-        node: Where it is; None while it waits.
-        dispatch: When it was sent there (s), NaN before.
-        first_token: When it gave its first token (s), NaN before.
-        finish: When it ended (s), NaN before.
-        tokens: Tokens that it has given.
-        attempts: How often it was sent to a node.
-        outcome: How it ended; empty before.
-        begun: Whether its client has been sent anything.
-    """
-
-    key: int
-    arrival: float
-    prompt_tokens: int
-    node: int | None = None
-    dispatch: float = math.nan
-    first_token: float = math.nan
-    finish: float = math.nan
-    tokens: int = 0
-    attempts: int = 0
-    outcome: str = ""
-    begun: bool = False
-    told_tokens: int = 0
-    assigned: asyncio.Event | None = None
 
 
 class Watcher(Protocol):

@@ -12,15 +12,15 @@ from typing import Any, Final, Self
 
 import anyio
 
+from agents.gateway.api.openai import ApiError, Question, unavailable
 from agents.gateway.decisions import DecisionProcess
 from agents.gateway.dispatcher import Dispatcher, QueueFullError, Watcher
 from agents.gateway.limits import Limits
 from agents.gateway.metrics import Metrics
-from agents.gateway.openai import ApiError, Question, unavailable
 from agents.gateway.prompts import Embeddings, PromptLengths
 from agents.gateway.relay import Relay, Send
-from agents.gateway.servers import ClusterFile
-from agents.gateway.upstream import Server
+from agents.gateway.servers.server import Server
+from agents.gateway.servers.spec import ClusterFile
 
 _LOG = logging.getLogger(__name__)
 _SAVE_EVERY: Final = 60.0  # s

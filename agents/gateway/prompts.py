@@ -11,47 +11,56 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.gateway.dispatcher import Ticket
-from agents.gateway.openai import Question
+from agents.gateway.api.openai import Question
+from agents.gateway.ticket import Ticket
 from edgecloud_gym.dataset import RequestDataset
 
 Vector = NDArray[np.float32]
 Encoder = Callable[[Sequence[str]], NDArray[np.float32]]
 
 _TOKENS_PER_BYTE: Final = 0.25
-_MEMORY: Final = 200_000.0  # bytes that the running ratio remembers
+_WEIGHT: Final = 0.02  # of the latest prompt among those that are remembered
 
 
 class PromptLengths:
-    """Estimates how many tokens a prompt has: its bytes times what servers have counted of late.
+    """Estimates how many tokens a prompt has: a line through what servers have counted of late.
+
+    The line does not begin at 0: a chat's template has tokens of its own.
 
     Args:
-        reference: Whose ratio it begins with.
+        reference: Whose prompts it begins with.
     """
 
     def __init__(self, reference: RequestDataset) -> None:
-        ratio = _TOKENS_PER_BYTE
+        sizes, counts = np.array([100.0, 1000.0]), _TOKENS_PER_BYTE * np.array([100.0, 1000.0])
         if reference.prompts is not None and reference.prompt_tokens is not None:
-            size = sum(len(p.encode("utf-8", "surrogatepass")) for p in reference.prompts)
-            ratio = float(reference.prompt_tokens.sum()) / max(1, size)
-        self._bytes = _MEMORY / 10
-        self._tokens = self._bytes * ratio
+            lengths = [len(p.encode("utf-8", "surrogatepass")) for p in reference.prompts]
+            sizes, counts = (
+                np.array(lengths, np.float64),
+                reference.prompt_tokens.astype(np.float64),
+            )
+        # Means of size, count, size squared and their product.
+        self._means = np.array(
+            [sizes.mean(), counts.mean(), (sizes**2).mean(), (sizes * counts).mean()]
+        )
 
     def estimate(self, question: Question) -> int:
         """Returns about how many tokens a request's prompt has, at least 1."""
         if question.in_tokens:
             return max(1, question.size)
-        return max(1, round(question.size * self._tokens / self._bytes))
+        size, count, square, product = self._means.tolist()
+        spread = square - size**2
+        slope = (product - size * count) / spread if spread > 1e-6 * square else count / size
+        slope = min(max(slope, 0.0), count / size)  # nor a template of less than nothing
+        return max(1, round(count + slope * (question.size - size)))
 
     def learn(self, question: Question, ticket: Ticket) -> None:
         """Takes note of what a server has counted, if the request was completed."""
         if question.in_tokens or ticket.outcome != "completed" or not question.size:
             return
-        self._bytes += question.size
-        self._tokens += ticket.prompt_tokens
-        if self._bytes > _MEMORY:
-            self._tokens *= _MEMORY / self._bytes
-            self._bytes = _MEMORY
+        size, count = float(question.size), float(ticket.prompt_tokens)
+        told = np.array([size, count, size**2, size * count])
+        self._means += _WEIGHT * (told - self._means)
 
 
 class Embeddings:

@@ -9,12 +9,13 @@ from typing import Any, Final
 import anyio
 import httpx2
 
-from agents.gateway.answers import AnswerReader
-from agents.gateway.dispatcher import Dispatcher, Ticket
+from agents.gateway.api.openai import ApiError, Question, unavailable
+from agents.gateway.dispatcher import Dispatcher
 from agents.gateway.limits import Limits
 from agents.gateway.metrics import Metrics
-from agents.gateway.openai import ApiError, Question, unavailable
-from agents.gateway.upstream import BROKEN, FAILED, OVERLOADED, SILENT, Server, UpstreamError
+from agents.gateway.servers.answers import AnswerReader
+from agents.gateway.servers.server import BROKEN, FAILED, OVERLOADED, SILENT, Server, UpstreamError
+from agents.gateway.ticket import Ticket
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
@@ -112,7 +113,11 @@ class Relay:
             metrics.queue_time.observe(ticket.dispatch - ticket.arrival)
         if ticket.outcome != COMPLETED or ticket.node is None:
             return
-        name = self._servers[ticket.node].spec.name
+        server = self._servers[ticket.node]
+        name = server.spec.name
+        beside = sum(other.node == ticket.node for other in self._dispatcher.tickets.values())
+        server.slowness.see(ticket, beside)
+        metrics.slowness.labels(name).set(server.slowness.factor)
         metrics.jct.labels(name).observe(ticket.finish - ticket.arrival)
         metrics.tokens.labels(name).inc(ticket.tokens)
         metrics.prompt_tokens.labels(name).inc(ticket.prompt_tokens)

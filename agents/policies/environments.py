@@ -6,7 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agents.prediction.forecasts import cross_fitted, predictor_for
+from agents.prediction import predictor_for
+from agents.prediction.forecasts import cross_fitted
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import load_dataset
 from edgecloud_gym.sb3 import SB3VecEnv, make_vec_env

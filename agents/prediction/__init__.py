@@ -1,6 +1,11 @@
 """What can be known of a request before it is served: its time and its answer's length."""
 
 from agents.prediction.distribution import Prediction
-from agents.prediction.predictor import Predictor, bundled_predictors, load_predictor
+from agents.prediction.predictor import (
+    Predictor,
+    bundled_predictors,
+    load_predictor,
+    predictor_for,
+)
 
-__all__ = ["Prediction", "Predictor", "bundled_predictors", "load_predictor"]
+__all__ = ["Prediction", "Predictor", "bundled_predictors", "load_predictor", "predictor_for"]

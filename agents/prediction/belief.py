@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,16 @@ class Belief:
         predictor: The prior.
         prior: What it predicts of the rows that are looked at.
     """
+
+    STATE: ClassVar = (
+        "precision",
+        "covariance",
+        "information",
+        "updates",
+        "keys",
+        "served",
+        "mean_log",
+    )
 
     def __init__(self, predictor: Predictor, features: int, noise: float) -> None:
         self.predictor = predictor

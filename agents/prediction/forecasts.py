@@ -7,28 +7,12 @@ from typing import Final
 import numpy as np
 
 from agents.prediction.distribution import Prediction
-from agents.prediction.predictor import Predictor, bundled_predictors, load_predictor
+from agents.prediction.predictor import Predictor
 from edgecloud_gym.dataset import RequestDataset
 from edgecloud_gym.wrappers.forecast import Forecast
 
 LONG: Final = 4.0  # s; the probability to exceed it is one of the features
 FOLDS: Final = 5
-
-
-def predictor_for(dataset: RequestDataset, named: str | None) -> Predictor:
-    """Returns the predictor that is named, or else the dataset's own.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is none, or the dataset has no embeddings.
-    """
-    if named is not None:
-        return load_predictor(named)
-    if dataset.name in bundled_predictors():
-        predictor = load_predictor(dataset.name)
-        if dataset.embeddings is not None and dataset.embeddings.shape[1] == predictor.width:
-            return predictor
-    return Predictor.fit(dataset)
 
 
 def forecast(predictor: Predictor, dataset: RequestDataset) -> Forecast:

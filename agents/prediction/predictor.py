@@ -294,6 +294,30 @@ def load_predictor(name_or_path: str | Path | Predictor) -> Predictor:
 
 
 @lru_cache(maxsize=8)
+def predictor_for(
+    dataset: RequestDataset, name_or_path: str | Path | Predictor | None = None
+) -> Predictor:
+    """Returns the predictor to use for a dataset.
+
+    Args:
+        dataset: The dataset.
+        name_or_path: See `load_predictor`; by default the bundled one of the dataset's name, and
+            where there is none for such embeddings, one that is fitted on its train split.
+
+    Raises:
+        FileNotFoundError: See `load_predictor`.
+        ValueError: See `load_predictor` and `Predictor.fit`.
+    """
+    if name_or_path is not None:
+        return load_predictor(name_or_path)
+    if dataset.name in bundled_predictors() and dataset.embeddings is not None:
+        bundled = load_predictor(dataset.name)
+        if bundled.width == dataset.embeddings.shape[1]:
+            return bundled
+    return Predictor.fit(dataset)
+
+
+@lru_cache(maxsize=8)
 def _load(path: Path, changed: int) -> Predictor:
     del changed  # a part of the key
     return Predictor.load(path)

@@ -14,6 +14,7 @@ from gymnasium.envs.registration import EnvSpec, WrapperSpec
 
 from edgecloud_gym.arrivals.processes import mapping_of as arrivals_mapping
 from edgecloud_gym.dataset import RequestDataset, bundled_datasets, load_dataset
+from edgecloud_gym.dataset.files import is_on_hub
 from edgecloud_gym.dataset.writing import write_dataset
 from edgecloud_gym.engines import EngineModel
 from edgecloud_gym.node_files import mapping_of as node_mapping
@@ -45,7 +46,7 @@ def in_json(settings: Mapping[str, Any], folder: Path, place: Path) -> dict[str,
     dataset = found.get("dataset")
     if isinstance(dataset, RequestDataset):
         found["dataset"] = _dataset(dataset, folder, place)
-    elif dataset is not None and dataset not in bundled_datasets():
+    elif dataset is not None and dataset not in bundled_datasets() and not is_on_hub(dataset):
         found["dataset"] = str(Path(dataset).resolve())
     return {name: _value(name, value) for name, value in found.items()}
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agents.experiments.paper import PROPOSED
 from agents.report.words import counted
 from edgecloud_gym.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
 
+PROPOSED: Final = "cn-ducb"  # the paper's own
 COMPLETED, ALL = "jct_mean", "jct_mean_censored"
 TABLE: Final = "paper.csv"
 PICTURE: Final = "paper.png"

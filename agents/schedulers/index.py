@@ -14,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.prediction import Prediction, Predictor, bundled_predictors, load_predictor
+from agents.prediction import Prediction, Predictor, predictor_for
 from agents.rules import index as rules
 from agents.rules.index import CONTINUOUS_THUMB, STATIC_THUMB, Index, index_parameters
 from agents.rules.placement import true_facts
@@ -171,16 +171,6 @@ def predicted(
 ) -> Prediction:
     """Returns what is predicted of each row of a dataset; see `PredictedSJF`."""
     return predictor_for(dataset, predictor).predict_dataset(dataset)
-
-
-@lru_cache(maxsize=8)
-def predictor_for(
-    dataset: RequestDataset, predictor: str | Path | Predictor | None = None
-) -> Predictor:
-    """Returns who predicts the requests of a dataset; see `PredictedSJF`."""
-    if predictor is None and dataset.name not in bundled_predictors():
-        return Predictor.fit(dataset)
-    return load_predictor(predictor or dataset.name)
 
 
 def predicted_facts(dataset: RequestDataset, prediction: Prediction) -> Floats:

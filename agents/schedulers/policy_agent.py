@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from agents.base import Agent, Info, Observation
 from agents.prediction.forecasts import as_forecast, forecast
-from agents.schedulers.policy_file import PolicyFile, bundled_model, read_policy
+from agents.schedulers.policy_file import MODELS, PolicyFile, bundled_model, read_policy
 from edgecloud_gym.config import Priority
 from edgecloud_gym.envs.base import EdgeCloudEnv
 from edgecloud_gym.envs.time_series import TimeSeriesEnv
@@ -62,6 +62,11 @@ class PolicyAgent(Agent):
         if self._file is not None:
             return self._file
         return _bundled(self.name, system_of(self.env))
+
+    @classmethod
+    def own_files(cls) -> list[Path]:
+        """Returns the models that come with the package."""
+        return sorted(MODELS.glob(f"{cls.name}-*.npz"))
 
     def priority(self) -> Priority:
         """Orders the queue by predicted time."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.checkpoint import read_header, read_state, write_checkpoint
-from agents.prediction.forecasts import predictor_for
+from agents.prediction import predictor_for
 from agents.prediction.predictor import Predictor, bundled_predictors, load_predictor
 from edgecloud_gym.dataset import load_dataset
 from edgecloud_gym.files import UnreadableFileError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MODELS: Final = Path(__file__).parents[1] / "assets" / "models"
 POLICIES: Final = ("ppo", "maskable-ppo", "a2c", "dqn", "sac", "recurrent-ppo")
 _PREDICTOR: Final = "predictor"
+_OF_TRAINING: Final = ("optimizer_class", "optimizer_kwargs", "use_sde")  # no part of a network
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class WalkSettings:
     network: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PolicyFile:
     """A trained network, read.
 
@@ -162,7 +163,7 @@ def save_policy(model: BaseAlgorithm, path: str | Path, predictor: Predictor | N
         walk.skips,
         config.work_conserving,
         walk.nodes,
-        dict(model.policy_kwargs),
+        {n: v for n, v in model.policy_kwargs.items() if n not in _OF_TRAINING},
     )
     training = {"env": None, "settings": {"work_conserving": config.work_conserving}}
     training |= {"done": model.num_timesteps}

@@ -43,8 +43,8 @@ class Board:
     """Results, and what makes them comparable with others.
 
     Attributes:
-        suite: ``version``, ``quick``, ``digest``; ``one``, the agent whose share of the gap is 1;
-            ``bad``, those that are bad on purpose.
+        suite: ``version``, ``quick``, ``partial``, ``digest``; ``one``, the agent whose share of
+            the gap is 1; ``bad``, those that are bad on purpose.
         made: Versions, dataset with its fingerprint, date and machine.
         cells: By name: ``group``, ``env``, ``zero`` (the agent whose share of the gap is 0),
             ``learn``, ``trained``, ``split``, ``prompt_order`` and ``seeds``.
@@ -118,6 +118,7 @@ def make_board(
         suite={
             "version": suite.version,
             "quick": suite.quick,
+            "partial": suite.partial,
             "digest": suite.digest,
             "one": next(name for name in suite.one if name in agents),
             "bad": list(suite.bad),

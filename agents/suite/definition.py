@@ -89,10 +89,11 @@ class Suite:
         version: Its number.
         quick: Whether it is cut down to a trial, whose results compare with nothing.
         dataset: Whose prompts arrive.
-        digest: Identifies the files.
+        digest: Identifies the files, but for who plays by default.
         cells: The scenarios, in order.
         about: What each group is, in a sentence.
         skipped: Groups that are not played, and why.
+        partial: Whether it was cut down to some scenarios or seeds.
         zeros: The agent whose share of the gap is 0, by environment; of all others under "".
         one: Agents whose share may be 1: the first that there is.
         training: How agents that start from zero are trained.
@@ -112,6 +113,7 @@ class Suite:
     agents: tuple[str, ...]
     bad: tuple[str, ...]
     skipped: Mapping[str, str] = field(default_factory=dict)
+    partial: bool = False
 
     @property
     def label(self) -> str:
@@ -137,7 +139,7 @@ class Suite:
     def first_seeds(self, count: int) -> Suite:
         """Returns the suite with the first so many seeds of each cell."""
         cells = tuple(replace(cell, seeds=cell.seeds[:count]) for cell in self.cells)
-        return replace(self, cells=cells)
+        return replace(self, cells=cells, partial=True)
 
     def select(self, wanted: Iterable[str]) -> Suite:
         """Returns the part that consists of some groups and cells; of all if none is named.
@@ -152,7 +154,7 @@ class Suite:
             if name not in self.about:
                 self.cell(name)
         cells = [cell for cell in self.cells if cell.name in names or cell.group in names]
-        return replace(self, cells=tuple(cells))
+        return replace(self, cells=tuple(cells), partial=True)
 
     def with_traces(self, traces: Iterable[str]) -> Suite:
         """Leaves out what replays a trace that is not given, and says so."""
@@ -191,7 +193,7 @@ def load_suite(version: int = VERSION, *, quick: bool = False) -> Suite:
         version=int(index["version"]),
         quick=quick,
         dataset=index["dataset"],
-        digest=_digest(folder, [_INDEX, *(f"{name}.json" for name in groups)]),
+        digest=_digest({**index, "agents": []}, groups),
         cells=tuple(cells),
         about={name: group["about"] for name, group in groups.items()},
         zeros=index["zero"],
@@ -238,7 +240,6 @@ def _cell(folder: Path, name: str, group: Mapping[str, Any], item: Mapping[str, 
     )
 
 
-def _digest(folder: Path, names: Iterable[str]) -> str:
-    """Identifies files by their content as JSON: how it is laid out does not matter."""
-    content = [read_json(folder / name) for name in names]
+def _digest(*content: Mapping[str, Any]) -> str:
+    """Identifies what files say; how it is laid out there does not matter."""
     return blake2b(json.dumps(content).encode(), digest_size=10).hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -148,8 +148,3 @@ class Stable:
             name = made.training.name
         key = digest(json.dumps([record, source_digest()], sort_keys=True).encode())
         return self.folder / f"{name}-{key}.npz"
-
-
-def labels(specs: Iterable[AgentSpec]) -> list[str]:
-    """Returns what agents are called."""
-    return [spec.label for spec in specs]

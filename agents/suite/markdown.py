@@ -20,20 +20,21 @@ _SHORT: Final = {
     "cold-start": "cold",
     "wrong-predictor": "wrong",
 }
-_SHOWN: Final = 5  # agents in the table of scenarios, besides both ends
+_SHOWN: Final = 4  # agents in the table of scenarios, besides both ends
 
 
-def render(board: Board, pictures: str = "") -> str:
+def render(board: Board, pictures: str = "", guide: str = "") -> str:
     """Returns the page.
 
     Args:
         board: The results.
         pictures: Where the pictures are, as the page names it; empty for none.
+        guide: The page about the suite, likewise.
     """
     table = standings(board)
     parts = [
         "# Leaderboard",
-        _what(board, table),
+        _what(board, table) + (f" [How it is made, and joined]({guide})." if guide else ""),
         "## Standings",
         _legend(board),
         _standings(table),
@@ -59,10 +60,14 @@ def render(board: Board, pictures: str = "") -> str:
 
 def _what(board: Board, table: Sequence[Standing]) -> str:
     count = len(scored_cells(board))
-    quick = " **A trial of seconds: these numbers compare with nothing.**" if _quick(board) else ""
+    cut = ""
+    if board.suite["quick"]:
+        cut = " **A trial of seconds: these numbers compare with nothing.**"
+    elif board.suite["partial"]:
+        cut = " **A part of the suite: not all of its scenarios or seeds.**"
     return (
         f"Benchmark suite v{board.suite['version']}: {len(table)} agents, {count} scenarios, "
-        f"dataset `{board.made['dataset']['dataset']}`, {_splits(board)} prompts.{quick}"
+        f"dataset `{board.made['dataset']['dataset']}`, {_splits(board)} prompts.{cut}"
     )
 
 
@@ -196,10 +201,6 @@ def _second(lines: Sequence[Sequence[str]]) -> list[tuple[int, Sequence[str]]]:
 
 def _short(group: str) -> str:
     return _SHORT.get(group, group)
-
-
-def _quick(board: Board) -> bool:
-    return bool(board.suite["quick"])
 
 
 def _splits(board: Board) -> str:

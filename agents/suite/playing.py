@@ -33,7 +33,7 @@ class Entries:
 
     @property
     def all(self) -> list[Run]:
-        """The runs in order: seeds first, so that a partial table is one of all agents."""
+        """The runs in the order scenario, agent, seed."""
         return [run for runs in self.runs.values() for run in runs]
 
 

@@ -14,12 +14,12 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.prediction import Prediction, Predictor
+from agents.prediction import Prediction, Predictor, predictor_for
 from agents.prediction.forecasts import cross_predicted
 from agents.rules import index as rules
 from agents.rules import paper, routers
 from agents.rules.index import Index, index_parameters
-from agents.schedulers.index import predicted_facts, predictor_for
+from agents.schedulers.index import predicted_facts
 from agents.schedulers.index_settings import Ageing, IndexSettings, Order
 from agents.tuning.cross_entropy import Generation, search
 from agents.tuning.rollouts import Rollouts, mean_jct, tail_jct
@@ -153,7 +153,8 @@ class IndexTuning:
         without ageing, but not above FCFS's, ageing must not make it worse; if none will do, the
         one of the shortest tail is taken.
         """
-        limits = np.array([max(TAIL, min(1.0, tail)) for _, tail in self.judge(settings)])
+        tails = [tail for _, tail in self.judge(settings)]
+        limits = np.array([tail if TAIL < tail <= 1.0 else TAIL for tail in tails])
         found = []
         for share in SHARES:
             for rate in RATES:

@@ -1,11 +1,13 @@
 """Turns a finished profiler run into a dataset folder that ``load_dataset`` reads.
 
 The folder holds ``requests.parquet`` (one row per prompt), ``embeddings.npz``, ``slowdown.json`` if
-it was measured, and a card, ``README.md``, that says how the numbers came about.
+it was measured, and a card, ``README.md``, that says how the numbers came about; for others' tools
+the card's front matter and ``croissant.json`` (see `data_tools.bundling.metadata`).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from data_tools.backends.base import Measurement
 from data_tools.bundling.card import Card
+from data_tools.bundling.metadata import CROISSANT, croissant, front_matter
 from data_tools.bundling.run_figures import RunFigures, explained_variance, run_figures
 from data_tools.profiling.run_file import RunMetadata, metadata_path
 from edgecloud_gym.checks import whole_characters
@@ -89,7 +92,10 @@ def build_dataset(
             license=license,
             notes=notes,
         )
-        (folder / CARD).write_text(whole_characters(card.text()), encoding="utf-8")
+        head = front_matter(output.name, license, figures.requests)
+        (folder / CARD).write_text(whole_characters(head + card.text()), encoding="utf-8")
+        about = croissant(folder, output.name, license, card.sentence)
+        (folder / CROISSANT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         (output / SLOWDOWN).unlink(missing_ok=True)  # of an earlier run, perhaps
         for file in folder.iterdir():
             file.replace(output / file.name)

@@ -45,11 +45,18 @@ class Card:
         """The configuration of the run, as far as it is known."""
         return None if self.metadata is None else read_configuration(self.metadata.configuration)
 
+    @property
+    def sentence(self) -> str:
+        """What the dataset is."""
+        return (
+            "Measured single-request inference times of a language model: "
+            f"{self.figures.requests} prompts, one at a time, greedy decoding."
+        )
+
     def text(self) -> str:
         """Returns the card in Markdown."""
         sections = [
-            f"# {self.name}\n\nMeasured single-request inference times of a language model: "
-            f"{self.figures.requests} prompts, one at a time, greedy decoding.",
+            f"# {self.name}\n\n{self.sentence}",
             self._model_section(),
             _files_section(self.slowdown is not None, self.embedding_model),
             f"## How it was measured\n\n{_how(self.settings)} Of a prompt measured several times, "

@@ -32,7 +32,7 @@ _WHOLE_SPLITS: Final = {
 
 
 def load_prompts(
-    source: str | os.PathLike[str] = DEFAULT_DATASET,
+    source: str | os.PathLike[str] | Iterable[Mapping[str, Any]] = DEFAULT_DATASET,
     *,
     split: str = "train",
     column: str | None = None,
@@ -46,7 +46,8 @@ def load_prompts(
             or not; a directory of such files; or a dataset on the hub. One of several
             configurations is named behind a colon, as in "openai/gsm8k:main", and so is one of a
             dataset's repository here, or a folder in it. "builtin" goes before a file of that name
-            here, with a warning: "./builtin" is the file.
+            here, with a warning: "./builtin" is the file. Also a `Dataset` or `IterableDataset` of
+            `datasets`, or a dictionary of them by split.
         split: Split of a dataset, with an optional slice as in "train[:50000]". A single file is
             one split, "train"; the built-in set has none.
         column: Column that holds the prompt, alone. None finds it, and what belongs to it; see
@@ -64,6 +65,10 @@ def load_prompts(
     if limit is not None:
         check_integer("limit", limit, least=1)
     check_choice("on_error", on_error, ("raise", "skip"))
+    if not isinstance(source, str | os.PathLike):
+        name = f"the {type(source).__name__}"
+        rows = enumerate(_of_split(source, split), start=1)
+        return _some(name, ((f"row {n}", dict(row)) for n, row in rows), column, limit, on_error)
     source = os.fspath(source)
     if source == BUILT_IN:
         if Path(source).exists():
@@ -74,11 +79,33 @@ def load_prompts(
                 stacklevel=2,
             )
         return [prompt.text for prompt in generate_prompts(limit or DEFAULT_PROMPT_COUNT)]
-    records = _records(source, split)
-    prompts = list(islice(_prompts(source, records, column, on_error), limit))
+    return _some(f"{source} ({split})", _records(source, split), column, limit, on_error, source)
+
+
+def _some(
+    what: str,
+    records: Iterable[Record],
+    column: str | None,
+    limit: int | None,
+    on_error: OnError,
+    source: str = "",
+) -> list[str]:
+    """Returns the first prompts of records, of which there must be some."""
+    prompts = list(islice(_prompts(source or what, records, column, on_error), limit))
     if not prompts:
-        raise UnreadableFileError(f"{source} ({split}) holds no prompts")
+        raise UnreadableFileError(f"{what} holds no prompts")
     return prompts
+
+
+def _of_split(data: Any, split: str) -> Iterable[Mapping[str, Any]]:
+    """Returns the rows of a dataset, or of one split of a dictionary of them."""
+    if isinstance(data, Mapping):
+        if split not in data:
+            raise ValueError(f"split={split!r}: the dataset has {', '.join(map(str, data))}")
+        return _of_split(data[split], split)
+    if not isinstance(data, Iterable):
+        raise TypeError(f"source={data!r}: must be a name, a path or a dataset of `datasets`")
+    return data
 
 
 def _prompts(

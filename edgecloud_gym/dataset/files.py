@@ -6,6 +6,7 @@ Everything here returns plain values; `edgecloud_gym.dataset` makes a `RequestDa
 from __future__ import annotations
 
 import os
+import re
 import warnings
 import zipfile
 import zlib
@@ -21,6 +22,7 @@ from edgecloud_gym.dataset.tables import READERS, beside, require_format, table_
 from edgecloud_gym.files import UnreadableFileError, duplicate
 from edgecloud_gym.unpacking import PACKED_SUFFIXES
 
+_HUB: Final = "hf://"
 ASSETS: Final = Path(__file__).parents[1] / "assets"
 MACHINES: Final = "machines"  # the folder of a dataset with its other measurements
 
@@ -74,12 +76,13 @@ def locate(name_or_path: str | os.PathLike[str], machine: str | None = None) -> 
         name_or_path: A bundled name; a folder with `requests.parquet`, `requests.jsonl` or
             `requests.csv` in it (beside it `embeddings.npz` and `slowdown.json`); or a file
             `foo.jsonl`, `foo.parquet` or `foo.csv` (beside it `foo.npz` or `foo.embeddings.npz`,
-            and `foo.slowdown.json`), packed or not. A bundled name goes before a folder of that
-            name here, with a warning: `./name` is the folder. A name or folder may end in
-            `@MACHINE`.
+            and `foo.slowdown.json`), packed or not; or `hf://datasets/OWNER/NAME`, perhaps with
+            `@REVISION`, such a folder on the Hugging Face hub. A bundled name goes before a folder
+            of that name here, with a warning: `./name` is the folder. A name or folder here may
+            end in `@MACHINE`.
         machine: Which of several measurements of the dataset is meant, a folder of that name in its
             folder `machines`, laid out like the dataset itself; without embeddings it shares the
-            dataset's. None for the dataset's own.
+            dataset's. None for the dataset's own, the only one of a dataset on the hub.
 
     Raises:
         ValueError: If there is no such machine, or it is neither a known name nor a path that could
@@ -87,7 +90,13 @@ def locate(name_or_path: str | os.PathLike[str], machine: str | None = None) -> 
         UnreadableFileError: If it is a file of another format, or a zip that is damaged or not of
             one file.
         FileNotFoundError: If it looks like a path, but nothing is there.
+        ConnectionError: If it is on the hub, neither there to be fetched nor in the cache.
+        ModuleNotFoundError: If it is on the hub and `huggingface_hub` is not installed.
     """
+    if is_on_hub(name_or_path):
+        if machine is not None:
+            raise ValueError(f"machine={machine!r} of dataset {str(name_or_path)!r}: must be None")
+        return replace(_folder(fetched(str(name_or_path))), name=str(name_or_path).split("/")[-1])
     dataset, named = split_machine(name_or_path)
     if named or machine is not None:
         return _variant(name_or_path, dataset, named, machine)
@@ -142,6 +151,48 @@ def _variant(
     # The same prompts have the same embeddings: one file does for all measurements of them.
     embeddings = found.embeddings or base.embeddings
     return replace(found, name=f"{base.name}@{wanted}", embeddings=embeddings)
+
+
+def is_on_hub(name_or_path: object) -> bool:
+    """Whether a dataset's name says that it is on the Hugging Face hub."""
+    return isinstance(name_or_path, str) and name_or_path.startswith(_HUB)
+
+
+def fetched(address: str) -> Path:
+    """Fetches a dataset's folder from the hub, or finds it in the cache.
+
+    Args:
+        address: `hf://datasets/OWNER/NAME` or `hf://datasets/OWNER/NAME@REVISION`.
+
+    Raises:
+        ConnectionError: If it can neither be fetched nor is in the cache; the reason is told.
+        ModuleNotFoundError: If `huggingface_hub` is not installed; the extra is named.
+        ValueError: If the address has another form.
+    """
+    form = re.fullmatch(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@([\w./-]+))?/?", address)
+    if form is None:
+        raise ValueError(
+            f"dataset {address!r}: must be hf://datasets/OWNER/NAME, perhaps with @REVISION"
+        )
+    try:
+        from huggingface_hub import snapshot_download
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"dataset {address!r}: {error.name} is not installed: "
+            "pip install 'edgecloud-gym[data]'",
+            name=error.name,
+        ) from error
+    name, revision = form.groups()
+    wanted = ["requests*", "embeddings.npz", "slowdown.json"]
+    try:
+        return Path(
+            snapshot_download(name, repo_type="dataset", revision=revision, allow_patterns=wanted)
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConnectionError(
+            f"dataset {address!r} could not be fetched from the Hugging Face hub ({reason})"
+        ) from error
 
 
 def _folder(folder: Path) -> Source:

@@ -301,8 +301,9 @@ def load_dataset(
             `.csv` file with the columns request_text and inference_time (s), and perhaps
             input_token_count and output_token_count (or prompt, base_latency, prompt_tokens and
             response_tokens), time_to_first_token (s) and family; the path of a folder laid out
-            like a bundled one; or a `RequestDataset`, which is returned as it is. Which files
-            beside the requests are read too, `edgecloud_gym.dataset.files.locate` says.
+            like a bundled one, here or on the Hugging Face hub (`hf://datasets/OWNER/NAME`); or a
+            `RequestDataset`, which is returned as it is. Which files beside the requests are read
+            too, `edgecloud_gym.dataset.files.locate` says.
         machine: Which measurement of a dataset that was measured on several machines or servers
             (see `dataset_machines`); None for its own. `name@machine` says the same wherever a
             dataset is named.
@@ -314,6 +315,7 @@ def load_dataset(
         ValueError: If the name or the machine is unknown.
         UnreadableFileError: If a file is malformed, empty or about other prompts.
         FileNotFoundError: If a path leads nowhere.
+        ConnectionError: If the hub cannot be asked.
     """
     if isinstance(name_or_path, RequestDataset):
         if machine is not None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecloud_gym.nodes import NODE_NAMES
+from edgecloud_gym.simulator.compiled.limits import lie_within
 
 
 def checked_actions(
@@ -27,7 +28,7 @@ def checked_actions(
     if array.shape != shape:
         raise ValueError(f"action has shape {array.shape}: must be {shape}")
     array = np.ascontiguousarray(array, np.int64)
-    if array.view(np.uint64).max() > len(names):  # as unsigned, negative values are large
+    if not lie_within(array.reshape(-1), len(names)):
         *others, last = (f"{n} ({name})" for n, name in enumerate(("wait", *names)))
         raise ValueError(f"action={array!r}: values must be {', '.join(others)} or {last}")
     return array

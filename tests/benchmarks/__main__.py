@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10, help="interleaved repetitions")
     parser.add_argument("--json", type=Path, help="file for the ratios to CartPole-v1")
     parser.add_argument("--history", type=Path, help="table to put them into, by version")
+    parser.add_argument("--label", default=__version__, help="what the history calls this code")
     parser.add_argument("only", nargs="*", help="which ones; all by default")
     arguments = parser.parse_args()
     rounds = arguments.rounds
@@ -51,7 +52,7 @@ def main() -> None:
     if arguments.json:
         write_json(arguments.json, ratios, f"{machine}, load {load}")
     if arguments.history:
-        add_to_history(arguments.history, ratios)
+        add_to_history(arguments.history, ratios, arguments.label)
 
 
 def write_json(path: Path, ratios: list[Ratio], machine: str) -> None:
@@ -64,16 +65,16 @@ def write_json(path: Path, ratios: list[Ratio], machine: str) -> None:
         temporary.write_text(json.dumps({**about, "ratios": measured}, indent=2) + "\n")
 
 
-def add_to_history(path: Path, ratios: list[Ratio]) -> None:
-    """Replaces what the table has of this version; `name,goal`, then a column per version."""
+def add_to_history(path: Path, ratios: list[Ratio], label: str) -> None:
+    """Replaces what the table has of this code; `name,goal`, then a column for each."""
     known = pd.read_csv(path, index_col="name") if path.exists() else pd.DataFrame()
     for r in ratios:
         known.loc[r.name, "goal"] = r.goal
-        known.loc[r.name, __version__] = round(r.ratio, 4)
+        known.loc[r.name, label] = round(r.ratio, 4)
     known.index.name = "name"
     with replacing(path) as temporary:
         known.to_csv(temporary, float_format="%.4g")
-    print(f"\n{path}: {__version__}, {datetime.now(UTC):%Y-%m-%d}")
+    print(f"\n{path}: {label}, {datetime.now(UTC):%Y-%m-%d}")
 
 
 if __name__ == "__main__":

@@ -251,7 +251,8 @@ class Bandit(Scheduler):
         if len(completions) and "output_tokens" in (completions.dtype.names or ()):
             counted = completions[completions["output_tokens"] >= 0]
             self._seen += counted["output_tokens"].sum(), counted["base_latency"].sum()
-        return self.learn_rows(completions["row"].copy(), completions["base_latency"])
+        # Copies: sums of numbers that do not lie side by side differ in their last bits.
+        return self.learn_rows(completions["row"].copy(), completions["base_latency"].copy())
 
     def learn_rows(self, rows: Indices, times: Floats) -> bool:
         """Learns from dataset rows (n,) that took so long (n,), s; returns what `observe` does."""

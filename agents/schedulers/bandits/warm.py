@@ -11,33 +11,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Info, Observation
-from agents.prediction import load_predictor
+from agents.prediction import Predictor, predictor_for
 from agents.prediction.belief import Belief
-from agents.rules import placement
-from agents.rules.placement import BASE, OUTPUT, PROMPT, placement_parameters
-from agents.rules.predicted import shortest
+from agents.rules.placement import BASE, OUTPUT
+from agents.schedulers.index import PredictedSJF
 from agents.schedulers.lane_action import LaneAction
-from agents.schedulers.ruled import RuleScheduler
 from edgecloud_gym.checks import check_integer, check_number
 from edgecloud_gym.config import Priority
-from edgecloud_gym.simulator.rules import Rule
 
 Floats = NDArray[np.float64]
 
 
-class WarmLinear(RuleScheduler):
+class WarmLinear(PredictedSJF):
     """Bayesian linear regression on a predictor's features, with the predictor as its prior.
 
-    It plays as `predicted-sjf` does, on the expected log times of its `Belief`: those of the
-    predictor at first, which every completion brings up to date. A prompt that comes again is known
-    by its own times, one that resembles those served by theirs. Whatever waits is ranked anew after
-    every completion.
+    It orders and places as `predicted-sjf` does, by the expected log times of its `Belief`: those
+    of the predictor at first, which every completion brings up to date. A prompt that comes again
+    is known by its own times, one that resembles those served by theirs. All that wait are ranked
+    anew after every completion. With ``explore=False`` it is `predicted-sjf` with what it
+    remembers.
 
     There is no exploration bonus: every request is served sooner or later, and tells its time then,
     so that optimism has nothing to find out.
 
     Args:
-        predictor: A bundled one's name, or a file of ``edgecloud train predictor``.
+        predictor: See `PredictedSJF`.
         features: Features of the predictor that are learnt further.
         noise: Standard deviation of the log time between two runs of one prompt. 0.09 is what 52
             prompts of the bundled dataset showed that were measured three times.
@@ -46,60 +44,76 @@ class WarmLinear(RuleScheduler):
     name: ClassVar[str] = "warm-linear"
     learns: ClassVar[bool] = True
     plays_live: ClassVar[bool] = False  # it believes something of each row of a dataset
-    pair_rule: ClassVar[Rule | None] = shortest
-    cluster_rule: ClassVar[Rule | None] = placement.soonest
 
     def __init__(
-        self, predictor: str | Path = "smollm2-135m", features: int = 256, noise: float = 0.09
+        self,
+        predictor: str | Path | Predictor | None = None,
+        features: int = 256,
+        noise: float = 0.09,
     ) -> None:
-        super().__init__()
-        self.predictor = predictor
+        super().__init__(predictor)
         self.features = check_integer("features", features, least=1)
         self.noise = check_number("noise", noise, least=0)
-        self._belief = Belief(load_predictor(predictor), self.features, self.noise)
+        self._belief: Belief | None = None
+        self._learnt: Mapping[str, NDArray[Any]] = {}  # what was read before there is a belief
 
     def reset(self, env: gym.Env[Any, Any], seed: int) -> None:
-        """Prepares for an episode; see `Agent.reset`.
+        """Prepares for an episode; see `PredictedSJF.reset`.
 
         Raises:
-            ValueError: If the dataset has no embeddings, or of another width than the predictor's.
+            ValueError: If it has learnt with another dataset's predictor.
         """
         base: Any = env.unwrapped
         dataset, self._rows = base.dataset, base.simulator.workload.rows
+        self._belief = self._belief_for(predictor_for(dataset, self.predictor))
         self._belief.look_at(dataset, self._rows)
         self._index = np.full(len(dataset), -1)
         self._index[self._rows] = np.arange(len(self._rows))
-        prior = self._belief.prior
-        self._known = np.zeros((len(dataset), 3))
         self._logs = np.zeros(len(dataset))
-        if dataset.prompt_tokens is not None:
-            self._known[:, PROMPT] = dataset.prompt_tokens
-        self._answers = np.nan_to_num(prior.output_tokens)
+        self._logs[self._rows] = self._belief.log_times()
         self._sent: list[tuple[NDArray[np.int64], Floats]] = []
         self._explore = True
-        self._update()
         super().reset(env, seed)
+        self._prior_facts = self._facts[self._rows]
+        self._update()
+
+    def _belief_for(self, predictor: Predictor) -> Belief:
+        if self._belief is None:
+            belief = Belief(predictor, self.features, self.noise)
+            if self._learnt:
+                belief.restore(self._learnt)
+            return belief
+        if self._belief.predictor is not predictor:
+            raise ValueError(
+                f"agent {self.name!r} has learnt with the predictor of another dataset; name one "
+                "as predictor to keep to it"
+            )
+        return self._belief
+
+    @property
+    def belief(self) -> Belief:
+        """What it believes.
+
+        Raises:
+            RuntimeError: If `reset` has not been called.
+        """
+        if self._belief is None:
+            raise RuntimeError(f"agent {self.name!r}: call reset(env, seed) first")
+        return self._belief
 
     def _update(self) -> None:
-        """Takes over what is believed now."""
-        logs = self._belief.log_times()
+        """Takes over what is believed now, into what the rule reads."""
+        logs = self.belief.log_times()
         self._logs[self._rows] = logs
-        self._known[self._rows, BASE] = np.exp(logs)
+        times = np.exp(logs)
+        self._facts[self._rows, BASE] = times
         # A request takes longer than predicted because its answer is longer.
-        longer = np.exp(logs - self._belief.prior.log_time_mean)
-        self._known[self._rows, OUTPUT] = self._answers * longer
+        longer = times / self._prior_facts[:, BASE]
+        self._facts[self._rows, OUTPUT] = self._prior_facts[:, OUTPUT] * longer
 
     def priority(self) -> Priority:
         """Orders the queue by expected log time."""
         return self._logs
-
-    def facts(self) -> Floats:
-        """Returns expected times and answers; kept up to date."""
-        return self._known
-
-    def parameters(self) -> Floats:
-        """Returns what the nodes are."""
-        return placement_parameters(self.env.simulator)
 
     def act(self, observation: Observation, info: Info, explore: bool = True) -> NDArray[np.int64]:
         """Decides by the rule, on what is believed now."""
@@ -110,7 +124,7 @@ class WarmLinear(RuleScheduler):
         picked = np.flatnonzero(plan.action)
         if len(picked):
             chosen = self.env.candidates()[picked]
-            self._sent.append((chosen["request"], self._known[chosen["row"], BASE]))
+            self._sent.append((chosen["request"], self._facts[chosen["row"], BASE]))
         return plan.action
 
     def observe(self, completions: NDArray[np.void]) -> bool:
@@ -119,7 +133,7 @@ class WarmLinear(RuleScheduler):
             return False
         places = self._index[completions["row"]].tolist()
         for place, log in zip(places, np.log(completions["base_latency"]).tolist(), strict=True):
-            self._belief.observe(place, log)
+            self.belief.observe(place, log)
         self._update()
         self.env.simulator.set_scores(self._logs)
         return True
@@ -133,8 +147,13 @@ class WarmLinear(RuleScheduler):
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Returns what was learnt."""
-        return self._belief.state()
+        return dict(self._learnt) if self._belief is None else self._belief.state()
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Takes over what was learnt."""
-        self._belief.restore(state)
+        """Takes over what was learnt, at the next `reset`, which knows the predictor.
+
+        Raises:
+            KeyError: If an array is missing.
+        """
+        self._learnt = {name: state[name] for name in Belief.STATE} if state else {}
+        self._belief = None

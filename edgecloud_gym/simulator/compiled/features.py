@@ -105,10 +105,13 @@ def _write_ids(lane, requests, window, ids):
 @inlined
 def _write_mask(lane, states, mask):
     """Marks what is possible: to wait always, a node with room for a candidate."""
+    # Column by column: whether a node has room is asked once, not for each candidate.
     for j in range(len(mask)):
         mask[j, WAIT] = 1
-        for k in range(len(states)):
-            mask[j, 1 + k] = j < lane.window_size and states[k].room > 0
+    for k in range(len(states)):
+        last = lane.window_size if states[k].room > 0 else 0
+        for j in range(len(mask)):
+            mask[j, 1 + k] = j < last
 
 
 @inlined
@@ -141,10 +144,12 @@ def _write_edge(p, lane, v, out, at):
 def _write_cloud(p, lane, v, out, at):
     spec = v.nodes[CLOUD_NODE]
     for index in range(spec.first_slot, spec.first_slot + spec.services):
-        busy = v.slots[index].count > 0
-        elapsed = lane.now - v.slots[index].start
-        out[at + _CLOUD.busy] = 1.0 if busy else 0.0
-        out[at + _CLOUD.elapsed] = squash(elapsed, p.time_scale) if busy else 0.0
+        slot = v.slots[index]
+        if slot.count > 0:
+            out[at + _CLOUD.busy] = 1.0
+            out[at + _CLOUD.elapsed] = squash(lane.now - slot.start, p.time_scale)
+        else:
+            out[at : at + len(_CLOUD)] = 0.0
         at += len(_CLOUD)
 
 

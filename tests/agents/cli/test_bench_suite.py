@@ -52,7 +52,7 @@ def test_one_file_brings_an_agent_onto_the_leaderboard(my_agent: Path, tmp_path:
     assert "`mine`" in result.output
     assert "compare with nothing" in " ".join(result.output.split())
     board = json.loads((output / "leaderboard.json").read_text())
-    assert [*board["agents"]] == ["sjf-oracle", "fcfs", "mine"]
+    assert [*board["agents"]] == [board["suite"]["one"], "fcfs", "mine"]
     assert board["made"]["dataset"]["dataset"] == "smollm2-135m"
     assert (docs / "leaderboard.md").read_text().count("assets/leaderboard_") == 2
     assert (docs / "data" / "leaderboard.json").read_text() == json.dumps(
@@ -85,6 +85,7 @@ def test_nothing_is_played_for_a_look(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("--scenario", "drfit"), "unknown scenario 'drfit'"),
+        (("--scenario", "azure"), "nothing to play: replays a trace that is not part"),
         (("--version", "9"), "version=9: must be one of v1"),
         (("--agents", "fcfs,longest-frist"), "unknown agent 'longest-frist'"),
         (("--agents", "fcfs,fcfs"), "'fcfs' is given twice"),

@@ -13,13 +13,13 @@ import httpx2
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.gateway.api.serving import make_server, serving
 from agents.gateway.decisions import DecisionProcess, Player
 from agents.gateway.gateway import Gateway
 from agents.gateway.limits import Limits
 from agents.gateway.prompts import Embeddings
-from agents.gateway.record import Recorder
-from agents.gateway.servers import ClusterFile, ServerSpec
-from agents.gateway.serving import make_server, serving
+from agents.gateway.records.recorder import Recorder
+from agents.gateway.servers.spec import ClusterFile, ServerSpec
 from agents.registry import make_agent
 from edgecloud_gym.dataset import load_dataset
 from edgecloud_gym.engines import EngineModel

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from agents.gateway.decisions import DecisionProcess, Player, Round
+from agents.prediction import predictor_for
 from agents.registry import make_agent
-from agents.schedulers.index import predictor_for
 from edgecloud_gym.dataset import RequestDataset, load_dataset
 from edgecloud_gym.simulator.compiled.follow import FINISHED
 from edgecloud_gym.simulator.live import LiveEvent, LiveRequest

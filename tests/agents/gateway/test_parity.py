@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from agents.gateway.parity import check_parity
-from agents.gateway.record import ROUNDS
-from agents.gateway.recorded import read_record, recorded_nodes
+from agents.gateway.records.parity import check_parity
+from agents.gateway.records.reading import read_record, recorded_nodes
+from agents.gateway.records.recorder import ROUNDS
 from data_tools.calibration.logs import read_log
 from edgecloud_gym.arrivals import read_trace
 from edgecloud_gym.nodes import Slots
@@ -78,9 +78,11 @@ def test_a_record_is_a_log_a_trace_and_a_workload(tmp_path: Path) -> None:
     completed = live_run(folder, "join-shortest-queue", shadow="fcfs", requests=30)
     assert len(read_log(folder / "requests.csv")) == completed >= 20
     trace = read_trace(folder / "requests.csv")
-    assert (trace.format, len(trace)) == ("edgecloud", 30)
+    assert trace.format == "edgecloud"
+    left = len(trace) - completed  # a client may have left before its request was there
+    assert 29 <= len(trace) <= 30
     record = read_record(folder)
-    assert (len(record.requests), record.left_out) == (completed, 30 - completed)
+    assert (len(record.requests), record.left_out) == (completed, left)
     assert (record.dataset.response_tokens == 5).all()
     assert recorded_nodes(folder) == NODES
     assert '"shadow":' in (folder / ROUNDS).read_text()
@@ -89,7 +91,7 @@ def test_a_record_is_a_log_a_trace_and_a_workload(tmp_path: Path) -> None:
         "replay", str(folder), "--agents", "join-shortest-queue,fcfs", "--workers", "1",
         "--output", str(tmp_path / "replayed"),
     )  # fmt: skip
-    assert f"{completed} requests, {30 - completed} that were not completed" in told.output
+    assert f"{completed} requests, {left} that were not completed" in told.output
     assert "Measured live, join-shortest-queue:" in told.output
     assert "; simulated" in told.output
 

@@ -37,7 +37,7 @@ DATA = RequestDataset.from_arrays(
     response_tokens=rng.integers(5, 100, 40),
     embeddings=rng.normal(size=(40, 4)),
 )
-PLAYERS = [name for name in AGENT_NAMES if name not in ("sb3", "warm-linear")]
+PLAYERS = [name for name in AGENT_NAMES if name != "sb3"]
 
 
 def make(nodes: Any = NODES, **settings: Any) -> Any:

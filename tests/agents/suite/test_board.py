@@ -35,7 +35,14 @@ def made_up(cells: int = 8, seeds: int = 6) -> Board:
     cell = {"env": "e", "zero": "zero", "learn": False, "trained": True, "split": "test",
             "prompt_order": "once", "seeds": list(range(seeds))}  # fmt: skip
     return Board(
-        suite={"version": 1, "quick": False, "digest": "d", "one": "one", "bad": []},
+        suite={
+            "version": 1,
+            "quick": False,
+            "partial": False,
+            "digest": "d",
+            "one": "one",
+            "bad": [],
+        },
         made={
             "dataset": {"dataset": "toy", "digest": "x"},
             "versions": {"python": "3", "numpy": "2"},
@@ -229,3 +236,11 @@ def test_page_and_pictures_of_a_played_board(
     board, _, _ = played
     assert_narrow(render(board))
     assert [path.stat().st_size > 10_000 for path in draw(board, tmp_path)] == [True, True]
+
+
+def test_the_page_of_the_leaderboard_is_of_its_data(repository: Path) -> None:
+    """Every number is read from the committed file: `edgecloud bench-suite --publish docs`."""
+    board = Board.read(repository / "docs" / "data" / "leaderboard.json")
+    page = (repository / "docs" / "leaderboard.md").read_text(encoding="utf-8")
+    assert page == render(board, "assets/", "suite.md")
+    assert_narrow(page)

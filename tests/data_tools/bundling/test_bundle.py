@@ -158,6 +158,7 @@ def test_a_second_bundle_replaces_the_first(run_file, tmp_path):
     build(run_file, tmp_path)
     assert {file.name for file in folder.iterdir()} == {
         "README.md",
+        "croissant.json",
         "embeddings.npz",
         "requests.parquet",
     }

@@ -1,8 +1,12 @@
 """What the package promises of the dataset that comes with it."""
 
+import hashlib
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from data_tools.bundling.run_figures import explained_variance
 from data_tools.prompts.builtin import generate_prompts
@@ -47,9 +51,25 @@ def test_the_slowdown_curve_was_measured(dataset):
 def test_it_is_small_and_has_a_card(folder):
     assert {file.name for file in folder.iterdir() if file.is_file()} == {
         "README.md",
+        "croissant.json",
         "embeddings.npz",
         "requests.parquet",
         "slowdown.json",
     }
     bundled = [file for file in folder.rglob("*") if file.is_file()]  # other machines' as well
     assert sum(file.stat().st_size for file in bundled) < 5e6
+
+
+def test_other_tools_read_it(folder):
+    """Croissant names every file by its digest; the front matter names the table."""
+    stated = json.loads((folder / "croissant.json").read_text(encoding="utf-8"))
+    digests = {item["name"]: item["sha256"] for item in stated["distribution"]}
+    assert digests == {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        for name in ("embeddings.npz", "requests.parquet", "slowdown.json")
+    }
+    fields = {item["name"] for item in stated["recordSet"][0]["field"]}
+    columns = set(pd.read_parquet(folder / "requests.parquet").columns)
+    assert columns - fields == {"repeated_inference_times"}  # a list
+    head = (folder / "README.md").read_text(encoding="utf-8").split("---\n")[1]
+    assert yaml.safe_load(head)["license"] == "apache-2.0"

@@ -443,3 +443,23 @@ def test_the_alpaca_sample(shared_dir):
     records = json.loads(path.read_text())
     assert len(prompts) == 20
     assert prompts[0].startswith(records[0]["instruction"])
+
+
+def test_datasets_of_the_library_datasets():
+    datasets = pytest.importorskip("datasets")
+    rows = {
+        "instruction": ["Say yes.", "Tell a story."],
+        "input": ["", ""],
+        "output": ["Yes.", "…"],
+    }
+    train = datasets.Dataset.from_dict(rows)
+    both = datasets.DatasetDict(train=train, test=train.select([1]))
+    assert load_prompts(train) == ["Say yes.", "Tell a story."]
+    assert load_prompts(train.to_iterable_dataset(), limit=1) == ["Say yes."]
+    assert load_prompts(both, split="test", column="instruction") == ["Tell a story."]
+    with pytest.raises(ValueError, match="split='validation': the dataset has train, test"):
+        load_prompts(both, split="validation")
+    with pytest.raises(UnreadableFileError, match="the Dataset, row 1"):
+        load_prompts(datasets.Dataset.from_dict({"number": [1]}))
+    with pytest.raises(TypeError, match="must be a name, a path or a dataset"):
+        load_prompts(7)  # type: ignore[arg-type]

@@ -639,3 +639,28 @@ def test_a_path_with_an_at_sign_is_a_path(tmp_path: Path) -> None:
     assert split_machine(folder / "absent.jsonl") == (folder / "absent.jsonl", "")
     with pytest.raises(FileNotFoundError, match=r"a@b\.csv does not exist"):
         load_dataset(tmp_path / "a@b.csv")
+
+
+def test_a_dataset_on_the_hub(tmp_path, monkeypatch):
+    asked = []
+
+    def snapshot_download(name, **given):
+        asked.append((name, given["repo_type"], given["revision"]))
+        (tmp_path / "requests.csv").write_text("request_text,inference_time\nYes?,0.5\n")
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    dataset = load_dataset("hf://datasets/someone/mine@v1")
+    assert asked == [("someone/mine", "dataset", "v1")]
+    assert (len(dataset), dataset.name) == (1, "mine@v1")
+
+
+def test_a_hub_that_cannot_be_asked(monkeypatch):
+    def snapshot_download(*_, **__):
+        raise OSError("no network\nand more")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    with pytest.raises(ConnectionError, match=r"someone/mine.*\(no network\)"):
+        load_dataset("hf://datasets/someone/mine")
+    with pytest.raises(ValueError, match="must be hf://datasets/OWNER/NAME"):
+        load_dataset("hf://someone/mine")

@@ -30,7 +30,7 @@ def linear_dataset(count: int = 800, width: int = 8) -> RequestDataset:
 DATA = linear_dataset()
 
 
-def make_env(**settings: Any) -> gym.Env[Any, Any]:
+def make_env(env_id: str = "EdgeCloud-Static-v0", **settings: Any) -> gym.Env[Any, Any]:
     defaults: dict[str, Any] = {
         "dataset": DATA,
         "load": 1.0,
@@ -38,7 +38,7 @@ def make_env(**settings: Any) -> gym.Env[Any, Any]:
         "cloud_concurrency": 2,
         "work_conserving": False,
     }
-    return gym.make("EdgeCloud-Static-v0", **{**defaults, **settings})
+    return gym.make(env_id, **{**defaults, **settings})
 
 
 def play(agent: Agent, seed: int = 0, explore: bool = True, **settings: Any) -> pd.DataFrame:

@@ -53,8 +53,11 @@ def play(agent: Agent, system: str = "Static", seed: int = 0, explore: bool = Tr
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_before_it_learns_it_goes_by_the_predictor(system: str) -> None:
+def test_frozen_it_is_predicted_sjf(system: str) -> None:
     log = play(warm(), system, explore=False)
+    plain = play(make_agent("predicted-sjf", predictor=PREDICTOR), system)
+    columns = ["prompt_row", "start_time", "completion_time"]
+    pd.testing.assert_frame_equal(log[columns], plain[columns])
     expected = PREDICTOR.predict_dataset(DATA).median_time[log["prompt_row"]]
     np.testing.assert_allclose(log["predicted"], expected)
     assert log["completion_time"].notna().all()
@@ -119,10 +122,22 @@ def test_what_it_needs() -> None:
     with pytest.raises(ValueError, match=r"width 4, .* width 7: fit one .*edgecloud train"):
         play_on(other)
     with pytest.raises(ValueError, match="'nothing' is not known"):
-        make_agent("warm-linear", predictor="nothing")
+        warm(predictor="nothing").reset(make(), seed=0)
+    with pytest.raises(RuntimeError, match="call reset"):
+        _ = warm().belief  # type: ignore[attr-defined]
     for setting in ({"features": 0}, {"noise": -1.0}):
         with pytest.raises(ValueError, match=next(iter(setting))):
             warm(**setting)
+
+
+def test_by_default_the_predictor_is_the_dataset_s() -> None:
+    agent = make_agent("warm-linear", features=20)
+    play(agent)
+    other = RequestDataset.from_arrays(
+        base_latency=DATA.base_latency, embeddings=EMBEDDINGS, prompt_tokens=DATA.prompt_tokens
+    )
+    with pytest.raises(ValueError, match="learnt with the predictor of another dataset"):
+        agent.reset(make(dataset=other), seed=0)
 
 
 def play_on(data: RequestDataset) -> None:

@@ -10,9 +10,10 @@ from typing import Final
 
 import httpx2
 
+from agents.gateway.api.openai import Question
 from agents.gateway.limits import Limits
-from agents.gateway.openai import Question
-from agents.gateway.servers import ServerSpec
+from agents.gateway.servers.slowness import Slowness
+from agents.gateway.servers.spec import ServerSpec
 
 # Kinds of faults. Of the first three a server has to recover visibly before it is asked again.
 UNREACHABLE: Final = "unreachable"
@@ -51,12 +52,14 @@ class Server:
         open: Whether requests may be sent to it.
         models: What it says that it serves; empty as long as it has not said.
         trouble: What is wrong with it; empty if nothing.
+        slowness: How far it is from what its engine model says.
     """
 
     def __init__(
         self, spec: ServerSpec, model: str | None, limits: Limits, clock: Callable[[], float]
     ) -> None:
         self.spec = spec
+        self.slowness = Slowness(spec.node)
         self.open = False
         self.models: tuple[str, ...] = ()
         self.trouble = "has not been reached yet"

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agents.gateway.record import REQUESTS, ROUNDS, RUN, read_round
+from agents.gateway.records.recorder import REQUESTS, ROUNDS, RUN, read_round
 from edgecloud_gym.arrivals import Trace
 from edgecloud_gym.dataset import RequestDataset, load_dataset
 from edgecloud_gym.files import UnreadableFileError, read_json, read_jsonl

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from agents.base import Agent
 from agents.gateway.decisions import DecisionProcess, Player
-from agents.gateway.record import AGENT, ROUNDS, RUN, read_round
+from agents.gateway.records.recorder import AGENT, ROUNDS, RUN, read_round
 from agents.registry import make_agent
 from edgecloud_gym.dataset import RequestDataset
 from edgecloud_gym.files import UnreadableFileError, read_json, read_jsonl

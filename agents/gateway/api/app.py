@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from agents.gateway.api.openai import PATHS, ApiError, read_question
 from agents.gateway.gateway import Gateway
-from agents.gateway.openai import PATHS, ApiError, read_question
 from agents.gateway.relay import Send
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

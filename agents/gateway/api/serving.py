@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import uvicorn
 
-from agents.gateway.app import make_app
+from agents.gateway.api.app import make_app
 from agents.gateway.gateway import Gateway
 
 

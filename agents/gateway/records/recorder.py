@@ -26,8 +26,8 @@ from typing import Any, Final
 import numpy as np
 
 from agents.gateway.decisions import DecisionProcess, Outcome, Round
-from agents.gateway.dispatcher import Ticket
-from agents.gateway.servers import ClusterFile
+from agents.gateway.servers.spec import ClusterFile
+from agents.gateway.ticket import Ticket
 from edgecloud_gym.engines import EngineModel
 from edgecloud_gym.files import write_json
 from edgecloud_gym.nodes import Node

@@ -1,0 +1,1 @@
+"""Records of live runs: writing them, deciding them again, playing them in simulation."""

@@ -1,0 +1,113 @@
+"""`edgecloud serve` and `edgecloud replay`: what they refuse, and a process until a signal."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from agents.cli.serve import read_agent
+from agents.registry import make_agent
+from tests.agents.cli.conftest import invoke, words
+
+NODE = {"kind": "engine", "name": "a", "model": "smollm2-135m-cpu", "url": "http://127.0.0.1:9"}
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Path:
+    path = tmp_path / "nodes.json"
+    path.write_text(json.dumps([NODE]))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--agent", "nobody"], "unknown agent 'nobody'"),
+        (["--agent", "missing.npz"], "missing.npz"),
+        (["--agent", "sjf-oracle"], "'sjf-oracle' does not play live"),
+        (["--shadow", "sjf-oracle"], "'sjf-oracle' does not play live"),
+        (["--limit", "quee=3"], "--limit quee: must be one of queue, body"),
+        (["--limit", "queue=0"], "queue=0: must be an integer >= 1"),
+        (["--api-key-env", "NOT_THERE"], "must name an environment variable that is set"),
+        (["--set", "observ=id"], "unknown setting observ='id'"),
+        (["--record", "."], "is not empty"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    options: list[str], message: str, nodes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(nodes.parent)
+    result = invoke("serve", "--nodes", nodes, *options)
+    assert result.exit_code == 2
+    assert message in words(result)
+
+
+def test_replay_wants_a_record(tmp_path: Path) -> None:
+    result = invoke("replay", tmp_path)
+    assert result.exit_code == 2
+    assert "run.json" in words(result)
+
+
+def test_agents_come_by_name_and_from_files(tmp_path: Path) -> None:
+    assert read_agent("cn-greedy:epsilon=0.5").settings()["epsilon"] == 0.5
+    agent = make_agent("fcfs")
+    agent.save(tmp_path / "agent.npz")
+    assert read_agent(str(tmp_path / "agent.npz")).name == "fcfs"
+
+
+def free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as other:
+        for probe in (one, other):
+            probe.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]
+
+
+def test_it_serves_until_it_is_told_to_stop(nodes: Path) -> None:
+    port, behind = free_ports()
+    nodes.write_text(json.dumps([NODE | {"url": f"http://127.0.0.1:{behind}"}]))
+    upstream = subprocess.Popen([sys.executable, "-c", _MODELS, str(behind)])
+    command = [sys.executable, "-m", "agents.cli", "serve", "--nodes", str(nodes)]
+    gateway = subprocess.Popen([*command, "--port", str(port)], stderr=subprocess.PIPE, text=True)
+    try:
+        for _ in range(600):
+            try:
+                health = httpx2.get(f"http://127.0.0.1:{port}/health", trust_env=False)
+                break
+            except httpx2.HTTPError:
+                assert gateway.poll() is None
+                time.sleep(0.1)
+        assert health.json()["status"] == "ok"
+        gateway.send_signal(signal.SIGTERM)
+        _, said = gateway.communicate(timeout=20)
+    finally:
+        for process in (gateway, upstream):
+            process.kill()
+            process.wait()
+    assert "join-shortest-queue routes over 1 servers" in said
+    assert "Traceback" not in said
+
+
+_MODELS = """
+import json, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps({"data": [{"id": "m"}]}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_):
+        pass
+
+HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
