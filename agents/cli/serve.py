@@ -109,7 +109,7 @@ def serve(
             player = make(read_agent(agent), learn)
             shadowing = None if shadow is None else make(read_agent(shadow), learn)
             process = DecisionProcess(player, shadowing)
-            embeddings = Embeddings(_encoder()) if process.needs_embeddings else None
+            embeddings = Embeddings(make_encoder()) if process.needs_embeddings else None
             watchers = [] if record is None else [Recorder(record, process, cluster)]
         learner = learn and bool(player.agent.state())
         if learner and save is None:
@@ -195,7 +195,7 @@ def read_agent(text: str) -> Agent:
     return agent
 
 
-def _encoder() -> Encoder:
+def make_encoder() -> Encoder:
     """Returns the encoder of prompts, the one that bundled datasets were embedded with."""
     from data_tools.bundling.embed import Embedder
     from data_tools.cli.console import quieten_transformers

@@ -114,6 +114,7 @@ class Player:
         self.agent = agent
         self.learn = learn
         self.seed = seed
+        self.dataset = str(getattr(dataset, "name", dataset))
         self.waiting = waiting
         self.env = LiveEnv(waiting=waiting, nodes=list(nodes), dataset=dataset, **given)
         self._fallback = make_agent(FALLBACK)

@@ -52,7 +52,8 @@ class PromptLengths:
         spread = square - size**2
         slope = (product - size * count) / spread if spread > 1e-6 * square else count / size
         slope = min(max(slope, 0.0), count / size)  # nor a template of less than nothing
-        return max(1, round(count + slope * (question.size - size)))
+        tokens: float = count + slope * (question.size - size)
+        return max(1, round(tokens))
 
     def learn(self, question: Question, ticket: Ticket) -> None:
         """Takes note of what a server has counted, if the request was completed."""

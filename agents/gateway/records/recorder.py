@@ -132,7 +132,7 @@ def describe(process: DecisionProcess) -> dict[str, Any]:
                 "candidate_pool_size", "work_conserving", "observe", "embedding_dim", "signal_age",
             )
         },
-        "dataset": str(player.env.live.reference.name),
+        "dataset": player.dataset,
     }  # fmt: skip
 
 

@@ -24,6 +24,7 @@ OVERLOADED: Final = "overloaded"
 FAILED: Final = "failed"
 _PROBED: Final = (UNREACHABLE, SILENT, REFUSED)
 _STATUS: Final = {401: REFUSED, 403: REFUSED, 408: FAILED, 429: OVERLOADED, 503: OVERLOADED}
+_NO_LIST: Final = (404, 405, 501)  # of a server that has no list of its models, and is there
 _PAUSE: Final = 0.5  # s, doubled with every fault in a row
 _LONGEST_PAUSE: Final = 30.0
 _PROBE_TIME: Final = 3.0
@@ -153,6 +154,8 @@ class Server:
         """
         try:
             response = await self._client.get(self.spec.url + "/v1/models", timeout=_PROBE_TIME)
+            if response.status_code in _NO_LIST:
+                return
             await _check_status(response)
         except httpx2.HTTPError as error:
             raise UpstreamError(UNREACHABLE, f"cannot be reached ({_named(error)})") from error

@@ -75,6 +75,19 @@ def test_predictors_know_who_a_row_stands_for(name: str, data: RequestDataset) -
         np.testing.assert_allclose(live._table["score"][rows], found.log_time_mean)
 
 
+def test_a_network_knows_who_a_row_stands_for(data: RequestDataset) -> None:
+    process = DecisionProcess(player("ppo"))
+    live = process.player.env.live
+    live_through(process, data, len(live.rows) + 100)
+    agent: Any = process.player.agent
+    rows = live.rows.present
+    dataset: Any = live.rows
+    times = agent.file.predictor().predict_dataset(dataset, rows).expected_time
+    assert np.ptp(times) > 0.3
+    np.testing.assert_allclose(agent._walk._features._time[rows], times)
+    np.testing.assert_allclose(live._table["score"][rows], times)
+
+
 def test_who_asks_for_no_embeddings_costs_none() -> None:
     assert not DecisionProcess(player("join-shortest-queue")).needs_embeddings
     shadowed = DecisionProcess(player("fcfs"), player("c2ucb"))

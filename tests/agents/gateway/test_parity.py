@@ -53,7 +53,16 @@ def live_run(folder: Path, agent: str, shadow: str | None = None, requests: int 
 
 @pytest.mark.parametrize(
     "agent",
-    ["fcfs", "join-shortest-queue", "power-of-two", "least-kv", "historical-lrt", "c2ucb", "cn-ts"],
+    [
+        "fcfs",
+        "join-shortest-queue",
+        "power-of-two",
+        "least-kv",
+        "historical-lrt",
+        "c2ucb",
+        "predicted-sjf",
+        "ppo",
+    ],
 )
 def test_a_recorded_run_is_decided_alike(agent: str, tmp_path: Path) -> None:
     live_run(tmp_path / "log", agent)
