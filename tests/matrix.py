@@ -133,7 +133,8 @@ def made(name: str, layer: Layer) -> str:
         limits.write_text("\n".join(constraints(layer)))
         pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
         # A new environment has a setuptools of its own, older than ours.
-        subprocess.run([*pip, "--constraint", limits, "setuptools", *layer.requirements], check=True)
+        wanted_here = ("setuptools", *layer.requirements)
+        subprocess.run([*pip, "--constraint", limits, *wanted_here], check=True)
         stamp.write_text(wanted)
     return python
 
