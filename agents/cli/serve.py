@@ -129,6 +129,8 @@ def serve(
         typer.echo(f"{player.agent.name} routes over {len(cluster.servers)} servers", err=True)
         with one_torch_thread():
             server.run()
+        if gateway.failure is not None:
+            raise gateway.failure
         if not server.started:
             fail(f"could not listen at {host}:{port}")
 

@@ -38,6 +38,10 @@ class Gateway:
         save: Saves what the agent has learnt; called now and then, and at the end.
         watchers: Who else is told of what happens.
 
+    Attributes:
+        failure: What has ended it, if it was a defect.
+        on_failure: Called then.
+
     Raises:
         ValueError: If the agent asks for embeddings and nothing makes them.
     """
@@ -67,6 +71,8 @@ class Gateway:
         self._save = save
         self._watchers = watchers
         self._draining = False
+        self.failure: Exception | None = None
+        self.on_failure: Callable[[], None] = lambda: None
         self.servers = [
             Server(spec, cluster.model, self.limits, self.clock) for spec in cluster.servers
         ]
@@ -85,7 +91,7 @@ class Gateway:
         self._stack = AsyncExitStack()
         self._group = await self._stack.enter_async_context(anyio.create_task_group())
         await self._first_look()
-        self._group.start_soon(self.dispatcher.run)
+        self._group.start_soon(self._decide)
         for server in self.servers:
             self._group.start_soon(self._look_after, server)
         if self._save is not None:
@@ -119,6 +125,18 @@ class Gateway:
             for server in self.servers:
                 await server.look_after()
         self._note_servers()
+
+    async def _decide(self) -> None:
+        """Decides until the end; a defect of ours ends the gateway, and nobody waits for ever."""
+        try:
+            await self.dispatcher.run()
+        except Exception as error:  # noqa: BLE001
+            _LOG.critical("the decision process has failed, the gateway ends", exc_info=error)
+            self.failure = error
+            self._draining = True
+            for scope in list(self._scopes):
+                scope.cancel()
+            self.on_failure()
 
     async def _look_after(self, server: Server) -> None:
         """Opens a server again when it has recovered."""

@@ -46,7 +46,13 @@ def make_server(gateway: Gateway, host: str, port: int) -> uvicorn.Server:
         timeout_graceful_shutdown=5,
         timeout_keep_alive=30,
     )
-    return _Server(config, gateway)
+    server = _Server(config, gateway)
+
+    def stop() -> None:
+        server.should_exit = True
+
+    gateway.on_failure = stop
+    return server
 
 
 @asynccontextmanager

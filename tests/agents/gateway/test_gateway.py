@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
 
 from agents.gateway.limits import Limits
+from agents.registry import make_agent
 from tests.agents.gateway.support import (
     CHAT,
     FakeServer,
@@ -259,6 +262,45 @@ def test_an_agent_that_raises_is_stood_in_for(caplog: pytest.LogCaptureFixture) 
     run(test)
     said = [r for r in caplog.records if "join-shortest-queue decides instead" in r.getMessage()]
     assert len(said) == 1
+
+
+def test_a_defect_ends_the_gateway_and_leaves_nobody_waiting(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test() -> None:
+        async with started(1) as servers:
+            gateway = make_gateway(servers)
+
+            def decide(_: object) -> None:
+                raise ZeroDivisionError("ours")
+
+            gateway.process.decide = decide  # type: ignore[method-assign, assignment]
+            async with running(gateway) as client:
+                response = await client.post(CHAT, json=question())
+                assert response.status_code == 503
+            assert isinstance(gateway.failure, ZeroDivisionError)
+
+    run(test)
+    assert "the decision process has failed" in caplog.text
+
+
+def test_what_was_learnt_is_saved_at_the_end(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with started(1) as servers:
+            gateway = make_gateway(servers, "c2ucb")
+            agent = gateway.process.player.agent
+            gateway._save = lambda: agent.save(tmp_path / "agent.npz")
+            async with running(gateway) as client:
+                for k in range(4):
+                    await client.post(CHAT, json=question(f"Question {k}"))
+            learnt = make_agent("c2ucb")
+            learnt.load(tmp_path / "agent.npz")
+            assert learnt.state().keys() == agent.state().keys()
+            for name, value in agent.state().items():
+                np.testing.assert_array_equal(learnt.state()[name], value)
+            assert learnt.state()["ridge_sum"].any()
+
+    run(test)
 
 
 @pytest.mark.parametrize("drain", [5.0, 0.2])
