@@ -43,7 +43,7 @@ ABLATIONS = {
     "lanes that meet the same requests": ":peers=1",
     "the rule": ":rule=none",
     "advantages scaled by requests": ":scale=false",
-    "discounting by time (0.99 per step)": ":horizon=none",
+    "time, peers and scaling (Stable-Baselines3's own buffer, 0.99 per step)": ":horizon=none",
     "ending at the first that waits (three are passed over)": ":skips=3",
 }
 
