@@ -70,13 +70,13 @@ class _Split:
 
     def __init__(self, sizes: tuple[int, tuple[int, int], int]) -> None:
         candidate, (nodes, width), system = sizes
-        self._lengths = (candidate, nodes * width, system, 1 + nodes)
+        self._lengths = [candidate, nodes * width, system, 1 + nodes]
         self._shape = (nodes, width)
 
     def __call__(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Returns candidate (batch, C), nodes (batch, N, F), system (batch, S), legal."""
         candidate, nodes, system, legal = torch.split(features, self._lengths, dim=1)
-        return candidate, nodes.unflatten(1, self._shape), system, legal
+        return candidate, nodes.reshape(-1, *self._shape), system, legal
 
 
 class WalkNet(nn.Module):
