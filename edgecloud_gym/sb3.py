@@ -271,7 +271,7 @@ class JoinedVecEnv(VecEnv):
     def reset(self) -> Any:
         """Resets all lanes."""
         self._hand_on_seeds()
-        observations = [part.reset() for part in self.parts]
+        observations: list[Any] = [part.reset() for part in self.parts]
         self.reset_infos = [info for part in self.parts for info in part.reset_infos]
         self._reset_seeds()
         self._reset_options()

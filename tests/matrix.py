@@ -132,7 +132,9 @@ def made(name: str, layer: Layer) -> str:
         limits = folder / "constraints.txt"
         limits.write_text("\n".join(constraints(layer)))
         pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-        subprocess.run([*pip, "--constraint", limits, *layer.requirements], check=True)
+        # A new environment has a setuptools of its own, older than ours.
+        wanted_here = ("setuptools", *layer.requirements)
+        subprocess.run([*pip, "--constraint", limits, *wanted_here], check=True)
         stamp.write_text(wanted)
     return python
 

@@ -30,7 +30,6 @@ for env_id in (*edgecloud_gym.ENV_IDS, edgecloud_gym.CLUSTER_ID):
     envs = gymnasium.make_vec(env_id, 2, duration=3)
     envs.reset(seed=0)
     envs.step(envs.action_space.sample())
-import agents
 for name in ("torch", "pytest", "ruff", "mypy", "matplotlib"):
     try:
         __import__(name)

@@ -19,12 +19,12 @@ import pytest
 FLOORS = {
     "edgecloud_gym": (
         "command | rllib sb3 torchrl | networks sb3_metrics | wrappers | envs | render | results"
-        " | simulator | config | node_files | nodes | arrivals dataset drift engines | files times"
-        " | unpacking | checks processors"
+        " | simulator | config | node_files | nodes | arrivals dataset drift engines priorities"
+        " | files times | unpacking | checks processors"
     ),
     "agents": (
-        "cli | gateway suite | experiments export recording | report | registry | schedulers"
-        " | policies | rules prediction | base | checkpoint statistics"
+        "cli | export gateway suite | experiments recording | report tuning | registry"
+        " | schedulers | policies | rules prediction | base | checkpoint statistics"
     ),
     "data_tools": (
         "cli | bundling describing load | profiling | calibration | backends prompts"

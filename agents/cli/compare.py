@@ -65,7 +65,7 @@ SHIPPED: Final = "ppo"  # trained on the bundled dataset
 
 _AGENTS_HELP: Final = (
     f"Agents, separated by commas: {', '.join(AGENT_NAMES)}. Settings follow after colons: "
-    "cn-greedy:epsilon=0.2, 'sb3:path=\"a,b.zip\"'. By default "
+    "c2ucb:alpha=2, or in quotes where there are commas: 'sb3:path=\"a,b\"'. By default "
     f"{f'{HEURISTICS},{LEARNERS},{SHIPPED}'.replace(',', ', ')}; the models that come with the "
     "package play the bundled dataset alone."
 )

@@ -63,9 +63,10 @@ Settings = Annotated[
 ]
 Baseline = Annotated[str, typer.Option(help="Baseline agent of the comparisons.")]
 Seeds = Annotated[
-    int, typer.Option(min=1, max=MOST_SEEDS, help="Episodes per agent: seeds 0, 1, ...")
+    int,
+    typer.Option(min=1, max=MOST_SEEDS, metavar="N", help="Episodes per agent: seeds 0, 1, ..."),
 ]
-Workers = Annotated[int, typer.Option(min=1, help="Processes that play.")]
+Workers = Annotated[int, typer.Option(min=1, metavar="N", help="Processes that play.")]
 Columns = Annotated[
     list[str] | None,
     typer.Option(

@@ -51,8 +51,12 @@ def record(
         ),
     ],
     env: Environment = None,
-    episodes: Annotated[int, typer.Option(min=1, help="Episodes: seeds SEED, SEED + 1, ...")] = 10,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed of the first episode.")] = 0,
+    episodes: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Episodes: seeds SEED, SEED + 1, ...")
+    ] = 10,
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Random seed of the first episode.")
+    ] = 0,
     explore: Annotated[
         bool | None,
         typer.Option(
@@ -79,7 +83,10 @@ def record(
     ] = None,
     dataset_id: Annotated[
         str | None,
-        typer.Option("--id", help="Minari's id; edgecloud/static/fcfs-v0 and the like by default."),
+        typer.Option(
+            "--id",
+            help="Minari's id; by default of environment and agent, as edgecloud/static/sac-v0.",
+        ),
     ] = None,
     author: Annotated[str | None, typer.Option(help="For the metadata.")] = None,
 ) -> None:

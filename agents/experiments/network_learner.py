@@ -79,7 +79,7 @@ class NetworkLearner(Learner):
             settings["batch_size"] = rollout // -(-rollout // settings["batch_size"])
         with one_torch_thread():
             self._model: Any = self._algorithm.make(
-                self._algorithm.policy,  # type: ignore[arg-type]
+                self._algorithm.policy,
                 self._envs,
                 seed=own_seed,
                 device="cpu",

@@ -57,7 +57,7 @@ class WalkOptions:
     Attributes:
         lanes: Systems that it learns in at a time; None for the algorithm's own number.
         width: Length of the networks' codes.
-        rule: What they start from: ``"index"`` for the rule of the system, ``"none"``.
+        rule: What they start from: ``"index"`` for the rule of the system; None for nothing.
         sharpness: By what the rule's scores are multiplied.
         learn_rule: Whether learning may change the rule's weights as well.
         skips: How many candidates may be left waiting per decision.
@@ -71,7 +71,7 @@ class WalkOptions:
 
     lanes: int | None = None
     width: int = 64
-    rule: str = "index"
+    rule: str | None = "index"
     sharpness: float = 3.0
     learn_rule: bool = False
     skips: int = 0
@@ -85,7 +85,7 @@ class WalkOptions:
             check_integer(name, getattr(self, name), least=least)
         if self.lanes is not None:
             check_integer("lanes", self.lanes, least=1)
-        check_choice("rule", self.rule, ("index", "none"))
+        check_choice("rule", self.rule or "none", ("index", "none"))
         check_number("sharpness", self.sharpness, above=0.0)
         if self.horizon is not None:
             check_number("horizon", self.horizon, above=0.0)
@@ -127,8 +127,8 @@ def read_options(name: str, given: Mapping[str, Any]) -> tuple[WalkOptions, dict
 
 
 def _check(name: str, value: Any) -> None:
-    if callable(value) or (name == "ent_coef" and isinstance(value, str)):
-        return  # a schedule; "auto" of SAC
+    if callable(value) or (name == "ent_coef" and str(value).startswith("auto")):
+        return  # a schedule; what SAC finds by itself
     if name in _LEAST:
         check_integer(name, value, least=_LEAST[name])
     elif name in _SHARES:

@@ -63,7 +63,8 @@ class AgentSpec:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What the agent is, as a JSON value: its class with its code, settings, files."""
-        files = [*files_in([self.checkpoint, self.settings]), *self.made.own_files()]
+        files: list[str | Path] = [*files_in([self.checkpoint, self.settings])]
+        files += self.made.own_files()
         return {
             "label": self.label,
             "agent": identify(self.agent),

@@ -174,9 +174,9 @@ class _InTime:
         self.advantages = found.astype(np.float32)
 
 
-class TimedRolloutBuffer(_InTime, DictRolloutBuffer):
+class TimedRolloutBuffer(_InTime, DictRolloutBuffer):  # type: ignore[misc] # see `_InTime`
     """For PPO and A2C."""
 
 
-class MaskableTimedRolloutBuffer(_InTime, MaskableDictRolloutBuffer):
+class MaskableTimedRolloutBuffer(_InTime, MaskableDictRolloutBuffer):  # type: ignore[misc]
     """For MaskablePPO."""

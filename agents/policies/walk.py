@@ -11,6 +11,7 @@ is 0 at first: learning starts where the rule is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -54,10 +55,7 @@ class WalkExtractor(BaseFeaturesExtractor):
             )
         super().__init__(
             observation_space,
-            sum(
-                space.shape[0] if len(space.shape) == 1 else space.shape[0] * space.shape[1]
-                for space in observation_space.values()
-            ),
+            sum(math.prod(shape) for shape in found.values()),
         )
         (candidate,), nodes, (system,) = (found[name] for name in _KEYS[:3])
         self.sizes: tuple[int, tuple[int, int], int] = (candidate, (nodes[0], nodes[1]), system)
@@ -72,13 +70,13 @@ class _Split:
 
     def __init__(self, sizes: tuple[int, tuple[int, int], int]) -> None:
         candidate, (nodes, width), system = sizes
-        self._lengths = (candidate, nodes * width, system, 1 + nodes)
+        self._lengths = [candidate, nodes * width, system, 1 + nodes]
         self._shape = (nodes, width)
 
     def __call__(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Returns candidate (batch, C), nodes (batch, N, F), system (batch, S), legal."""
-        candidate, nodes, system, legal = features.split(self._lengths, dim=1)
-        return candidate, nodes.unflatten(1, self._shape), system, legal
+        candidate, nodes, system, legal = torch.split(features, self._lengths, dim=1)
+        return candidate, nodes.reshape(-1, *self._shape), system, legal
 
 
 class WalkNet(nn.Module):
@@ -149,7 +147,7 @@ class RuleScores(nn.Module):
         """Returns scores (batch, 1 + N): to wait, and of each node."""
         _, nodes, system, _ = self.split(features)
         weights = {name: getattr(self, f"{name}_weights") for name in ("node", "system", "wait")}
-        bias = self.bias_weights
+        bias = getattr(self, "bias_weights")  # noqa: B009 - a tensor, registered by name
         shared = system @ weights["system"] + bias[0]
         scores = nodes @ weights["node"] + shared.unsqueeze(1)
         wait = system @ weights["wait"] + bias[1]

@@ -79,10 +79,11 @@ def cluster_scores(
         0 for waiting; below it for nodes that should take nobody; minus infinity for full ones.
     """
     count = np.asarray(there, np.float64)
-    cost = (1.0 - index.own_time) * count / rate + index.own_time * np.asarray(own_time)
-    allowed = is_open & (count <= np.maximum(1.0, index.fill_limit * np.asarray(fitting)))
+    rates, opened = np.asarray(rate, np.float64), np.asarray(is_open, np.bool_)
+    cost = (1.0 - index.own_time) * count / rates + index.own_time * np.asarray(own_time)
+    allowed = opened & (count <= np.maximum(1.0, index.fill_limit * np.asarray(fitting)))
     least = np.min(np.where(allowed, cost, np.inf), axis=-1, keepdims=True)
     least = np.where(np.isfinite(least), least, cost)
     nodes = np.log(least) - np.log(cost) + np.where(allowed, WORTH, -WORTH)
     waiting = np.zeros((*nodes.shape[:-1], 1))
-    return np.concatenate([waiting, np.where(is_open, nodes, -np.inf)], axis=-1)
+    return np.concatenate([waiting, np.where(opened, nodes, -np.inf)], axis=-1)

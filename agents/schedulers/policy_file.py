@@ -165,7 +165,10 @@ def save_policy(model: BaseAlgorithm, path: str | Path, predictor: Predictor | N
         walk.nodes,
         {n: v for n, v in model.policy_kwargs.items() if n not in _OF_TRAINING},
     )
-    training = {"env": None, "settings": {"work_conserving": config.work_conserving}}
+    training: dict[str, Any] = {
+        "env": None,
+        "settings": {"work_conserving": config.work_conserving},
+    }
     training |= {"done": model.num_timesteps}
     write_policy(Path(path), name, settings, predictor, network_state(model.policy), training)
 

@@ -20,7 +20,7 @@ _SHORT: Final = {
     "cold-start": "cold",
     "wrong-predictor": "wrong",
 }
-_SHOWN: Final = 5  # agents in the table of scenarios, besides both ends
+_SHOWN: Final = 4  # agents in the table of scenarios, besides both ends
 
 
 def render(board: Board, pictures: str = "", guide: str = "") -> str:

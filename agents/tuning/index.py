@@ -153,7 +153,8 @@ class IndexTuning:
         without ageing, but not above FCFS's, ageing must not make it worse; if none will do, the
         one of the shortest tail is taken.
         """
-        limits = np.array([max(TAIL, min(1.0, tail)) for _, tail in self.judge(settings)])
+        tails = [tail for _, tail in self.judge(settings)]
+        limits = np.array([tail if TAIL < tail <= 1.0 else TAIL for tail in tails])
         found = []
         for share in SHARES:
             for rate in RATES:

@@ -16,7 +16,7 @@ from data_tools.load.prompts import TokenScale, random_words
 
 # vLLM, SGLang and llama.cpp know it: answers then have the length asked for.
 ENDLESS: Final[dict[str, Any]] = {"ignore_eos": True}
-FEW, MANY = 20, 220  # words
+FEW, MANY = 20, 120  # words
 ATTEMPTS: Final = 8  # two minutes
 
 

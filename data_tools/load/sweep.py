@@ -56,7 +56,8 @@ async def run_sweep(
             f"{client.url} reports no usage: a sweep needs the server's token counts "
             "(stream_options.include_usage)"
         )
-    rng = np.random.default_rng([seed, 4])
+    # Another session draws other prompts: the server may have those of the last one in its cache.
+    rng = np.random.default_rng([seed, 4, len(file.conditions)])
     for repeat, kind, level in missing(file, rng):
         if kind == "idle":
             file = file.with_idle(await _idle(client, traits, level, repeat, rng))

@@ -71,6 +71,7 @@ class Simulator:
         step_address: Where the machine code of a step is.
         arrays: All that compiled code works on; other arrays after each start of an episode.
         scorer: The ``priority`` callable, if one ranks the waiting queue.
+        row_scores: The scores per dataset row that order the waiting queue, if some do.
         score_rows: Takes the place of a ``priority`` callable, with the dataset rows (n,) of the
             prompts instead of their embeddings; `set_priority` removes it.
     """
@@ -102,6 +103,7 @@ class Simulator:
         self._everyone = np.ones(lanes, np.bool_)
         self.scorer: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None = None
         self.score_rows: Callable[[NDArray[np.int64]], NDArray[np.float64]] | None = None
+        self.row_scores: AgedScores | None = None
         self.set_priority(config.priority)
         self._bind()
 
@@ -142,7 +144,7 @@ class Simulator:
             ValueError: If an array does not hold one score per dataset row, or a callable is to
                 score the embeddings of a dataset that has none.
         """
-        self.scorer = self.score_rows = None
+        self.scorer = self.score_rows = self.row_scores = None
         self.parameters["ageing"] = 0.0
         if priority is None:
             self.parameters["priority_mode"] = BY_ARRIVAL
@@ -168,13 +170,6 @@ class Simulator:
             raise RuntimeError("set_scores() needs a priority with one score per dataset row")
         self._take_scores(scores)
 
-    @property
-    def row_scores(self) -> NDArray[np.float64] | None:
-        """The score of each dataset row (rows,), where these order the queue; a view."""
-        if self.parameters["priority_mode"][0] != BY_TABLE:
-            return None
-        return np.asarray(self._table["score"])
-
     def _take_scores(self, priority: ArrayLike | AgedScores) -> None:
         aged = priority if isinstance(priority, AgedScores) else None
         given = np.asarray(priority if aged is None else aged.scores, np.float64)
@@ -183,6 +178,7 @@ class Simulator:
                 f"priority has shape {given.shape}: needs one score per dataset row, "
                 f"({len(self.dataset)},)"
             )
+        self.row_scores = AgedScores(given, 0.0) if aged is None else aged
         self._table["score"] = given if aged is None else given + LAST * aged.last
         self.parameters["ageing"] = 0.0 if aged is None else aged.rate
         shown = given[self._scored_rows()]

@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 from edgecloud_gym.config import Priority
 from edgecloud_gym.envs.base import EdgeCloudEnv
 from edgecloud_gym.files import UnreadableFileError, replacing
+from edgecloud_gym.priorities import AgedScores
 from edgecloud_gym.simulator.simulator import Simulator
 
 FORMAT: Final = "edgecloud-queue/1"
 _KEYS: Final = {
     *("format", "seeds", "steps", "reranked", "calls", "lengths", "scores"),
-    *("changes", "moments", "tables"),
+    *("changes", "moments", "tables", "rates", "lasts", "fixed"),
 }
 
 BaseEnv: TypeAlias = gym.Env[Any, Any]
@@ -48,14 +49,14 @@ class EpisodeOrder:
         reranked: Per step, whether all that waited were ranked anew after it.
         scores: What the priority callable returned, call by call.
         moments: When scores per dataset row were set.
-        tables: These scores (rows,).
+        tables: These scores.
     """
 
     seed: int
     reranked: list[bool] = field(default_factory=list)
     scores: list[Floats] = field(default_factory=list)
     moments: list[int] = field(default_factory=list)
-    tables: list[Floats] = field(default_factory=list)
+    tables: list[AgedScores] = field(default_factory=list)
 
     def listen(self, simulator: Simulator) -> None:
         """Notes down the order of a simulator's queue, which is about to be reset."""
@@ -68,9 +69,9 @@ class EpisodeOrder:
     def look(self, simulator: Simulator, moment: int) -> None:
         """Notes down the scores per dataset row if they are others than before."""
         table = simulator.row_scores
-        if table is not None and not (self.tables and np.array_equal(self.tables[-1], table)):
+        if table is not None and not (self.tables and _same(self.tables[-1], table)):
             self.moments.append(moment)
-            self.tables.append(table.copy())
+            self.tables.append(AgedScores(table.scores.copy(), table.rate, table.last))
 
     def _noting(self, scorer: Callable[[Any], Floats]) -> Callable[[Any], Floats]:
         def score(given: NDArray[Any]) -> Floats:
@@ -81,12 +82,17 @@ class EpisodeOrder:
         return score
 
 
-def fixed_table(episodes: Sequence[EpisodeOrder]) -> Floats | None:
+def _same(one: AgedScores, other: AgedScores) -> bool:
+    arrays = ((one.scores, other.scores), (one.last, other.last))
+    return one.rate == other.rate and all(np.array_equal(a, b) for a, b in arrays)
+
+
+def fixed_table(episodes: Sequence[EpisodeOrder]) -> AgedScores | None:
     """Returns the scores per dataset row that ranked the queue at all times, if some did."""
     tables = [table for episode in episodes for table in episode.tables]
     if len(tables) != len(episodes) or any(episode.scores for episode in episodes):
         return None
-    return tables[0] if all(np.array_equal(tables[0], table) for table in tables) else None
+    return tables[0] if all(_same(tables[0], table) for table in tables) else None
 
 
 def write_order(path: Path, episodes: Sequence[EpisodeOrder]) -> None:
@@ -98,19 +104,20 @@ def write_order(path: Path, episodes: Sequence[EpisodeOrder]) -> None:
     """
     arrays: dict[str, Any] = {"format": np.array(FORMAT), "seeds": _int64(e.seed for e in episodes)}
     fixed = fixed_table(episodes)
-    if fixed is not None:
-        arrays["fixed"] = fixed
     calls = [scores for episode in episodes for scores in episode.scores]
-    tables = [] if fixed is not None else [table for e in episodes for table in e.tables]
+    tables = [table for e in episodes for table in e.tables] if fixed is None else [fixed]
     arrays |= {
         "steps": _int64(len(e.reranked) for e in episodes),
         "reranked": np.array([flag for e in episodes for flag in e.reranked], np.bool_),
         "calls": _int64(len(e.scores) for e in episodes),
         "lengths": _int64(len(scores) for scores in calls),
         "scores": np.concatenate(calls) if calls else np.empty(0),
+        "fixed": np.array(fixed is not None),
         "changes": _int64(len(e.moments) for e in episodes),
         "moments": _int64(moment for e in episodes for moment in e.moments),
-        "tables": np.stack(tables) if tables else np.empty((0, 0)),
+        "tables": np.array([table.scores for table in tables]),
+        "rates": np.array([table.rate for table in tables], np.float64),
+        "lasts": np.array([table.last for table in tables], np.bool_),
     }
     with replacing(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **arrays)
@@ -150,7 +157,7 @@ class RecordedOrder(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._system = base
         self._fixed, self._episodes = read_order(Path(path))
         self._episode: EpisodeOrder | None = None
-        self._tables: dict[int, Floats] = {}
+        self._tables: dict[int, AgedScores] = {}
         self._step = 0
 
     def reset(
@@ -209,7 +216,7 @@ class _Playback:
         return scores
 
 
-def read_order(path: Path) -> tuple[Floats | None, Mapping[int | None, EpisodeOrder]]:
+def read_order(path: Path) -> tuple[AgedScores | None, Mapping[int | None, EpisodeOrder]]:
     """Reads what `write_order` wrote.
 
     Returns:
@@ -229,12 +236,22 @@ def read_order(path: Path) -> tuple[Floats | None, Mapping[int | None, EpisodeOr
         raise UnreadableFileError(
             f"{path}: no recorded order of the format {FORMAT!r}, but {str(arrays.get('format'))!r}"
         )
-    return arrays.get("fixed"), {episode.seed: episode for episode in _episodes(arrays)}
+    tables = [
+        AgedScores(scores, float(rate), last)
+        for scores, rate, last in zip(
+            arrays["tables"], arrays["rates"], arrays["lasts"], strict=True
+        )
+    ]
+    fixed = tables[0] if arrays["fixed"] else None
+    return fixed, {episode.seed: episode for episode in _episodes(arrays, tables)}
 
 
-def _episodes(arrays: Mapping[str, NDArray[Any]]) -> Iterator[EpisodeOrder]:
+def _episodes(
+    arrays: Mapping[str, NDArray[Any]], tables: Sequence[AgedScores]
+) -> Iterator[EpisodeOrder]:
     calls = np.split(arrays["scores"], np.cumsum(arrays["lengths"])[:-1])
-    tables = arrays["tables"] if len(arrays["tables"]) else [None] * len(arrays["moments"])
+    if arrays["fixed"]:
+        tables = [tables[0]] * len(arrays["moments"])
     parts = {
         name: [everything[last - count : last] for last, count in zip(ends, counts, strict=True)]
         for name, everything, counts, ends in (

@@ -229,7 +229,7 @@ class QueueHead(_OfLanes, _Wrapper):
         self._over &= ~which
         self.walk.start(which, self._over, begun=which)
         infos["action_mask"] = self.walk.mask * which[:, np.newaxis]
-        return self.walk.observe(), infos
+        return dict(self.walk.observe()), infos
 
     def step(
         self, actions: NDArray[np.int64]
@@ -268,7 +268,7 @@ class QueueHead(_OfLanes, _Wrapper):
         self.walk.start(decided, self._over, begun=restarting)
         infos["invalid_assignments"] += illegal
         infos["action_mask"] = self.walk.mask.copy()
-        return self.walk.observe(), rewards, terminations, truncations, infos
+        return dict(self.walk.observe()), rewards, terminations, truncations, infos
 
     def _complete_final_infos(
         self, infos: dict[str, Any], ended: NDArray[np.bool_], illegal: NDArray[np.bool_]
@@ -276,7 +276,7 @@ class QueueHead(_OfLanes, _Wrapper):
         """Shows ended lanes an empty observation: no candidate is left, and no value follows."""
         empty = {
             name: np.zeros(box.shape or (), np.float32)
-            for name, box in self.single_observation_space.spaces.items()
+            for name, box in self.walk.space().spaces.items()
         }
         mask = np.zeros_like(self.walk.mask)
         mask[ended, 0] = 1

@@ -133,7 +133,7 @@ class QueueWalk(PartialAction):
 
     def best(self, scores: NDArray[np.float64]) -> Ints:
         """Returns the legal choice of the highest score in each lane, of scores (lanes, 1 + N)."""
-        return np.where(self.mask == 1, scores, -np.inf).argmax(axis=1)
+        return np.asarray(np.where(self.mask == 1, scores, -np.inf).argmax(axis=1))
 
     def action_space(self, scores: bool) -> spaces.Space[Any]:
         """Returns a lane's action space: a choice, or a score for each."""
@@ -162,7 +162,7 @@ class QueueWalk(PartialAction):
         more = legal.any(axis=1)
         self.mask[:, 1:] = legal
         self.mask[:, WAIT] = 1 if self._may_hold else ~self._some_idle(legal)
-        return more
+        return np.asarray(more)
 
     def _some_idle(self, legal: Bools) -> Bools:
         """Tells where a service would stay idle that the candidate at hand could have."""

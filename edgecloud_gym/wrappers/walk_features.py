@@ -143,6 +143,9 @@ class WalkFeatures:
             walk: What else this decision has done so far.
         """
         state = self._simulator.state
+        if state.requests.shape[1] == 0:  # nobody arrives in any lane
+            shapes = {name: box.shape or () for name, box in self.space().items()}
+            return {n: np.zeros((len(at), *shape), np.float32) for n, shape in shapes.items()}
         ids = state.window[self._lanes, at]
         requests = state.requests[self._lanes, ids]
         row = np.where(here, requests["row"], 0)

@@ -85,7 +85,7 @@ class CompiledFunction:
         """The argument types that there is machine code for."""
         return list(self._function.signatures)
 
-    def compiled_for(self, arguments: Sequence[Any]) -> Callable[..., None]:
+    def compiled_for(self, arguments: Sequence[Any]) -> Callable[..., Any]:
         """Returns the function for arguments of these types, and for no others.
 
         It is the machine code's own entry: Numba's dispatcher, which looks at the type of each

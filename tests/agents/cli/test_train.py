@@ -256,7 +256,7 @@ def test_episodes_without_requests_teach_nothing(
     short = ("--episodes", 2) if agent == "c2ucb" else ("--steps", 1)
     result = train(agent, learnable, tmp_path / "m", "--arrival-rate", 1e-6, *short)
     assert result.exit_code == 0, result.output
-    empty = 2 if agent == "c2ucb" else ROLLOUT  # an empty episode is a single step
+    empty = 2 if agent == "c2ucb" else 4 * 4  # an empty episode is a single step
     assert f"in {empty} episodes no request arrived" in words(result)
 
 

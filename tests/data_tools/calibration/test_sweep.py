@@ -77,6 +77,12 @@ def test_finds_how_many_run_at_a_time() -> None:
     assert steps.notes[0].startswith("3 of 8 requests decoded together")
 
 
+def test_one_round_that_a_client_saw_late_does_not_count() -> None:
+    file = sweep_of(SERVER.replaced(sequences=3), concurrencies=(1, 2, 3, 8))
+    late = RoundMeasurement(8, 40, 5, 5, None, 0, 0)
+    assert steps_of(file.with_round(late)).sequences == 3
+
+
 def test_finds_the_least_time_of_a_prompt() -> None:
     steps = steps_of(sweep_of(HOST_BOUND, lengths=(16, 128, 600)))
     assert steps.prefill_overhead == pytest.approx(0.020)

@@ -129,9 +129,9 @@ def test_split_never_changes() -> None:
 def test_split_faults() -> None:
     data = RequestDataset.from_arrays([1.0], prompts=["prompt 1"])
     with pytest.raises(
-        ValueError, match="split='validation': must be one of 'all', 'train', 'test'"
+        ValueError, match="split='held-out': must be one of 'all', 'train', 'test', 'fit'"
     ):
-        data.rows("validation")
+        data.rows("held-out")
     with pytest.raises(ValueError, match=r"split 'test' of .* is empty"):
         data.rows("test")
 

@@ -18,6 +18,20 @@ from typing import Any, Final, NamedTuple
 import numba
 import numpy as np
 
+from agents.schedulers.bandits.compiled.loops import (
+    adam,
+    add,
+    add_multiple,
+    copy,
+    cut,
+    dot,
+    fill,
+    multiply,
+    reciprocal,
+    rectify,
+    square,
+    turn,
+)
 from agents.schedulers.bandits.compiled.tile import add_product
 from edgecloud_gym.simulator.compiled.cache import CompiledFunction
 
@@ -31,18 +45,8 @@ TRAIN: Final = 2  # one step of Adam on the mean of Huber's loss, threshold 1
 ADD_PRECISION: Final = 3  # squared gradients, over m, to U
 
 _merged = numba.njit(inline="always", error_model="numpy")
-_called = numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-# Where the order of a sum and the last bit of a root are the machine's to choose.
-_free = numba.njit(
-    error_model="numpy", fastmath=True, no_cpython_wrapper=True, no_cfunc_wrapper=True
-)
-_ROWS = 16  # that are turned at a time: more would drive each other from the cache
-
 _ONE = np.float32(1.0)
 _ZERO = np.float32(0.0)
-_DECAY = np.float32(0.9)  # of Adam's moments, and what keeps it from dividing by 0
-_DECAY_SQUARE = np.float32(0.999)
-_EPSILON = np.float32(1e-8)
 
 
 class Arrays(NamedTuple):
@@ -77,97 +81,12 @@ class Arrays(NamedTuple):
     scale: Any
 
 
-@_free
-def _dot(a, b):
-    total = _ZERO
-    for k in range(len(a)):
-        total += a[k] * b[k]
-    return total
-
-
-# Numba's indices may be negative, which keeps loops from being vectorised unless they run over
-# whole arrays: hence the slices.
-@_called
-def _fill(target, value):
-    for k in range(len(target)):
-        target[k] = value
-
-
-@_called
-def _copy(source, target):
-    for k in range(len(target)):
-        target[k] = source[k]
-
-
-@_called
-def _add(source, target):
-    for k in range(len(target)):
-        target[k] += source[k]
-
-
-@_called
-def _add_multiple(factor, source, target):
-    for k in range(len(target)):
-        target[k] += factor * source[k]
-
-
-@_called
-def _scale(factor, target):
-    for k in range(len(target)):
-        target[k] *= factor
-
-
-@_called
-def _rectify(target):
-    for k in range(len(target)):
-        target[k] = max(target[k], _ZERO)
-
-
-@_called
-def _cut(target, activations):
-    """Drops the signals of units that are off."""
-    for k in range(len(target)):
-        target[k] = target[k] if activations[k] > _ZERO else _ZERO
-
-
-@_free
-def _adam(values, first, second, gradient, rate, correction):
-    for k in range(len(values)):
-        slope = gradient[k]
-        moment = first[k] + (slope - first[k]) * (_ONE - _DECAY)
-        square = _DECAY_SQUARE * second[k] + (_ONE - _DECAY_SQUARE) * slope * slope
-        first[k] = moment
-        second[k] = square
-        values[k] -= rate * moment / (np.sqrt(square) * correction + _EPSILON)
-
-
-@_called
-def _square(source, target):
-    for k in range(len(target)):
-        target[k] = source[k] * source[k]
-
-
-@_called
-def _reciprocal(source, target):
-    for k in range(len(target)):
-        target[k] = _ONE / source[k]
-
-
-@_called
-def _turn(source, target, inputs, units):
-    """Writes weights (inputs, units) as (units, inputs)."""
-    for first in range(0, inputs, _ROWS):
-        for j in range(units):
-            for k in range(first, first + _ROWS):
-                target[j * inputs + k] = source[k * units + j]
-
-
 @_merged
 def _gather(table, rows, start, count, work):
     """Copies rows of a table (any, D) to the first layer of the work space."""
     width = table.shape[1]
     for i in range(count):
-        _copy(table[rows[start + i]], work[i * width : (i + 1) * width])
+        copy(table[rows[start + i]], work[i * width : (i + 1) * width])
 
 
 @_merged
@@ -180,19 +99,19 @@ def _forward(net, rows, capacity, outputs, start):
         target = source + capacity * inputs
         biases = net.values[at + inputs * units : at + (inputs + 1) * units]
         for i in range(rows):
-            _copy(biases, work[target + i * units : target + (i + 1) * units])
+            copy(biases, work[target + i * units : target + (i + 1) * units])
         add_product(
             work, source, inputs, 1, net.values, at, units, inputs,
             work, target, units, rows, units,
         )  # fmt: skip
-        _rectify(work[target : target + rows * units])
+        rectify(work[target : target + rows * units])
         at += (inputs + 1) * units
         source = target
     last = net.sizes[-1]
     weights = net.values[at : at + last]
     for i in range(rows):
         hidden = work[source + i * last : source + (i + 1) * last]
-        outputs[start + i] = _dot(hidden, weights) + net.values[at + last]
+        outputs[start + i] = dot(hidden, weights) + net.values[at + last]
 
 
 @_merged
@@ -204,20 +123,20 @@ def _backward(net, rows, capacity, slopes):
     weights = net.values[-1 - last : -1]
     for i in range(rows):
         here = signals[place + i * last : place + (i + 1) * last]
-        _fill(here, _ZERO)
-        _add_multiple(slopes[i], weights, here)
-    _cut(signals[place : place + rows * last], work[place : place + rows * last])
+        fill(here, _ZERO)
+        add_multiple(slopes[i], weights, here)
+    cut(signals[place : place + rows * last], work[place : place + rows * last])
     turned = len(net.turned)
     for layer in range(len(net.sizes) - 2, 0, -1):
         inputs, units = net.sizes[layer], net.sizes[layer + 1]
         turned -= inputs * units
         below = place - capacity * inputs
-        _fill(signals[below : below + rows * inputs], _ZERO)
+        fill(signals[below : below + rows * inputs], _ZERO)
         add_product(
             signals, place, units, 1, net.turned, turned, inputs, units,
             signals, below, inputs, rows, inputs,
         )  # fmt: skip
-        _cut(signals[below : below + rows * inputs], work[below : below + rows * inputs])
+        cut(signals[below : below + rows * inputs], work[below : below + rows * inputs])
         place = below
 
 
@@ -240,7 +159,7 @@ def _descend(net, rows, capacity, slopes, rate, correction):
         for first in range(0, inputs, CHUNK):
             count = min(CHUNK, inputs - first)
             gradient = net.spare[: count * units]
-            _fill(gradient, _ZERO)
+            fill(gradient, _ZERO)
             add_product(
                 net.work, source + first, 1, inputs, net.signals, above, units, rows,
                 net.spare, 0, units, count, units,
@@ -248,29 +167,29 @@ def _descend(net, rows, capacity, slopes, rate, correction):
             _step(net, at, gradient, rate, correction)
             at += count * units
         gradient = net.spare[:units]
-        _fill(gradient, _ZERO)
+        fill(gradient, _ZERO)
         for i in range(rows):
-            _add(net.signals[above + i * units : above + (i + 1) * units], gradient)
+            add(net.signals[above + i * units : above + (i + 1) * units], gradient)
         _step(net, at, gradient, rate, correction)
         at += units
         if layer > 0:
-            _turn(net.values[begin:], net.turned[turned:], inputs, units)
+            turn(net.values[begin:], net.turned[turned:], inputs, units)
             turned += inputs * units
         source = above
     last = net.sizes[-1]
     gradient = net.spare[: last + 1]
-    _fill(gradient, _ZERO)
+    fill(gradient, _ZERO)
     for i in range(rows):
         hidden = net.work[source + i * last : source + (i + 1) * last]
-        _add_multiple(slopes[i], hidden, gradient[:last])
+        add_multiple(slopes[i], hidden, gradient[:last])
         gradient[last] += slopes[i]
     _step(net, at, gradient, rate, correction)
 
 
-@_called
+@_merged
 def _step(net, at, gradient, rate, correction):
     here = slice(at, at + len(gradient))
-    _adam(net.values[here], net.first[here], net.second[here], gradient, rate, correction)
+    adam(net.values[here], net.first[here], net.second[here], gradient, rate, correction)
 
 
 @_merged
@@ -279,8 +198,8 @@ def _square_all(net, rows, capacity):
     place = 0
     for size in net.sizes:
         here = slice(place, place + rows * size)
-        _square(net.work[here], net.squares[here])
-        _square(net.signals[here], net.signals[here])
+        square(net.work[here], net.squares[here])
+        square(net.signals[here], net.signals[here])
         place += capacity * size
 
 
@@ -300,19 +219,19 @@ def _widths(net, rows, capacity, widths, start):
         above = source + capacity * inputs
         biases = net.inverse[at + inputs * units : at + (inputs + 1) * units]
         for i in range(rows):
-            _copy(biases, net.spare[i * units : (i + 1) * units])
+            copy(biases, net.spare[i * units : (i + 1) * units])
         add_product(
             net.squares, source, inputs, 1, net.inverse, at, units, inputs,
             net.spare, 0, units, rows, units,
         )  # fmt: skip
         for i in range(rows):
             signals = net.signals[above + i * units : above + (i + 1) * units]
-            widths[start + i] += _dot(signals, net.spare[i * units : (i + 1) * units])
+            widths[start + i] += dot(signals, net.spare[i * units : (i + 1) * units])
         at += (inputs + 1) * units
         source = above
     for i in range(rows):
         squares = net.squares[source + i * last : source + (i + 1) * last]
-        total = _dot(squares, net.inverse[at : at + last]) + net.inverse[at + last]
+        total = dot(squares, net.inverse[at : at + last]) + net.inverse[at + last]
         widths[start + i] = np.sqrt((widths[start + i] + total) * net.scale)
 
 
@@ -326,7 +245,7 @@ def _add_precision(net, rows, capacity):
         inputs, units = net.sizes[layer], net.sizes[layer + 1]
         above = source + capacity * inputs
         scaled = net.signals[above : above + rows * units]
-        _scale(scale, scaled)
+        multiply(scale, scaled)
         for first in range(0, inputs, CHUNK):
             count = min(CHUNK, inputs - first)
             add_product(
@@ -334,19 +253,19 @@ def _add_precision(net, rows, capacity):
                 net.precision, at, units, count, units,
             )  # fmt: skip
             here = slice(at, at + count * units)
-            _reciprocal(net.precision[here], net.inverse[here])
+            reciprocal(net.precision[here], net.inverse[here])
             at += count * units
         here = slice(at, at + units)
         for i in range(rows):
-            _add(scaled[i * units : (i + 1) * units], net.precision[here])
-        _reciprocal(net.precision[here], net.inverse[here])
+            add(scaled[i * units : (i + 1) * units], net.precision[here])
+        reciprocal(net.precision[here], net.inverse[here])
         at += units
         source = above
     for i in range(rows):
         squares = net.squares[source + i * last : source + (i + 1) * last]
-        _add_multiple(scale, squares, net.precision[at : at + last])
+        add_multiple(scale, squares, net.precision[at : at + last])
         net.precision[at + last] += scale
-    _reciprocal(net.precision[at:], net.inverse[at:])
+    reciprocal(net.precision[at:], net.inverse[at:])
 
 
 def _build(sources: str, cache: bool) -> Callable[..., Any]:
