@@ -137,7 +137,7 @@ def evaluate(
 
     edgecloud evaluate ppo.npz c2ucb.npz --env continuous --load 0.95 --seeds 20
 
-    edgecloud evaluate m.zip --trust --env static --vec-normalize m.pkl --split all
+    edgecloud evaluate m.zip --trust --vec-normalize m.pkl --split all
     """
     with reporting(extra="agents"), ExitStack() as stack:
         with reading_input(gym.error.Error, ExecutorError):
