@@ -44,6 +44,17 @@ _OWN: Final = {
     "neural-linear": Style("#4477aa", "-", "v"),
     "cn-ts": Style("#ee7733", "-", "^"),
     "warm-linear": Style("#ee3377", "-", "*"),
+    "oracle-placement": Style("#555555", "-.", "o"),
+    "predicted-sjf": Style("#0077bb", "--", "o"),
+    "index": Style("#cc3311", "-", "X"),
+    "index-aged": Style("#cc3311", "--", "*"),
+    "ppo": Style("#009988", "-", "p"),
+    "maskable-ppo": Style("#009988", "--", "P"),
+    "recurrent-ppo": Style("#009988", "-.", "P"),
+    "a2c": Style("#6699cc", ":", "s"),
+    "dqn": Style("#997700", ":", "D"),
+    "sac": Style("#994455", ":", "^"),
+    "sb3": Style("#009988", "-", "8"),
 }
 _COLOURS: Final = (
     "#4477aa",

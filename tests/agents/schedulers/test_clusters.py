@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from agents import AGENT_NAMES, make_agent, run_experiment, save_model
+from agents.registry import NETWORK_NAMES
 from agents.experiments.episode import play_steps, run_episode
 from agents.schedulers.cluster_plan import ClusterPlan, least
 from agents.schedulers.placement import Placement
@@ -37,7 +38,7 @@ DATA = RequestDataset.from_arrays(
     response_tokens=rng.integers(5, 100, 40),
     embeddings=rng.normal(size=(40, 4)),
 )
-PLAYERS = [name for name in AGENT_NAMES if name != "sb3"]
+PLAYERS = [name for name in AGENT_NAMES if name not in NETWORK_NAMES]
 
 
 def make(nodes: Any = NODES, **settings: Any) -> Any:
