@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from agents import AGENT_NAMES, make_agent, run_experiment, save_model
-from agents.registry import NETWORK_NAMES
 from agents.experiments.episode import play_steps, run_episode
+from agents.registry import NETWORK_NAMES
 from agents.schedulers.cluster_plan import ClusterPlan, least
 from agents.schedulers.placement import Placement
 from edgecloud_gym import EngineModel, RequestDataset
