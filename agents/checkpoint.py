@@ -105,8 +105,12 @@ def _plain(value: Any) -> Any:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Returns header and arrays."""
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with path.open("rb") as stream:
+            if not zipfile.is_zipfile(stream):  # of such a file, np.load suggests to unpickle it
+                raise ValueError("no .npz file")
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
         header = json.loads(str(arrays.pop(_HEADER)))
         found = {name: header[name] for name in ("format", "agent", "settings")}
     except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:

@@ -176,15 +176,20 @@ def find_env(name: str) -> str:
         ValueError: If it is not an environment of this package.
     """
     known = (*ENV_IDS, CLUSTER_ID)
-    short = {env_id.split("-")[1].casefold(): env_id for env_id in known}
-    short |= {env_id.casefold(): env_id for env_id in known}
-    short |= {env_id.rpartition("-")[0].casefold(): env_id for env_id in known}
-    found = short.get(name.rpartition(":")[2].casefold().replace("_", "").strip())
+    short = {_squeezed(env_id.split("-")[1]): env_id for env_id in known}
+    short |= {_squeezed(env_id): env_id for env_id in known}
+    short |= {_squeezed(env_id.rpartition("-")[0]): env_id for env_id in known}
+    found = short.get(_squeezed(name.rpartition(":")[2]))
     if found is None:
         raise ValueError(
             f"--env {name!r}: must be one of {', '.join(known)}{did_you_mean(name, known)}"
         )
     return found
+
+
+def _squeezed(name: str) -> str:
+    """Returns a name as it is compared: ``time-series`` and ``time_series`` are ``TimeSeries``."""
+    return name.casefold().replace("_", "").replace("-", "").strip()
 
 
 def settable_in(env_id: str) -> list[str]:

@@ -80,7 +80,7 @@ def train(
     ],
     output: Annotated[
         Path,
-        path_option(help="File of the model, .npz.", show_default=False),
+        path_option(help="File of the model, .npz; of an index policy, .json.", show_default=False),
     ],
     env: Environment = None,
     steps: Annotated[
@@ -346,6 +346,10 @@ def _warn_of_others(context: typer.Context) -> None:
 
 def _check_suffix(name: str, output: Path) -> None:
     """Raises ``ValueError`` if the name of a model's file says that something else is in it."""
+    if name == INDEX:
+        if output.suffix.casefold() in (".npz", ".zip"):
+            raise ValueError(f"--output {output}: a file of {name} ends in .json, and is JSON")
+        return
     if output.suffix.casefold() == ".zip":
         raise ValueError(
             f"--output {output}: a file of {name} ends in .npz, not .zip: it holds arrays, where "

@@ -42,12 +42,13 @@ def train_predictor(dataset: str, options: Mapping[str, Any], seed: int, output:
     Raises:
         OSError: If a file cannot be read or written.
         TypeError: If there is no such setting.
-        ValueError: If the dataset has no embeddings or too few prompts, or a setting is out of
-            range.
+        ValueError: If the dataset has no embeddings or too few prompts, a setting is out of
+            range, or the file holds something else.
     """
     for name in options:
         if name not in SETTINGS:
             raise TypeError(f"predictor: no setting {name!r}; it has {', '.join(SETTINGS)}")
+    _check_replaceable(output)
     picture = output.with_suffix(".png")
     for path in (output, picture):
         check_writable(path)
@@ -73,6 +74,19 @@ def train_predictor(dataset: str, options: Mapping[str, Any], seed: int, output:
         draw_calibration(scores, f"{data.name}: {len(test):,} test prompts", picture)
         typer.echo(f"Calibration drawn in {picture}")
     typer.echo(f"Saved to {output}")
+
+
+def _check_replaceable(output: Path) -> None:
+    """Raises ``ValueError`` if a file is there and holds something else than a predictor."""
+    if not output.exists():
+        return
+    try:
+        Predictor.load(output)
+    except ValueError as error:
+        raise ValueError(
+            f"--output {output}: is there already, and holds no predictor; name another file or "
+            "remove it"
+        ) from error
 
 
 def _training(

@@ -64,6 +64,7 @@ def estimate(runs: Sequence[Run], processes: int) -> Estimate:
         processes: How many play at a time.
 
     Raises:
+        FileNotFoundError: If a file that an agent is made with is missing.
         TypeError: If an agent does not fit its environment.
         ValueError: Likewise.
     """
@@ -89,6 +90,7 @@ def try_run(run: Run, limit: float) -> Cost:
         limit: Time to play (s).
 
     Raises:
+        FileNotFoundError: If a file that the agent is made with is missing.
         TypeError: If the agent does not fit the environment; both are named.
         ValueError: Likewise.
     """
@@ -119,6 +121,8 @@ def _begin(run: Run, steps: Iterator[float]) -> None:
     except (TypeError, ValueError) as error:
         label = run.spec.label
         raise type(error)(f"{label} does not fit {run.scenario.label}: {error}") from error
+    except FileNotFoundError:
+        raise  # it names the file; every run would fail for the lack of it
     except Exception:  # noqa: BLE001 - a fault in an agent's own code is for its runs to tell
         return
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.checkpoint import read_header
-from agents.registry import LEARNERS, check_agent_names
+from agents.registry import LEARNERS
 from agents.schedulers.policy_file import POLICIES
 from agents.schedulers.sb3_file import read_sb3_file
 from edgecloud_gym.files import UnreadableFileError
@@ -44,16 +44,22 @@ def read_model_file(path: Path) -> ModelFile:
         FileNotFoundError: If there is no such file.
         UnreadableFileError: If it holds no trained model, or is damaged.
     """
+    if path.suffix.casefold() == ".json" and path.exists():
+        raise UnreadableFileError(
+            f"{path}: no trained model, which would be an .npz; an index policy plays as "
+            f"index:tuned={path}"
+        )
     found = read_sb3_file(path)
     if found is not None:
         return ModelFile(path, "sb3", training=found.training, algorithm=found.algorithm)
+    known = (*POLICIES, *LEARNERS)
     try:
         header = read_header(path)
-        check_agent_names([header["agent"]])
+        if header["agent"] not in known:
+            raise ValueError(f"it holds {header['agent']!r}")
     except ValueError as error:
-        known = ", ".join((*POLICIES, *LEARNERS))
         raise UnreadableFileError(
-            f"{path}: no trained model: neither a checkpoint of {known} "
+            f"{path}: no trained model: neither a checkpoint of {', '.join(known)} "
             f"nor saved by Stable-Baselines3 ({error})"
         ) from error
     settings = {} if header["agent"] in POLICIES else header["settings"]

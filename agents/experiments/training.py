@@ -140,9 +140,19 @@ class Training:
         Raises:
             ValueError: If the file is there and holds something else.
         """
-        path = self.last(path)
-        if not path.exists():
-            return None
+        last = self.last(path)
+        if last.exists():
+            return last, int(self._same(last)["done"])
+        if path.exists():  # the best, which the first look would replace
+            self._same(path)
+        return None
+
+    def _same(self, path: Path) -> Mapping[str, Any]:
+        """Returns what a file of this very training says of it.
+
+        Raises:
+            ValueError: If it holds something else.
+        """
         kept = read_model_file(path).training or {}
         found = _flat(kept)
         wanted = _flat(self.record())
@@ -153,7 +163,7 @@ class Training:
                     f"--output {path}: is there already, and was trained with {name} "
                     f"{found.get(name)!r}, not {wanted.get(name)!r}; name another file or remove it"
                 )
-        return path, int(kept["done"])
+        return kept
 
     def play(self, path: Path) -> None:
         """Learns all that is to be learnt, and saves it whenever it can be saved."""

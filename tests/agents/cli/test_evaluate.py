@@ -115,12 +115,14 @@ def test_trained_without_idling_it_does_not_idle_where_that_is_allowed(
 def test_foreign_files_are_refused(models: Path, learnable: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "arrays.npz", a=np.zeros(3))
     (tmp_path / "text.zip").write_text("no zip")
+    (tmp_path / "index.json").write_text("{}")
     content = (models / "cn-ts.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(content[: len(content) // 2])
     for name, message in (
         ("arrays.npz", "neither a checkpoint"),
         ("text.zip", "no trained model"),
         ("cut.npz", "no trained model"),
+        ("index.json", "plays as index:tuned="),
         ("absent.npz", "absent.npz"),
     ):
         result = evaluate(learnable, tmp_path / name, tmp_path / "out")

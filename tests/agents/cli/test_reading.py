@@ -100,7 +100,7 @@ def test_settings_are_given_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["timeseries", "time_series", "TimeSeries", "EdgeCloud-TimeSeries"]
+    "name", ["timeseries", "time_series", "time-series", "TimeSeries", "EdgeCloud-TimeSeries"]
 )
 def test_environments_by_what_is_special(name: str) -> None:
     assert find_env(name) == "EdgeCloud-TimeSeries-v0"

@@ -132,3 +132,27 @@ def test_options_without_effect_are_named(many: Path, tmp_path: Path) -> None:
     for option in ("--load", "--env"):
         assert f"{option} has no effect" in words(result)
     assert "no effect" not in train(tmp_path / "q.npz", "--dataset", many).output
+
+
+def test_files_of_others_are_neither_replaced_nor_played(many: Path, tmp_path: Path) -> None:
+    output, other = tmp_path / "p.npz", tmp_path / "other.npz"
+    assert train(output, "--dataset", many).exit_code == 0
+    learnt = output.read_bytes()
+    other.write_text("mine")
+    options = ["--env", "static", "--dataset", many, "--duration", 5]
+    for refused, message in (
+        (train(other, "--dataset", many), "other.npz: is there already, and holds no predictor"),
+        (train(output, *options, "--evaluate-every", 1, agent="cn-greedy"), "it holds 'predictor'"),
+        (train(output, *options, agent="ppo"), "it holds 'predictor'"),
+        (train(output, *options, agent="index"), "ends in .json"),
+    ):
+        assert refused.exit_code == 2, refused.output
+        assert message in words(refused)
+    assert output.read_bytes() == learnt
+    assert other.read_text() == "mine"
+    assert train(output, "--dataset", many).exit_code == 0  # a predictor may be fitted anew
+    agents = f"fcfs,warm-linear:predictor={tmp_path / 'absent.npz'}"
+    result = invoke("compare", "--agents", agents, *options, "--output", tmp_path / "out")
+    assert result.exit_code == 2, result.output
+    assert "absent.npz: No such file" in words(result)
+    assert not (tmp_path / "out").exists()
