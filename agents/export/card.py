@@ -31,7 +31,9 @@ def model_card(path: str | Path, env_id: str, rewards: Sequence[float], notes: s
     """
     model = read_model_file(Path(path))
     if model.agent != "sb3":
-        raise ValueError(f"{path}: holds the bandit {model.agent!r}, not a model of SB3")
+        raise ValueError(
+            f"{path}: holds {model.agent!r} of edgecloud train, not a model of Stable-Baselines3"
+        )
     if not len(rewards):
         raise ValueError("rewards: must hold the return of at least one episode")
     value = f"{np.mean(rewards):.2f} +/- {np.std(rewards):.2f}"

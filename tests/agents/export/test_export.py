@@ -21,6 +21,7 @@ from agents.export.card import write_model_card
 from agents.export.files import SUFFIXES, export_model
 from agents.export.policy import ExportedPolicy
 from agents.policies import CandidatePolicy, MaskableCandidatePolicy
+from agents.schedulers.policy_file import MODELS as MODELS_FOLDER
 from agents.schedulers.sb3_agent import SB3Agent
 from edgecloud_gym import wrappers
 from edgecloud_gym.sb3 import make_vec_env
@@ -156,9 +157,15 @@ def test_refusals(tmp_path: Path, learnable: Path) -> None:
     bandit = tmp_path / "c2ucb.npz"
     common = ("--env", STATIC, "--dataset", learnable, "--duration", 5)
     invoke("train", "c2ucb", *common, "--episodes", 1, "--output", bandit)
-    assert "holds the bandit 'c2ucb'" in words(invoke("export", bandit))
+    assert "holds 'c2ucb' of edgecloud train, a bandit" in words(invoke("export", bandit))
+    walk = MODELS_FOLDER / "ppo-static.npz"
+    assert "holds 'ppo' of edgecloud train, a network over what" in words(invoke("export", walk))
     env = make_vec_env(STATIC, 1, wrapper="priority", **SETTINGS)
     save_model(SAC("MultiInputPolicy", env, buffer_size=10), tmp_path / "sac.zip")
+    content = (tmp_path / "sac.zip").read_bytes()
+    told = invoke("export", tmp_path / "sac.zip", "--output", tmp_path / "sac.zip")
+    assert "sac.zip: is the model itself" in words(told)
+    assert (tmp_path / "sac.zip").read_bytes() == content
     told = invoke("export", tmp_path / "sac.zip", "--format", "torchscript")
     assert told.exit_code == 2
     assert "must be of PPO, A2C, TRPO, MaskablePPO or DQN" in words(told)
