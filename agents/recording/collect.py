@@ -89,7 +89,7 @@ def collect(
     player = make_agent(agent) if isinstance(agent, str) else agent
     spec = specification(env, settings, player)
     named = checked_id(dataset_id or default_id(spec.id, player.name))
-    place = Path(path) if path is not None else place_of(named)
+    place = place_of(named) if path is None else Path(path).resolve()  # h5py needs it absolute
     if place == place_of(named):
         _make_namespace(named)
     with _new_folder(place) as folder:
