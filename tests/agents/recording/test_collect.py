@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from agents import AGENT_NAMES, Agent, collect, make_agent, run_experiment
+from agents.schedulers.policy_file import POLICIES
 from edgecloud_gym import CLUSTER_ID, load_engine
 from edgecloud_gym.arrivals import Gamma, Trace
 from edgecloud_gym.files import UnreadableFileError
