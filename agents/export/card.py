@@ -87,7 +87,7 @@ def _usage(name: str, env_id: str) -> str:
     short = env_id.split("-")[1].casefold() if env_id.count("-") else env_id
     return (
         "## Usage\n\n```bash\npip install 'edgecloud-gym[agents]'\n"
-        f"edgecloud evaluate {name} --env {short}\n```\n\n"
+        f"edgecloud evaluate {name} --trust --env {short}\n```\n\n"
         "The file holds pickled objects: load it only if you trust where it comes from.\n\n"
     )
 

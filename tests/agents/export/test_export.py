@@ -162,6 +162,8 @@ def test_refusals(tmp_path: Path, learnable: Path) -> None:
     assert "holds 'ppo' of edgecloud train, a network over what" in words(invoke("export", walk))
     env = make_vec_env(STATIC, 1, wrapper="priority", **SETTINGS)
     save_model(SAC("MultiInputPolicy", env, buffer_size=10), tmp_path / "sac.zip")
+    with pytest.raises(TypeError, match=r"agent='sac.zip': must be an SB3Agent"):
+        export_model("sac.zip", tmp_path / "sac.pt")  # type: ignore[arg-type]
     content = (tmp_path / "sac.zip").read_bytes()
     told = invoke("export", tmp_path / "sac.zip", "--output", tmp_path / "sac.zip")
     assert "sac.zip: is the model itself" in words(told)
@@ -200,7 +202,7 @@ def test_a_model_card_has_what_the_hub_reads(trained: Any) -> None:
     assert index["name"] == "PPO"
     assert index["results"][0]["dataset"]["type"] == STATIC
     assert index["results"][0]["metrics"][0]["value"] == "-4.00 +/- 1.00"
-    assert "edgecloud evaluate ppo.zip --env static" in text
+    assert "edgecloud evaluate ppo.zip --trust --env static" in text
     assert text.endswith("Evaluated at load 0.9.\n")
     with pytest.raises(ValueError, match="rewards: must hold"):
         write_model_card(trained("ppo"), STATIC, [])
