@@ -43,13 +43,6 @@ _CLASSES: Final = {
 }
 
 AGENT_NAMES: Final = tuple(_CLASSES)
-
-# Those that play what a network has learnt, on what it was trained for: they need its file.
-NETWORK_NAMES: Final = tuple(
-    name
-    for name, place in _CLASSES.items()
-    if place.endswith(("PPOAgent", "A2CAgent", "DQNAgent", "SACAgent", "SB3Agent"))
-)
 BANDITS: Final = ("clinucb", "c2ucb", "cn-greedy", "cn-ducb", "neural-linear", "cn-ts")
 LEARNERS: Final = (*BANDITS, "warm-linear")  # from zero, and from what training knows
 

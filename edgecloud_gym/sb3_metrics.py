@@ -23,7 +23,8 @@ class EpisodeMetrics(BaseCallback):
     to first token without tokens) is left out.
 
     It reads the terminal ``info``: at that moment the lane has been reset, and
-    ``env_method("summary")`` tells of the next episode.
+    ``env_method("summary")`` tells of the next episode. An episode that ``TimeLimit`` cuts has none
+    and is left out.
     """
 
     def __init__(self, metrics: Sequence[str] = METRICS, verbose: int = 0) -> None:
@@ -32,7 +33,12 @@ class EpisodeMetrics(BaseCallback):
         Args:
             metrics: Keys of an episode's summary.
             verbose: As of SB3.
+
+        Raises:
+            TypeError: If they are one text.
         """
+        if isinstance(metrics, str):
+            raise TypeError(f"metrics={metrics!r}: must be a list of names, such as [{metrics!r}]")
         super().__init__(verbose)
         self.metrics = tuple(metrics)
         self._invalid: NDArray[np.int64] = np.zeros(0, np.int64)
@@ -45,6 +51,7 @@ class EpisodeMetrics(BaseCallback):
             self._invalid[lane] += info["invalid_assignments"]
             summary = info.get("summary")
             if summary is None:
+                self._invalid[lane] *= not self.locals["dones"][lane]
                 continue
             unknown = [name for name in self.metrics if name not in summary and name not in METRICS]
             if unknown:

@@ -1,8 +1,7 @@
 """Plays an exported policy with onnxruntime and NumPy alone, neither torch nor SB3.
 
-edgecloud train ppo --env static --output ppo.zip
-edgecloud export ppo.zip --format onnx
-python examples/serve_onnx.py ppo.onnx
+edgecloud export model.zip --format onnx  # of agents.save_model
+python examples/serve_onnx.py model.onnx
 """
 
 import argparse

@@ -35,6 +35,7 @@ from agents.cli.options import (
     Settings,
     ShardOption,
     TraceFile,
+    Trust,
     Workers,
     split_columns,
 )
@@ -42,6 +43,7 @@ from agents.cli.playing import conclude, make_plan, play_all, read_how, say, tak
 from agents.cli.reading import (
     check_baseline,
     check_embeddings,
+    check_trust,
     read_agents,
     read_settings,
     setting_kinds,
@@ -111,14 +113,7 @@ def evaluate(
             "the file has none."
         ),
     ] = None,
-    trust: Annotated[
-        bool,
-        typer.Option(
-            "--trust",
-            help="Load files of Stable-Baselines3, too: they hold pickled objects, and to read one "
-            "runs whatever code is in it.",
-        ),
-    ] = False,
+    trust: Trust = False,
     output: Annotated[Path, path_option(help="Folder of the results.")] = Path("results/evaluate"),
     overwrite: Overwrite = False,
     workers: Workers = PROCESSORS,
@@ -153,7 +148,7 @@ def evaluate(
             data = load_dataset(common["dataset"])
             env_id = read_environment(env, nodes, common)
             models = [read_model_file(path) for path in files]
-            _check_trust(models, trust)
+            check_trust(models, trust)
             extra = {"algorithm": algorithm, "allow_stop": allow_stop or None}
             extra["vec_normalize"] = None if vec_normalize is None else str(vec_normalize)
             beside = read_agents(agents)
@@ -202,17 +197,6 @@ def _specs(
         option = next(iter(extra)).replace("_", "-")
         raise ValueError(f"--{option}: none of the files is of Stable-Baselines3")
     return specs
-
-
-def _check_trust(models: Sequence[ModelFile], trust: bool) -> None:
-    """Raises ``ValueError`` if a file holds pickled objects and nobody has said that it may."""
-    for model in models:
-        if model.agent == "sb3" and not trust:
-            raise ValueError(
-                f"{model.path}: a file of Stable-Baselines3 holds pickled objects, and to read it "
-                "runs whatever code is in it. If you know where it comes from, give --trust; "
-                "`edgecloud train` now writes .npz files, which hold arrays alone"
-            )
 
 
 def _is_silent(model: ModelFile) -> bool:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from agents.experiments.model_file import read_model_file
+from agents.experiments.model_file import ModelFile, read_model_file
+from agents.schedulers.policy_file import POLICIES
 from data_tools.cli.console import reading_input, reporting
 from data_tools.cli.options import path_option, read_path
 from edgecloud_gym.files import check_writable
@@ -21,8 +22,8 @@ def export(
         typer.Argument(
             metavar="MODEL",
             parser=read_path,
-            help="Model of `edgecloud train ppo`, `agents.save_model` or Stable-Baselines3. It "
-            "holds pickled objects: take only those you trust.",
+            help="Model that `agents.save_model` or Stable-Baselines3 saved; those of `edgecloud "
+            "train` cannot be exported. It holds pickled objects: take only those you trust.",
             show_default=False,
         ),
     ],
@@ -43,19 +44,16 @@ def export(
 
     For example:
 
-    edgecloud export ppo.zip --format onnx
+    edgecloud export model.zip --format onnx
     """
     with reporting(extra="onnx"):
         with reading_input():
             if form not in _SUFFIXES:
                 raise ValueError(f"--format {form}: must be one of {', '.join(_SUFFIXES)}")
-            model = read_model_file(file)
-            if model.agent != "sb3":
-                raise ValueError(
-                    f"{file}: holds the bandit {model.agent!r}, which goes on learning; models of "
-                    "Stable-Baselines3 can be exported"
-                )
+            _check_exportable(read_model_file(file))
             path = output or file.with_suffix(_SUFFIXES[form])
+            if path.resolve() == file.resolve():
+                raise ValueError(f"--output {path}: is the model itself; name another file")
             check_writable(path)
             from agents.export.files import export_model
             from agents.schedulers.sb3_agent import SB3Agent
@@ -64,3 +62,18 @@ def export(
             facts = export_model(agent, path, form)
         inputs = ", ".join(f"{name} {tuple(shape)}" for name, shape in facts["inputs"].items())
         typer.echo(f"Saved to {path}: logits of {inputs}")
+
+
+def _check_exportable(model: ModelFile) -> None:
+    """Refuses what `edgecloud train` wrote: it does not choose from raw observations alone."""
+    if model.agent == "sb3":
+        return
+    why = (
+        "a network over what QueueHead shows, which this package computes from its predictions"
+        if model.agent in POLICIES
+        else "a bandit, which goes on learning"
+    )
+    raise ValueError(
+        f"{model.path}: holds {model.agent!r} of edgecloud train, {why}; models of "
+        "Stable-Baselines3 over the environments' own observations can be exported"
+    )

@@ -106,6 +106,14 @@ Learn = Annotated[
         show_default=False,
     ),
 ]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Load files of Stable-Baselines3, too: they hold pickled objects, and to read one "
+        "runs whatever code is in it.",
+    ),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Only tell what is to be played and what it will take.")
 ]

@@ -11,6 +11,7 @@ from typing import Any, Final
 import gymnasium as gym
 
 from agents.base import constructor_arguments
+from agents.experiments.model_file import ModelFile
 from agents.experiments.spec import AgentSpec
 from agents.registry import LEARNERS, agent_class
 from edgecloud_gym import CLUSTER_ID, ENV_IDS
@@ -228,3 +229,14 @@ def check_baseline(baseline: str, labels: Sequence[str]) -> None:
             f"--baseline {baseline!r}: unknown agent, must be one of those compared: "
             f"{', '.join(labels)}{did_you_mean(baseline, labels)}"
         )
+
+
+def check_trust(models: Sequence[ModelFile], trust: bool) -> None:
+    """Raises ``ValueError`` if a file holds pickled objects and nobody has said that it may."""
+    for model in models:
+        if model.agent == "sb3" and not trust:
+            raise ValueError(
+                f"{model.path}: a file of Stable-Baselines3 holds pickled objects, and to read it "
+                "runs whatever code is in it. If you know where it comes from, give --trust; "
+                "`edgecloud train` now writes .npz files, which hold arrays alone"
+            )

@@ -20,9 +20,16 @@ from agents.cli.options import (
     RateScale,
     Settings,
     TraceFile,
+    Trust,
 )
 from agents.cli.playing import say
-from agents.cli.reading import check_embeddings, read_agents, read_settings, setting_kinds
+from agents.cli.reading import (
+    check_embeddings,
+    check_trust,
+    read_agents,
+    read_settings,
+    setting_kinds,
+)
 from agents.cli.scenarios import (
     dataset_notes,
     join_settings,
@@ -89,6 +96,7 @@ def record(
         ),
     ] = None,
     author: Annotated[str | None, typer.Option(help="For the metadata.")] = None,
+    trust: Trust = False,
 ) -> None:
     """Record an agent as a dataset of Minari, for offline learning and evaluation.
 
@@ -99,7 +107,7 @@ def record(
 
     edgecloud record cn-ducb --env continuous --episodes 20 --load 0.95
 
-    edgecloud record ppo.zip --env static --output recordings/ppo
+    edgecloud record ppo.npz --env static --output recordings/ppo
     """
     with reporting(extra="minari"):
         with reading_input(gym.error.Error):
@@ -113,7 +121,7 @@ def record(
             common = join_settings(context, options, given)
             data = load_dataset(common["dataset"])
             env_id = read_environment(env, nodes, common)
-            spec = _spec(agent)
+            spec = _spec(agent, trust)
             check_embeddings([spec], data)
             notes = dataset_notes([env_id], common, data)
             named_dataset = common["dataset"]
@@ -145,14 +153,17 @@ def record(
             typer.echo(f'It is read by minari.MinariDataset("{place}/data")')
 
 
-def _spec(text: str) -> AgentSpec:
+def _spec(text: str, trust: bool) -> AgentSpec:
     """Returns the agent that a text names, or the trained model in the file of that path."""
+    if Path(text).suffix in (".npz", ".zip") and not Path(text).exists():
+        raise FileNotFoundError(f"AGENT {text}: no such file")
     if not Path(text).is_file():
         (spec, *others) = read_agents(text)
         if others:
             raise ValueError(f"AGENT {text!r}: one agent is recorded at a time")
         return spec
     model = read_model_file(Path(text))
+    check_trust([model], trust)
     if model.agent == "sb3":
         return AgentSpec("sb3", {"path": text}, label=Path(text).stem, explore=False)
     return AgentSpec(model.agent, model.settings, text, Path(text).stem, explore=False)

@@ -31,7 +31,9 @@ def model_card(path: str | Path, env_id: str, rewards: Sequence[float], notes: s
     """
     model = read_model_file(Path(path))
     if model.agent != "sb3":
-        raise ValueError(f"{path}: holds the bandit {model.agent!r}, not a model of SB3")
+        raise ValueError(
+            f"{path}: holds {model.agent!r} of edgecloud train, not a model of Stable-Baselines3"
+        )
     if not len(rewards):
         raise ValueError("rewards: must hold the return of at least one episode")
     value = f"{np.mean(rewards):.2f} +/- {np.std(rewards):.2f}"
@@ -85,7 +87,7 @@ def _usage(name: str, env_id: str) -> str:
     short = env_id.split("-")[1].casefold() if env_id.count("-") else env_id
     return (
         "## Usage\n\n```bash\npip install 'edgecloud-gym[agents]'\n"
-        f"edgecloud evaluate {name} --env {short}\n```\n\n"
+        f"edgecloud evaluate {name} --trust --env {short}\n```\n\n"
         "The file holds pickled objects: load it only if you trust where it comes from.\n\n"
     )
 

@@ -55,11 +55,14 @@ def export_model(
 
     Raises:
         ModuleNotFoundError: If what the format needs is not installed.
+        TypeError: If it is no `SB3Agent`.
         RuntimeError: If the file would choose otherwise than the model on any of `CHECKED`
             observations; nothing is written then.
         ValueError: If the format is unknown, or the model's actions are no choices.
     """
     check_choice("format", format, tuple(SUFFIXES))
+    if not isinstance(agent, SB3Agent):
+        raise TypeError(f"agent={agent!r}: must be an SB3Agent, such as SB3Agent('model.zip')")
     statistics = agent.statistics
     stages = [] if statistics is None else [Normalisation(statistics)]
     policy = ExportedPolicy(agent.model.policy, stages).eval()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agents.base import Agent
 from agents.registry import make_agent
-from edgecloud_gym.checks import check_integer
+from edgecloud_gym.checks import check_bool, check_integer
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -75,7 +75,8 @@ def collect(
     Raises:
         FileExistsError: If there is a dataset already.
         ModuleNotFoundError: If Minari is not installed.
-        TypeError: If ``env`` is not an EdgeCloud environment with its own observations and actions.
+        TypeError: If ``env`` is not an EdgeCloud environment with its own observations and actions,
+            or another argument is of a wrong type.
         ValueError: If a setting is out of range, or the id is none.
 
     Warns:
@@ -86,10 +87,14 @@ def collect(
     from agents.recording.recorder import DATA, Recorder, specification
 
     episodes = check_integer("episodes", episodes, least=1)
+    seed = check_integer("seed", seed, least=0)
+    check_bool("explore", explore)
     player = make_agent(agent) if isinstance(agent, str) else agent
+    if not isinstance(player, Agent):
+        raise TypeError(f"agent={agent!r}: must be an Agent, or the name of one")
     spec = specification(env, settings, player)
     named = checked_id(dataset_id or default_id(spec.id, player.name))
-    place = Path(path) if path is not None else place_of(named)
+    place = place_of(named) if path is None else Path(path).resolve()  # h5py needs it absolute
     if place == place_of(named):
         _make_namespace(named)
     with _new_folder(place) as folder:
@@ -131,7 +136,9 @@ def checked_id(dataset_id: str) -> str:
     Raises:
         ValueError: If it has another form.
     """
-    if not re.fullmatch(r"([-_\w][-_\w/]*[-_\w]+/)?[-_\w]+-v\d+", dataset_id):
+    if not isinstance(dataset_id, str) or not re.fullmatch(
+        r"([-_\w][-_\w/]*[-_\w]+/)?[-_\w]+-v\d+", dataset_id
+    ):
         raise ValueError(
             f"dataset_id={dataset_id!r}: must be NAME-v0 or NAMESPACE/NAME-v0, with any version"
         )

@@ -37,11 +37,11 @@ def specification(env: str | gym.Env[Any, Any], settings: Mapping[str, Any], age
     """
     if isinstance(env, str):
         made: gym.Env[Any, Any] = gym.make(env, **settings)
-    elif settings:
+    elif settings and isinstance(env, gym.Env):
         raise TypeError(f"{', '.join(settings)}: settings are of an id; this environment is made")
     else:
         made = env
-    base = made.unwrapped
+    base = getattr(made, "unwrapped", None)
     if not isinstance(base, EdgeCloudEnv) or made.spec is None:
         raise TypeError(f"env={env!r}: must be an EdgeCloud environment made by gymnasium.make")
     if made.observation_space != observation_space(base.simulator.layout) or (
@@ -121,7 +121,7 @@ class Recorder:
             episode.did(action, reward, terminated, truncated, reranked)
             if reranked:
                 observation, info = base.reprioritize()
-        self.summary = info["summary"]
+        self.summary = base.summary()  # a TimeLimit cuts episodes without telling it
         episode.saw(observation, info, base.candidates(), episode.at_end())
         self.storage.update_episodes([EpisodeBuffer(**episode.columns(), seed=seed)])
         facts = {f"summary/{name}": float(value) for name, value in self.summary.items()}

@@ -212,6 +212,20 @@ def test_metrics_are_logged(settings, env_id):
     assert "edgecloud/slo_attainment" not in row  # NaN: there is no objective
 
 
+def test_episodes_that_a_time_limit_cuts_have_no_metrics(settings):
+    env = gym.make(STATIC, max_episode_steps=4, **settings)
+    written = Written()
+    model = PPO("MultiInputPolicy", env, n_steps=32, batch_size=32, n_epochs=1)
+    model.set_logger(Logger(folder=None, output_formats=[written]))
+    model.learn(64, callback=EpisodeMetrics())
+    assert not any(name.startswith("edgecloud/") for row in written.rows for name in row)
+
+
+def test_metrics_are_a_list_of_names():
+    with pytest.raises(TypeError, match="metrics='jct_mean': must be a list of names"):
+        EpisodeMetrics("jct_mean")
+
+
 def test_metrics_of_an_agent_without_masks_count_what_is_illegal(settings):
     env = SB3VecEnv(make_vec_env(STATIC, 2, seed=0, **settings).envs)
     model = DQN("MultiInputPolicy", env, learning_starts=10, buffer_size=100)

@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
+from stable_baselines3 import PPO
 
+from agents import save_model
 from tests.agents.cli.conftest import invoke, words
 from tests.edgecloud_gym.support import STATIC
 
@@ -49,6 +52,29 @@ def test_a_trained_model_plays_as_it_is(learnable: Path, tmp_path: Path) -> None
     assert model.read_bytes() == before
 
 
+def test_a_folder_may_be_relative(
+    learnable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    common = ("--dataset", learnable, "--episodes", 1, "--duration", 5)
+    told = invoke("record", "fcfs", "--env", STATIC, *common, "--output", "mine")
+    assert told.exit_code == 0, told.output
+    assert minari.MinariDataset(tmp_path / "mine" / "data").total_episodes == 1
+
+
+def test_pickled_objects_are_loaded_only_if_trusted(tmp_path: Path) -> None:
+    env = gym.make(STATIC, duration=5, candidate_pool_size=2)
+    save_model(PPO("MultiInputPolicy", env, n_steps=2, batch_size=2), tmp_path / "ppo.zip")
+    told = invoke("record", tmp_path / "ppo.zip", "--env", STATIC)
+    assert told.exit_code == 2
+    assert "give --trust" in words(told)
+    told = invoke(
+        *("record", tmp_path / "ppo.zip", "--env", STATIC, "--trust", "--duration", 5),
+        *("--set", "candidate_pool_size=2", "--episodes", 1),
+    )
+    assert told.exit_code == 0, told.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -57,6 +83,7 @@ def test_a_trained_model_plays_as_it_is(learnable: Path, tmp_path: Path) -> None
         (["fcsf", "--env", "static"], "did you mean 'fcfs'"),
         (["fcfs", "--env", "static", "--id", "mine"], "must be NAME-v0"),
         (["fcfs", "--env", "static", "--output", "."], "exists already"),
+        (["mine.npz", "--env", "static"], "mine.npz: no such file"),
         (["cloud-only", "--env", "static", "--set", "cloud_concurrency=0"], "cloud_concurrency"),
     ],
 )

@@ -21,6 +21,7 @@ from agents.export.card import write_model_card
 from agents.export.files import SUFFIXES, export_model
 from agents.export.policy import ExportedPolicy
 from agents.policies import CandidatePolicy, MaskableCandidatePolicy
+from agents.schedulers.policy_file import MODELS as MODELS_FOLDER
 from agents.schedulers.sb3_agent import SB3Agent
 from edgecloud_gym import wrappers
 from edgecloud_gym.sb3 import make_vec_env
@@ -156,9 +157,17 @@ def test_refusals(tmp_path: Path, learnable: Path) -> None:
     bandit = tmp_path / "c2ucb.npz"
     common = ("--env", STATIC, "--dataset", learnable, "--duration", 5)
     invoke("train", "c2ucb", *common, "--episodes", 1, "--output", bandit)
-    assert "holds the bandit 'c2ucb'" in words(invoke("export", bandit))
+    assert "holds 'c2ucb' of edgecloud train, a bandit" in words(invoke("export", bandit))
+    walk = MODELS_FOLDER / "ppo-static.npz"
+    assert "holds 'ppo' of edgecloud train, a network over what" in words(invoke("export", walk))
     env = make_vec_env(STATIC, 1, wrapper="priority", **SETTINGS)
     save_model(SAC("MultiInputPolicy", env, buffer_size=10), tmp_path / "sac.zip")
+    with pytest.raises(TypeError, match=r"agent='sac.zip': must be an SB3Agent"):
+        export_model("sac.zip", tmp_path / "sac.pt")  # type: ignore[arg-type]
+    content = (tmp_path / "sac.zip").read_bytes()
+    told = invoke("export", tmp_path / "sac.zip", "--output", tmp_path / "sac.zip")
+    assert "sac.zip: is the model itself" in words(told)
+    assert (tmp_path / "sac.zip").read_bytes() == content
     told = invoke("export", tmp_path / "sac.zip", "--format", "torchscript")
     assert told.exit_code == 2
     assert "must be of PPO, A2C, TRPO, MaskablePPO or DQN" in words(told)
@@ -193,7 +202,7 @@ def test_a_model_card_has_what_the_hub_reads(trained: Any) -> None:
     assert index["name"] == "PPO"
     assert index["results"][0]["dataset"]["type"] == STATIC
     assert index["results"][0]["metrics"][0]["value"] == "-4.00 +/- 1.00"
-    assert "edgecloud evaluate ppo.zip --env static" in text
+    assert "edgecloud evaluate ppo.zip --trust --env static" in text
     assert text.endswith("Evaluated at load 0.9.\n")
     with pytest.raises(ValueError, match="rewards: must hold"):
         write_model_card(trained("ppo"), STATIC, [])

@@ -8,9 +8,9 @@ import pytest
 
 from agents import AGENT_NAMES, make_agent, run_experiment, save_model
 from agents.experiments.episode import play_steps, run_episode
-from agents.registry import NETWORK_NAMES
 from agents.schedulers.cluster_plan import ClusterPlan, least
 from agents.schedulers.placement import Placement
+from agents.schedulers.policy_file import POLICIES
 from edgecloud_gym import EngineModel, RequestDataset
 from edgecloud_gym.arrivals import Trace
 from edgecloud_gym.nodes import Engine, Sequences, Slots, StaticBatches
@@ -38,7 +38,7 @@ DATA = RequestDataset.from_arrays(
     response_tokens=rng.integers(5, 100, 40),
     embeddings=rng.normal(size=(40, 4)),
 )
-PLAYERS = [name for name in AGENT_NAMES if name not in NETWORK_NAMES]
+PLAYERS = [name for name in AGENT_NAMES if name not in ("sb3", *POLICIES)]
 
 
 def make(nodes: Any = NODES, **settings: Any) -> Any:
