@@ -18,7 +18,7 @@ from tests.edgecloud_gym.support import CONTINUOUS, STATIC, dataset_of, make, pl
 NAN, INF = float("nan"), float("inf")
 
 OUT_OF_RANGE: list[tuple[str, Any, str]] = [
-    ("split", "validation", "'all', 'train', 'test'"),
+    ("split", "held-out", "'all', 'train', 'test'"),
     ("split", None, "'all', 'train', 'test'"),
     ("prompt_order", "random", "'shuffle', 'sequential'"),
     ("prompt_order", np.array(["shuffle", "sequential"]), "'shuffle', 'sequential'"),
