@@ -29,6 +29,7 @@ from edgecloud_gym.dataset import RequestDataset
 
 Floats = NDArray[np.float64]
 
+PREDICTOR: Final = "predictor_digest"  # an array of a state, which older files lack
 _REFRESH: Final = 1000  # updates between inversions from scratch, against rounding
 
 
@@ -151,6 +152,7 @@ class Belief:
             "keys": np.array(list(self._memory), np.uint64),
             "served": served[:, 0],
             "mean_log": served[:, 1],
+            PREDICTOR: self._identity(),
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -158,14 +160,30 @@ class Belief:
 
         Raises:
             KeyError: If an array is missing.
-            ValueError: If an array has the wrong shape.
+            ValueError: If it was learnt with another predictor; files of before that was kept are
+                refused only if an array has the wrong shape.
         """
+        known = state.get(PREDICTOR)
+        if known is None:
+            other = state["information"].shape != self._information.shape
+        else:
+            other = not np.array_equal(known, self._identity())
+        if other:
+            raise ValueError(
+                "what was learnt goes with another predictor than "
+                f"{self.predictor!r}: give the one that it was trained with as predictor"
+            )
         self._precision[...] = state["precision"]
         self._covariance[...] = state["covariance"]
         self._information[...] = state["information"]
         self._updates = int(state["updates"])
         facts = zip(state["served"].tolist(), state["mean_log"].tolist(), strict=True)
         self._memory = dict(zip(state["keys"].tolist(), facts, strict=True))
+
+    def _identity(self) -> NDArray[np.uint8]:
+        """Returns what tells apart the features that weights are of: the predictor's prompts."""
+        facts = self._fitted.tobytes() + bytes(f"{len(self._information)}", "ascii")
+        return np.frombuffer(blake2b(facts, digest_size=8).digest(), np.uint8)
 
 
 def _support_keys(predictor: Predictor) -> NDArray[np.uint64]:

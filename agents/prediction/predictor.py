@@ -81,7 +81,9 @@ class Predictor:
                 setting is out of range.
         """
         if dataset.embeddings is None:
-            raise ValueError(f"{dataset!r} has no embeddings to predict from")
+            raise ValueError(
+                f"{dataset!r} has no embeddings to predict from; make them with `edgecloud embed`"
+            )
         chosen = dataset.rows("train") if rows is None else np.asarray(rows, np.int64)
         if len(chosen) < 10:
             raise ValueError(f"a predictor learns from at least 10 prompts, got {len(chosen)}")

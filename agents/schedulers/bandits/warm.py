@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from agents.base import Info, Observation
 from agents.prediction import Predictor, predictor_for
-from agents.prediction.belief import Belief
+from agents.prediction.belief import PREDICTOR, Belief
 from agents.rules.placement import BASE, OUTPUT
 from agents.schedulers.index import PredictedSJF
 from agents.schedulers.lane_action import LaneAction
@@ -156,4 +156,6 @@ class WarmLinear(PredictedSJF):
             KeyError: If an array is missing.
         """
         self._learnt = {name: state[name] for name in Belief.STATE} if state else {}
+        if PREDICTOR in state:
+            self._learnt = {**self._learnt, PREDICTOR: state[PREDICTOR]}
         self._belief = None

@@ -153,3 +153,19 @@ def test_rows_of_one_prompt_share_what_is_known() -> None:
     assert_array_equal(learnt[:90], learnt[90:])
     keys = prompt_keys(DATA.embeddings, DATA.prompt_tokens)  # type: ignore[arg-type]
     assert len(set(keys.tolist())) == 90
+
+
+def test_what_was_learnt_goes_with_its_predictor() -> None:
+    """Weights of other features, even as many of them, would be nonsense without a word."""
+    predictor = Predictor.fit(DATA)
+    other = Predictor.fit(DATA, DATA.rows("train")[:40])
+    belief = Belief(predictor, 7, NOISE)
+    belief.look_at(DATA, DATA.rows("test"))
+    belief.observe(0, 0.5)
+    state = belief.state()
+    Belief(predictor, 7, NOISE).restore(state)
+    for stranger in (Belief(other, 7, NOISE), Belief(predictor, 6, NOISE)):
+        with pytest.raises(ValueError, match="goes with another predictor"):
+            stranger.restore(state)
+    del state["predictor_digest"]  # as in older files
+    Belief(predictor, 7, NOISE).restore(state)
