@@ -11,13 +11,16 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
-import torch
 from gymnasium import spaces
 from numpy.typing import ArrayLike
-from torch import Tensor, nn
 
+from edgecloud_gym.extras import importing
 from edgecloud_gym.simulator.legality import legal_pairs
 from edgecloud_gym.simulator.observation import CANDIDATES
+
+with importing("agents"):
+    import torch
+    from torch import Tensor, nn
 
 ILLEGAL: Final = -1e8  # the score of an illegal choice: finite, so that entropies stay finite
 _PER_CANDIDATE: Final = ("candidates", "embeddings", "assigned")

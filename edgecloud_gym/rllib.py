@@ -18,13 +18,17 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import gymnasium as gym
-from ray.rllib.core.columns import Columns
-from ray.rllib.core.rl_module.apis import ValueFunctionAPI
-from ray.rllib.core.rl_module.torch import TorchRLModule
-from torch import Tensor
 
-from edgecloud_gym.networks import CandidateNet
+from edgecloud_gym.extras import importing
 from edgecloud_gym.wrappers import SequentialAssignment
+
+with importing("rllib"):
+    from ray.rllib.core.columns import Columns
+    from ray.rllib.core.rl_module.apis import ValueFunctionAPI
+    from ray.rllib.core.rl_module.torch import TorchRLModule
+    from torch import Tensor
+
+    from edgecloud_gym.networks import CandidateNet
 
 _OPTIONS: Final = ("width", "table")
 

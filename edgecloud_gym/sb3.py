@@ -12,14 +12,18 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
-from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import VecEnv
 
 from edgecloud_gym.envs.spaces import RowNumbers
 from edgecloud_gym.envs.vector import EdgeCloudVectorEnv
-from edgecloud_gym.sb3_metrics import METRICS as METRICS
-from edgecloud_gym.sb3_metrics import EpisodeMetrics as EpisodeMetrics
+from edgecloud_gym.extras import importing
 from edgecloud_gym.wrappers.vector import PriorityAction, SequentialAssignment
+
+with importing("agents"):
+    from stable_baselines3.common.monitor import Monitor
+    from stable_baselines3.common.vec_env import VecEnv
+
+    from edgecloud_gym.sb3_metrics import METRICS as METRICS
+    from edgecloud_gym.sb3_metrics import EpisodeMetrics as EpisodeMetrics
 
 Indices: TypeAlias = int | Iterable[int] | None
 LaneEnv: TypeAlias = gym.vector.VectorEnv[Any, Any, Any]

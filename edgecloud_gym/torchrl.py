@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import gymnasium as gym
-import torch
 from gymnasium.vector import AutoresetMode
-from tensordict import TensorDictBase
-from torchrl.data import Binary, Composite
-from torchrl.envs import EnvBase, GymWrapper
-from torchrl.envs.gym_like import BaseInfoDictReader
 
+from edgecloud_gym.extras import importing
 from edgecloud_gym.wrappers import SequentialAssignment, vector
+
+with importing("torchrl"):
+    import torch
+    from tensordict import TensorDictBase
+    from torchrl.data import Binary, Composite
+    from torchrl.envs import EnvBase, GymWrapper
+    from torchrl.envs.gym_like import BaseInfoDictReader
 
 WRAPPERS: Final = ("sequential", None)
 _KEY: Final = "action_mask"

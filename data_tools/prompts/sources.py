@@ -68,7 +68,7 @@ def load_prompts(
     if not isinstance(source, str | os.PathLike):
         name = f"the {type(source).__name__}"
         rows = enumerate(_of_split(source, split), start=1)
-        return _some(name, ((f"row {n}", dict(row)) for n, row in rows), column, limit, on_error)
+        return _some(name, ((f"row {n}", _row(row)) for n, row in rows), column, limit, on_error)
     source = os.fspath(source)
     if source == BUILT_IN:
         if Path(source).exists():
@@ -106,6 +106,12 @@ def _of_split(data: Any, split: str) -> Iterable[Mapping[str, Any]]:
     if not isinstance(data, Iterable):
         raise TypeError(f"source={data!r}: must be a name, a path or a dataset of `datasets`")
     return data
+
+
+def _row(row: Any) -> dict[str, Any]:
+    if not isinstance(row, Mapping):
+        raise TypeError(f"source: has the row {row!r}; rows must be mappings, {{'prompt': ...}}")
+    return dict(row)
 
 
 def _prompts(

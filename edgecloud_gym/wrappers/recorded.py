@@ -228,6 +228,11 @@ def read_order(path: Path) -> tuple[AgedScores | None, Mapping[int | None, Episo
         UnreadableFileError: If it holds something else.
     """
     try:
+        if not path.exists():
+            raise FileNotFoundError(
+                f"{path}: there is no such file; a recording whose folder was moved names its old "
+                "place in data/metadata.json, put the new one there"
+            )
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (ValueError, EOFError, zipfile.BadZipFile) as error:

@@ -463,3 +463,5 @@ def test_datasets_of_the_library_datasets():
         load_prompts(datasets.Dataset.from_dict({"number": [1]}))
     with pytest.raises(TypeError, match="must be a name, a path or a dataset"):
         load_prompts(7)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"source: has the row 'Say yes.'; rows must be mappings"):
+        load_prompts(["Say yes."])
