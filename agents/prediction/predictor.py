@@ -277,10 +277,13 @@ def load_predictor(name_or_path: str | Path | Predictor) -> Predictor:
 
     Raises:
         FileNotFoundError: If a path leads nowhere.
+        TypeError: If it is neither a name, nor a path, nor a predictor.
         ValueError: If the name is unknown, or the file holds no predictor.
     """
     if isinstance(name_or_path, Predictor):
         return name_or_path
+    if not isinstance(name_or_path, str | Path):
+        raise TypeError(f"predictor={name_or_path!r}: must be a name, a path or a Predictor")
     path = Path(name_or_path)
     names = bundled_predictors()
     if str(name_or_path) in names:

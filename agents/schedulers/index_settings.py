@@ -95,10 +95,13 @@ def load_index(given: str | Path | IndexSettings) -> IndexSettings:
 
     Raises:
         FileNotFoundError: If there is no such file.
+        TypeError: If it is neither a path nor settings.
         ValueError: If it holds no index policy; the message says what is wrong.
     """
     if isinstance(given, IndexSettings):
         return given
+    if not isinstance(given, str | Path):
+        raise TypeError(f"tuned={given!r}: must be a path or IndexSettings")
     path = Path(given)
     try:
         read = read_json(path)

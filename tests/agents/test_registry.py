@@ -10,6 +10,7 @@ import pytest
 
 from agents import AGENT_NAMES, make_agent
 from agents.checkpoint import read_checkpoint, read_header, write_checkpoint
+from agents.prediction import load_predictor
 from edgecloud_gym.files import replacing
 
 
@@ -109,3 +110,10 @@ def test_heuristics_need_no_torch() -> None:
     code = "import sys, agents; agents.make_agent('fcfs'); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_settings_of_a_wrong_kind_are_named() -> None:
+    with pytest.raises(TypeError, match="tuned=3: must be a path or IndexSettings"):
+        make_agent("index", tuned=3)
+    with pytest.raises(TypeError, match="predictor=3: must be a name, a path or a Predictor"):
+        load_predictor(3)  # type: ignore[arg-type]
