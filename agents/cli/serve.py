@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agents.base import Agent
-from agents.cli.options import DATASET, Dataset, Settings
-from agents.cli.reading import agent_kinds, read_name, read_settings, setting_kinds
+from agents.cli.options import DATASET, Dataset, Settings, Trust
+from agents.cli.reading import (
+    agent_kinds,
+    check_trust,
+    read_name,
+    read_settings,
+    setting_kinds,
+)
 from data_tools.cli.console import fail, reading_input, reporting, warn
 from data_tools.cli.options import path_option
 
@@ -51,6 +57,7 @@ def serve(
             help="Environment variable with the key that clients must send.", show_default=False
         ),
     ] = None,
+    trust: Trust = False,
     learn: Annotated[
         bool, typer.Option("--learn/--no-learn", help="Whether the agent goes on learning.")
     ] = True,
@@ -106,8 +113,8 @@ def serve(
             key = _key(api_key_env)
             options = read_settings(settings, setting_kinds())
             make = _player_maker(cluster, dataset, limits.queue, options, seed)
-            player = make(read_agent(agent), learn)
-            shadowing = None if shadow is None else make(read_agent(shadow), learn)
+            player = make(read_agent(agent, trust), learn)
+            shadowing = None if shadow is None else make(read_agent(shadow, trust), learn)
             process = DecisionProcess(player, shadowing)
             embeddings = Embeddings(make_encoder()) if process.needs_embeddings else None
             watchers = [] if record is None else [Recorder(record, process, cluster)]
@@ -174,13 +181,18 @@ def _player_maker(
     return make
 
 
-def read_agent(text: str) -> Agent:
+def read_agent(text: str, trust: bool = False) -> Agent:
     """Makes an agent of a name with settings, as compare takes them, or of a trained one's file.
+
+    Args:
+        text: The name or the file.
+        trust: Whether a file may hold pickled objects.
 
     Raises:
         OSError: If its file cannot be read.
         TypeError: If it has no such setting, or lacks one that it needs.
-        ValueError: If there is none of that name, or a setting is out of range.
+        ValueError: If there is none of that name, a setting is out of range, or the file holds
+            pickled objects.
     """
     from agents.experiments.model_file import read_model_file
     from agents.registry import make_agent
@@ -190,6 +202,7 @@ def read_agent(text: str) -> Agent:
     if path.suffix not in (".npz", ".zip"):
         return make_agent(name, **read_settings(items, agent_kinds(name)))
     found = read_model_file(path)
+    check_trust([found], trust)
     if found.agent == "sb3":
         return make_agent("sb3", path=path, **read_settings(items, agent_kinds("sb3")))
     agent = make_agent(found.agent, **found.settings)

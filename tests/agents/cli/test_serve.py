@@ -10,9 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import gymnasium as gym
 import httpx2
 import pytest
+from stable_baselines3 import PPO
 
+from agents import save_model
 from agents.cli.serve import read_agent
 from agents.registry import make_agent
 from tests.agents.cli.conftest import invoke, words
@@ -61,6 +64,14 @@ def test_agents_come_by_name_and_from_files(tmp_path: Path) -> None:
     agent = make_agent("fcfs")
     agent.save(tmp_path / "agent.npz")
     assert read_agent(str(tmp_path / "agent.npz")).name == "fcfs"
+
+
+def test_a_file_that_holds_pickled_objects_needs_trust(tmp_path: Path) -> None:
+    env = gym.make("EdgeCloud-Static-v0", duration=5, candidate_pool_size=2)
+    save_model(PPO("MultiInputPolicy", env, n_steps=2, batch_size=2), tmp_path / "ppo.zip")
+    with pytest.raises(ValueError, match=r"ppo\.zip.*--trust"):
+        read_agent(str(tmp_path / "ppo.zip"))
+    assert read_agent(str(tmp_path / "ppo.zip"), trust=True).name == "sb3"
 
 
 def free_ports() -> tuple[int, int]:
