@@ -350,8 +350,8 @@ def _check_suffix(name: str, output: Path) -> None:
         if output.suffix.casefold() in (".npz", ".zip"):
             raise ValueError(f"--output {output}: a file of {name} ends in .json, and is JSON")
         return
-    if output.suffix.casefold() == ".zip":
+    if output.suffix.casefold() in (".zip", ".json"):
         raise ValueError(
-            f"--output {output}: a file of {name} ends in .npz, not .zip: it holds arrays, where "
-            "Stable-Baselines3's own hold pickled objects"
+            f"--output {output}: a file of {name} ends in .npz, not {output.suffix}: it holds "
+            "arrays (a .zip of Stable-Baselines3's own holds pickled objects)"
         )

@@ -274,12 +274,13 @@ def test_ppo_says_that_it_learns_whole_rollouts(learnable: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("agent", ["ppo", "c2ucb"])
-def test_a_file_that_looks_like_stable_baselines3s_is_refused(
-    agent: str, learnable: Path, tmp_path: Path
+@pytest.mark.parametrize("suffix", [".ZIP", ".json"])
+def test_a_file_that_looks_like_something_else_is_refused(
+    suffix: str, agent: str, learnable: Path, tmp_path: Path
 ) -> None:
-    result = train(agent, learnable, tmp_path / "m.ZIP")
+    result = train(agent, learnable, tmp_path / f"m{suffix}")
     assert result.exit_code == 2
-    assert f"a file of {agent} ends in .npz, not .zip" in words(result)
+    assert f"a file of {agent} ends in .npz, not {suffix}" in words(result)
     assert not list(tmp_path.iterdir())
 
 
