@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from agents.checkpoint import read_header
 from agents.registry import LEARNERS
@@ -37,6 +37,10 @@ class ModelFile:
     algorithm: str = ""
 
 
+# Nothing trains it, but a gateway saves what it has seen.
+_SAVED: Final = ("historical-lrt",)
+
+
 def read_model_file(path: Path) -> ModelFile:
     """Tells what a trained model's file holds.
 
@@ -52,7 +56,7 @@ def read_model_file(path: Path) -> ModelFile:
     found = read_sb3_file(path)
     if found is not None:
         return ModelFile(path, "sb3", training=found.training, algorithm=found.algorithm)
-    known = (*POLICIES, *LEARNERS)
+    known = (*POLICIES, *LEARNERS, *_SAVED)
     try:
         header = read_header(path)
         if header["agent"] not in known:

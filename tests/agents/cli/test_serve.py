@@ -18,6 +18,7 @@ from stable_baselines3 import PPO
 from agents import save_model
 from agents.cli.serve import read_agent
 from agents.registry import make_agent
+from agents.schedulers.policy_agent import MODELS
 from tests.agents.cli.conftest import invoke, words
 
 NODE = {"kind": "engine", "name": "a", "model": "smollm2-135m-cpu", "url": "http://127.0.0.1:9"}
@@ -61,9 +62,12 @@ def test_replay_wants_a_record(tmp_path: Path) -> None:
 
 def test_agents_come_by_name_and_from_files(tmp_path: Path) -> None:
     assert read_agent("cn-greedy:epsilon=0.5").settings()["epsilon"] == 0.5
-    agent = make_agent("fcfs")
-    agent.save(tmp_path / "agent.npz")
-    assert read_agent(str(tmp_path / "agent.npz")).name == "fcfs"
+    assert read_agent(str(MODELS / "ppo-static.npz")).name == "ppo"
+    make_agent("historical-lrt").save(tmp_path / "seen.npz")
+    assert read_agent(str(tmp_path / "seen.npz")).name == "historical-lrt"
+    make_agent("fcfs").save(tmp_path / "fcfs.npz")
+    with pytest.raises(ValueError, match=r"no trained model.*holds 'fcfs'"):
+        read_agent(str(tmp_path / "fcfs.npz"))
 
 
 def test_a_file_that_holds_pickled_objects_needs_trust(tmp_path: Path) -> None:
