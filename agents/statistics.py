@@ -18,6 +18,7 @@ CONFIDENCE: Final = 0.95
 RESAMPLES: Final = 10_000
 FEWEST: Final = 5  # values for an interval: of fewer, not even their whole range covers 90 %
 ORACLE: Final = "sjf-oracle"
+ORACLES: Final = (ORACLE, "oracle-placement")  # who know the true times: the yardsticks of regret
 
 
 class Estimate(NamedTuple):
@@ -191,6 +192,12 @@ def values_by_seed(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     return rows.pivot_table(index="seed", columns="agent", values=metric, dropna=False)
 
 
+def yardsticks(agents: Iterable[str]) -> list[str]:
+    """Returns those of some agents that regret is told against."""
+    present = set(agents)
+    return [oracle for oracle in ORACLES if oracle in present]
+
+
 def regret(requests: pd.DataFrame, oracle: str = ORACLE) -> pd.DataFrame:
     """Returns each request's regret: its JCT less its JCT under the oracle, on the same trace.
 
@@ -213,28 +220,36 @@ def regret(requests: pd.DataFrame, oracle: str = ORACLE) -> pd.DataFrame:
 
 
 def regret_over_time(
-    requests: pd.DataFrame, windows: int = 4, oracle: str = ORACLE
+    requests: pd.DataFrame, windows: int = 4, oracle: str | None = None
 ) -> pd.DataFrame:
     """Returns how regret per request develops over an episode.
 
     Args:
         requests: See `regret`.
         windows: Into how many windows a run's requests, in order of arrival, are cut.
-        oracle: The agent to compare with.
+        oracle: The agent to compare with; by default each of `ORACLES` that played.
 
     Returns:
-        One row per ``env``, ``agent`` and ``window`` (0, 1, ...): ``regret``, the mean over seeds
-        of the mean regret per request (s), with its interval ``low`` and ``high``.
+        One row per ``oracle``, ``env``, ``agent`` and ``window`` (0, 1, ...): ``regret``, the mean
+        over seeds of the mean regret per request (s), with its interval ``low`` and ``high``.
     """
     import pandas as pd
 
-    each = regret(requests, oracle)
+    compared = yardsticks(requests["agent"].unique()) if oracle is None else [oracle]
+    tables = [_over_time(regret(requests, name), windows, name) for name in compared or [ORACLE]]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _over_time(each: pd.DataFrame, windows: int, oracle: str) -> pd.DataFrame:
+    """Returns regrets against one oracle by windows; see `regret_over_time`."""
+    import pandas as pd
+
     runs = each.groupby(["env", "agent", "seed"], sort=False, observed=True)["request_id"]
     each["window"] = each["request_id"] * windows // (runs.transform("max") + 1)
     keys = ["env", "agent", "window"]
     by_run = each.groupby([*keys, "seed"], sort=False, observed=True)["regret"].mean()
     rows = [
-        (*key, *bootstrap_mean(means))
+        (oracle, *key, *bootstrap_mean(means))
         for key, means in by_run.groupby(keys, sort=False, observed=True)
     ]
-    return pd.DataFrame(rows, columns=[*keys, "regret", "low", "high"])
+    return pd.DataFrame(rows, columns=["oracle", *keys, "regret", "low", "high"])

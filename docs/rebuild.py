@@ -33,7 +33,7 @@ from agents.prediction import load_predictor
 from agents.prediction.scoring import ceiling, measurement_variance, score
 from agents.report.paper import paper_table
 from agents.report.results import read_results
-from agents.statistics import ORACLE, compare_agents, regret_over_time
+from agents.statistics import ORACLE, ORACLES, compare_agents, regret_over_time
 from edgecloud_gym import ENV_IDS, load_dataset
 from edgecloud_gym.dataset.files import locate
 from edgecloud_gym.processors import available_processors
@@ -105,15 +105,17 @@ def learning(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
     """How regret develops over episodes of two hours, 20 seeds: 25 minutes."""
     if workers:
         settings = _workload(load=0.95, duration=7200.0)
-        agents = [BASELINE, *BANDITS, ORACLE]
+        agents = [BASELINE, *BANDITS, *ORACLES]
         run_experiment(STATIC, agents, 20, settings, folder, workers=workers, progress=_show)
     requests = read_results(folder).requests
     assert requests is not None  # the oracle plays, and everything is finished
     table = regret_over_time(requests).drop(columns="env")
     table["quarter"] = table.pop("window") + 1
-    of_baseline = table[table["agent"] == BASELINE].set_index("quarter")["regret"]
-    table["share"] = table["regret"] / table["quarter"].map(of_baseline)
-    table = table[["agent", "quarter", "regret", "low", "high", "share"]]
+    keys = ["oracle", "quarter"]
+    of_baseline = table[table["agent"] == BASELINE].set_index(keys)["regret"].rename("unit")
+    table = table.join(of_baseline, on=keys)
+    table["share"] = table["regret"] / table["unit"]
+    table = table[["oracle", "agent", "quarter", "regret", "low", "high", "share"]]
     return {"learning": _summary(folder), "learning_regret": table}
 
 

@@ -87,10 +87,17 @@ def intervals(env_id: str) -> str:
     return _table([f"`{env_id}`", *(f"load {load:g}" for load in loads)], lines)
 
 
-def learning(_: str = "") -> str:
-    """Returns regret per request by quarter of the long episodes, least in the last first."""
+def learning(oracle: str = "") -> str:
+    """Returns regret per request by quarter of the long episodes, least in the last first.
+
+    Args:
+        oracle: The yardstick; sjf-oracle if it is empty.
+    """
     table = read("learning_regret")
-    rows = table[table["agent"] != ORACLE]
+    against = oracle or ORACLE
+    if "oracle" in table:  # a file of before there were two yardsticks has one
+        table = table[table["oracle"] == against]
+    rows = table[table["agent"] != against]
     last = rows[rows["quarter"] == rows["quarter"].max()].sort_values("regret")
     lines = []
     for agent in last["agent"]:

@@ -106,7 +106,7 @@ def compare(
 ) -> None:
     """Compare agents on the same request streams.
 
-    Prints two tables per environment and writes summary.csv, timeseries.csv, requests.csv, run.json
+    Prints tables per environment and writes summary.csv, timeseries.csv, requests.csv, run.json
     and comparison.png. A second call with the same output folder repeats no finished run.
 
     For example:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from agents.report.regret_tables import regret_title
 from agents.report.tables import NOTHING, TextTable, versus
-from agents.statistics import FEWEST, ORACLE
+from agents.statistics import FEWEST, ORACLES, yardsticks
 
 if TYPE_CHECKING:
     from agents.report.results import Results
@@ -49,6 +50,11 @@ def notes(results: Results, baseline: str, tables: Sequence[TextTable]) -> list[
     if "in time" in titles:
         named = " or ".join(sorted({*filter(None, map(objectives, results.record["scenarios"]))}))
         lines.append(f"in time: share of the requests with {named}.")
+    if not titles.isdisjoint(map(regret_title, ORACLES)):
+        lines.append(
+            "regret: mean JCT less that of the agent in parentheses on the same requests, which "
+            "knows the true times; below 0 it is better than that."
+        )
     lines += [meaning for title, meaning in _COLUMNS.items() if title in titles]
     counts = [int(count) for table in tables for count in table.columns.get("n", ())]
     if counts and min(counts) < FEWEST:
@@ -78,8 +84,10 @@ def _first(tables: Sequence[TextTable]) -> list[str]:
 def _bold(tables: Sequence[TextTable], what: str) -> list[str]:
     if not any(table.best for table in tables):
         return []
-    informed = any(ORACLE in table.columns["agent"] for table in tables)
-    whose = f" of the agents that do not know the true times, as {ORACLE} does" if informed else ""
+    informed = yardsticks(agent for table in tables for agent in table.columns["agent"])
+    do = "do" if len(informed) > 1 else "does"
+    named = f", as {' and '.join(informed)} {do}"
+    whose = f" of the agents that do not know the true times{named}" if informed else ""
     return [f"{what}{whose}."]
 
 
@@ -110,8 +118,8 @@ def learning_notes(tables: Sequence[TextTable], baseline: str) -> list[str]:
     shared = any("%" in cell for table in tables for cell in _cells(table))
     share = f", and its share of that of {baseline}" if shared else ""
     lines = [
-        f"Regret per request (s): JCT less the JCT of the same request under {ORACLE}, in each "
-        f"quarter of the requests in order of arrival{interval}{share}."
+        "Regret per request (s): JCT less the JCT of the same request under the agent that it is "
+        f"told against, in each quarter of the requests in order of arrival{interval}{share}."
     ]
     if shared:
         lines.append(

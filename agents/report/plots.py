@@ -27,12 +27,12 @@ from agents.report.styles import Style, styles
 from agents.report.tables import JCT
 from agents.report.token_plots import draw_tokens, knows_tokens
 from agents.statistics import (
-    ORACLE,
     CommonSeeds,
     bootstrap_mean,
     common_seeds,
     regret,
     values_by_seed,
+    yardsticks,
 )
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ def draw_experiment(results: Results, path: Path) -> None:
     scenarios = {label: common for label, common in _comparable(results).items() if common.seeds}
     look = styles(dict.fromkeys(str(agent) for agent in results.summary["agent"]))
     regrets = regret_rows(results)
-    columns = 3 if regrets else 2
+    against = {label: yardsticks(rows["agent"].unique()) for label, rows in regrets.items()}
+    columns = 2 + max(map(len, against.values()), default=0)
     tallest = max(common.rows["agent"].nunique() for common in scenarios.values())
     height = max(3.2, 1.2 + max(0.27, LINE * most_lines(look)) * tallest)
     width = _PANEL * (columns + 0.3) + CHARACTER * max(0, longest_line(look) - FOLD)
@@ -84,10 +85,11 @@ def draw_experiment(results: Results, path: Path) -> None:
             series = results.timeseries[results.timeseries["env"] == label]
             draw_queue(row[1], common.of(series), look)
             keep_plain(row[1].set_title(_who_is_drawn(common), loc="left", fontsize="small"))
-            if label in regrets:
-                draw_regret(row[2], regrets[label], look)
-            elif regrets:
-                row[2].set_axis_off()
+            compared = against.get(label, [])
+            for axis, oracle in zip(row[2:], compared, strict=False):
+                draw_regret(axis, regrets[label], look, oracle)
+            for axis in row[2 + len(compared) :]:
+                axis.set_axis_off()
 
 
 def draw_load_sweep(results: Results, path: Path) -> None:
@@ -233,10 +235,10 @@ def draw_queue(axes: Axes, timeseries: pd.DataFrame, look: Mapping[str, Style]) 
     axes.grid(alpha=0.3)
 
 
-def draw_regret(axes: Axes, requests: pd.DataFrame, look: Mapping[str, Style]) -> None:
-    """Draws regret against sjf-oracle, summed over the requests so far, the mean over seeds."""
-    for agent, mine in regret(requests).groupby("agent", sort=False, observed=True):
-        if agent == ORACLE:
+def draw_regret(axes: Axes, requests: pd.DataFrame, look: Mapping[str, Style], oracle: str) -> None:
+    """Draws regret against an oracle, summed over the requests so far, the mean over seeds."""
+    for agent, mine in regret(requests, oracle).groupby("agent", sort=False, observed=True):
+        if agent == oracle:
             continue
         by_seed = mine.pivot_table(index="request_id", columns="seed", values="regret")
         total = by_seed.cumsum().mean(axis=1, skipna=False).dropna()
@@ -244,7 +246,7 @@ def draw_regret(axes: Axes, requests: pd.DataFrame, look: Mapping[str, Style]) -
     scale_symmetrically(axes, linear_below=100.0)
     axes.axhline(0.0, color="black", linewidth=0.8)
     axes.set_xlabel("requests so far")
-    axes.set_ylabel(f"regret against {ORACLE} (s)")
+    axes.set_ylabel(f"regret against {oracle} (s)")
     axes.grid(alpha=0.3)
 
 

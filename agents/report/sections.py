@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agents.report.legends import learning_notes, sweep_notes
 from agents.report.metric_tables import chosen, tokens
+from agents.report.regret_tables import learning, regrets
 from agents.report.results import Results, sweeps
 from agents.report.tables import (
     JCT,
     TAILS,
     TextTable,
-    learning,
     ranking,
     sweep,
     tails,
 )
 from agents.report.words import counted, one_line
-from agents.statistics import ORACLE, CommonSeeds, common_seeds
+from agents.statistics import CommonSeeds, common_seeds, yardsticks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,8 +35,8 @@ class Section:
     Attributes:
         title: Its heading.
         facts: What was played: seeds and requests; may be empty.
-        tables: The tables, by what kind they are: ``ranking``, ``tails``, ``tokens``,
-            ``columns``, ``sweep``, ``learning``.
+        tables: The tables, by what kind they are: ``ranking``, ``tails``, ``regret``,
+            ``tokens``, ``columns``, ``sweep``, ``learning``.
         notes: What readers must know of these tables.
     """
 
@@ -49,7 +49,7 @@ class Section:
 def scenario_sections(
     results: Results, baseline: str, *, wide: bool, columns: Sequence[str] = ()
 ) -> list[Section]:
-    """Returns a section per scenario: ranking, tails, tokens where they are known, and columns."""
+    """Returns a section per scenario: ranking and tails, and what else is known and asked for."""
     sections = []
     for label, rows in results.summary.groupby("env", sort=False):
         common = comparable(rows, results.record)
@@ -57,7 +57,11 @@ def scenario_sections(
         if common.seeds:
             tables["ranking"] = ranking(common.rows, baseline, wide=wide)
             tables["tails"] = tails(common.rows, baseline)
-            more = {"tokens": tokens(common.rows), "columns": chosen(common.rows, columns)}
+            more = {
+                "regret": regrets(common.rows),
+                "tokens": tokens(common.rows),
+                "columns": chosen(common.rows, columns),
+            }
             tables |= {name: table for name, table in more.items() if table is not None}
         sections.append(Section(str(label), facts(common), tables, _who_is_missing(common)))
     return sections
@@ -87,10 +91,15 @@ def _sweep_facts(summary: pd.DataFrame, loads: Mapping[str, float]) -> str:
 
 
 def learning_sections(results: Results, baseline: str) -> list[Section]:
-    """Returns a section per scenario in which regret against the oracle can be told."""
+    """Returns a section per scenario and yardstick that regret can be told against."""
     sections = [
-        Section(f"{label}: learning", "", {"learning": learning(rows, baseline)})
+        Section(
+            f"{label}: learning, as regret against {oracle}",
+            "",
+            {"learning": learning(rows, baseline, oracle)},
+        )
         for label, rows in regret_rows(results).items()
+        for oracle in yardsticks(rows["agent"].unique())
     ]
     return _with_notes_below(sections, learning_notes, baseline)
 
@@ -111,14 +120,14 @@ def tables_of(sections: Iterable[Section]) -> list[TextTable]:
 def regret_rows(results: Results) -> dict[str, pd.DataFrame]:
     """Returns, per scenario, the requests of the runs whose regret can be told.
 
-    There is none where the oracle did not run, or requests were left unfinished: the regret of the
+    There is none where no yardstick ran, or requests were left unfinished: the regret of the
     finished alone would flatter.
     """
     found = {}
     for label, rows in results.summary.groupby("env", sort=False):
         common = common_seeds(rows)
         compared = set(common.rows["agent"])
-        if ORACLE in compared and len(compared) > 1 and not common.rows["unfinished"].any():
+        if yardsticks(compared) and len(compared) > 1 and not common.rows["unfinished"].any():
             found[str(label)] = common.of(results.jcts(str(label)))
     return found
 

@@ -13,20 +13,18 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from agents.statistics import (
-    ORACLE,
+    ORACLES,
     Estimate,
     bootstrap_mean,
     common_seeds,
     interquartile_mean,
     paired_difference,
-    regret_over_time,
     values_by_seed,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
 
-QUARTERS: Final = ("1st quarter", "2nd", "3rd", "4th")
 JCT: Final = "jct_mean_censored"  # equal to the plain mean where every request was finished
 TAILS: Final = {"p95": "jct_p95_censored", "p99": "jct_p99_censored"}
 NOTHING: Final = "–"
@@ -179,33 +177,6 @@ def _compared(shown: Mapping[str, str], by_seed: pd.DataFrame, agent: str, basel
     return f"{shown[agent]} ({_difference(by_seed, agent, baseline)})"
 
 
-def learning(requests: pd.DataFrame, baseline: str) -> TextTable:
-    """Returns one scenario's regret per request by quarters of the episode.
-
-    Args:
-        requests: The scenario's rows of the request log.
-        baseline: The agent of whose regret each cell gives the share as well, if it ran.
-
-    Returns:
-        The agents but the oracle, least regret in the last quarter first; no row without it.
-    """
-    table = regret_over_time(requests, len(QUARTERS)).set_index("agent")
-    table = table.drop(index=ORACLE, errors="ignore")
-    agents = table[table["window"] == len(QUARTERS) - 1].sort_values("regret").index
-    columns = {"agent": [str(agent) for agent in agents]}
-    # Regrets go down to 0 and below: the largest sets how exact they are.
-    decimals = _decimals([table["regret"].abs().max()] if len(table) else [])
-    for window, title in enumerate(QUARTERS):
-        # An episode of fewer requests than quarters leaves some of them empty.
-        rows = table[table["window"] == window].reindex(agents)[["regret", "low", "high"]]
-        cells = [_estimate(Estimate(*row), decimals) for row in rows.to_numpy()]
-        if baseline in agents and rows["regret"][baseline] > 0.0:
-            shares = rows["regret"] / rows["regret"][baseline]
-            cells = [f"{c}, {100 * s:z.0f}%" for c, s in zip(cells, shares, strict=True)]
-        columns[title] = cells
-    return TextTable(columns)
-
-
 def versus(baseline: str) -> str:
     """Returns the title of a column of differences; a long label is left to the notes."""
     return f"vs {baseline}" if len(baseline) <= _LONG else "vs baseline"
@@ -220,11 +191,12 @@ def numbers(values: Iterable[float]) -> list[str]:
     ['264', '1204', '–']
     """
     found = [float(value) for value in values]
-    decimals = _decimals(found)
+    decimals = decimals_for(found)
     return [_number(value, decimals) for value in found]
 
 
-def _decimals(values: Iterable[float]) -> int:
+def decimals_for(values: Iterable[float]) -> int:
+    """Returns the decimals with which the smallest of some numbers has three digits."""
     sizes = [value for value in values if np.isfinite(value) and value > 0.0]
     if not sizes:
         return 2
@@ -238,11 +210,12 @@ def _number(value: float, decimals: int) -> str:
 def intervals(by_seed: pd.DataFrame, agents: Sequence[str]) -> list[str]:
     """Returns means over the seeds with their bootstrap intervals."""
     estimates = [bootstrap_mean(by_seed[agent]) for agent in agents]
-    decimals = _decimals([estimate.mean for estimate in estimates])
-    return [_estimate(estimate, decimals) for estimate in estimates]
+    decimals = decimals_for([estimate.mean for estimate in estimates])
+    return [estimated(estimate, decimals) for estimate in estimates]
 
 
-def _estimate(estimate: Estimate, decimals: int) -> str:
+def estimated(estimate: Estimate, decimals: int) -> str:
+    """Returns a mean with its interval, if it has one."""
     mean, low, high = (_number(value, decimals) for value in estimate)
     return f"{mean} [{low}, {high}]" if np.isfinite(estimate.low) else mean
 
@@ -291,8 +264,8 @@ def _beaten(by_seed: pd.DataFrame, agent: str, agents: Sequence[str]) -> str:
 
 
 def best_of(means: pd.Series[Any]) -> list[str]:
-    """Returns the agents of the lowest mean, several if equal, the oracle left out of account."""
-    others = means.drop(index=ORACLE, errors="ignore").dropna()
+    """Returns the agents of the lowest mean, several if equal, oracles left out of account."""
+    others = means.drop(index=[*ORACLES], errors="ignore").dropna()
     # Sums of the same times in another order differ in their last digits.
     equal = others[np.isclose(others, others.min(), rtol=_EQUAL, atol=0.0)]
     return [str(agent) for agent in equal.index]

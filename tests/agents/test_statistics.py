@@ -146,3 +146,15 @@ def test_regret_over_time() -> None:
     assert 1.0 <= low < 2.0
     assert 4.0 < high <= 5.0
     assert table.loc["sjf-oracle", "regret"].tolist() == [0.0, 0.0]
+
+
+def test_regret_over_time_against_both_yardsticks() -> None:
+    log = pd.DataFrame({"env": "E", "seed": 0, "request_id": range(4)})
+    jcts = {"fcfs": 5.0, "sjf-oracle": 3.0, "oracle-placement": 2.0}
+    runs = pd.concat([log.assign(agent=agent, jct=jct) for agent, jct in jcts.items()])
+    found = regret_over_time(runs, windows=1).set_index(["oracle", "agent"])["regret"]
+    assert found["sjf-oracle"].to_dict() == {"fcfs": 2.0, "sjf-oracle": 0.0, "oracle-placement": -1}
+    assert found["oracle-placement", "fcfs"] == 3.0
+    alone = regret_over_time(runs, windows=1, oracle="oracle-placement")
+    assert set(alone["oracle"]) == {"oracle-placement"}
+    assert regret_over_time(runs[runs["agent"] == "fcfs"]).empty

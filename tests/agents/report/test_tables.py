@@ -10,8 +10,9 @@ from rich.console import Console
 
 from agents.report.legends import notes, played_notes, prompt_notes, setting_notes, sweep_notes
 from agents.report.markdown import render_markdown
+from agents.report.regret_tables import learning, regrets
 from agents.report.sections import failures, scenario_sections, tables_of
-from agents.report.tables import TextTable, learning, numbers, ranking, sweep, tails
+from agents.report.tables import TextTable, numbers, ranking, sweep, tails
 from agents.report.terminal import print_results, print_table
 from agents.statistics import ORACLE, common_seeds
 
@@ -314,6 +315,32 @@ def test_regret_without_a_baseline_that_has_any() -> None:
     log = pd.DataFrame({"env": "E", "seed": 0, "request_id": range(4), "jct": 1.0})
     logs = [log.assign(agent=agent) for agent in ("fcfs", "random", ORACLE)]
     assert learning(pd.concat(logs), "fcfs").columns["4th"] == ["0.00", "0.00"]
+
+
+def test_regret_is_told_against_both_yardsticks() -> None:
+    """Of fcfs 4 - 2 and 4 - 1; the better yardstick has a negative one against the other."""
+    agents = {"fcfs": 4.0, ORACLE: 2.0, "oracle-placement": 1.0}
+    rows = pd.DataFrame([row(a, seed, jct) for a, jct in agents.items() for seed in range(5)])
+    table = regrets(rows)
+    assert table is not None
+    assert table.columns["agent"] == ["oracle-placement", ORACLE, "fcfs"]
+    first = [cell.split()[0] for cell in table.columns[f"regret s ({ORACLE})"]]
+    assert first == ["-1.00", "–", "2.00"]
+    second = [cell.split()[0] for cell in table.columns["regret s (oracle-placement)"]]
+    assert second == ["–", "1.00", "3.00"]
+    text = " ".join(shown(Results(rows), "fcfs").split())
+    assert "regret: mean JCT less that of the agent in parentheses" in text
+    alone = regrets(rows[rows["agent"] != ORACLE])
+    assert alone is not None
+    assert [*alone.columns] == ["agent", "regret s (oracle-placement)"]
+    assert regrets(rows[rows["agent"] == "fcfs"]) is None
+    assert regrets(rows.assign(unfinished=1)) is None  # of the finished alone it would flatter
+
+
+def test_no_yardstick_is_the_best() -> None:
+    agents = {"fcfs": 4.0, ORACLE: 2.0, "oracle-placement": 1.0}
+    rows = pd.DataFrame([row(a, seed, jct) for a, jct in agents.items() for seed in range(5)])
+    assert {line for line, _ in ranking(rows, "fcfs").best} == {2}
 
 
 def test_how_everyone_played_is_said() -> None:
