@@ -31,6 +31,7 @@ TABLES = {
     "machines": trained.machines,
     "models": trained.models,
     "paper": summaries.paper,
+    "nodes": trained.nodes,
     "ppo": trained.ppo,
     "predictor": summaries.predictor,
     "protocols": summaries.protocols,

@@ -67,14 +67,44 @@ def ppo(_: str = "") -> str:
 
 
 def ablations(_: str = "") -> str:
-    """Returns what each part of the training buys."""
+    """Returns what each part of the training buys: means over seeds, and least to most."""
     table = pd.read_csv(DATA / "ppo_ablations.csv")
     lines = ["| Without | Score at first | At its best | At last |", "|---|---:|---:|---:|"]
-    lines += [
-        f"| {row.without} | {row.first:.4f} | {row.best:.4f} | {row.last:.4f} |"
-        for row in table.itertuples()
-    ]
-    return "\n".join(lines)
+    for without, rows in table.groupby("without", sort=False):
+        cells = [_spread(rows[name]) for name in ("first", "best", "last")]
+        lines.append(f"| {without} | {' | '.join(cells)} |")
+    seeds = int(table.groupby("without").size().min())
+    steps = f", {int(table['steps'].max()):,} steps each" if "steps" in table else ""
+    note = "One training of each: differences of a hundredth may be chance."
+    if seeds > 1:
+        note = f"Means of {seeds} trainings of each{steps}, and in brackets least to most."
+    return "\n".join([*lines, "", note])
+
+
+def nodes(_: str = "") -> str:
+    """Returns how networks play numbers of nodes that they have not learnt on."""
+    path = DATA / "ppo_nodes.json"
+    if not path.exists():
+        return "Not measured yet: `python docs/ppo_runs.py nodes` does it."
+    found = json.loads(path.read_text(encoding="utf-8"))
+    lines = ["| Plays | Who | Mean JCT (s) | of one trained there |", "|---|---|---:|---:|"]
+    for cluster, agents in found["clusters"].items():
+        there = np.mean(agents[cluster])
+        for number, (who, values) in enumerate(agents.items()):
+            means = np.mean(values, axis=1)
+            named = f"ppo, trained on {who}" if who.endswith("nodes") else who
+            share = f"{100 * means.mean() / there:.1f} %"
+            lines.append(f"| {'' if number else cluster} | {named} | {_spread(means)} | {share} |")
+    seeds = max(len(values) for agents in found["clusters"].values() for values in agents.values())
+    note = f"{found['steps']:,} steps each; means of {seeds} trainings, in brackets least to most."
+    return "\n".join([*lines, "", note])
+
+
+def _spread(values: Any) -> str:
+    """Returns the mean of a few numbers, and the least and the largest if they differ."""
+    numbers = np.asarray(values, float)
+    mean, low, high = (f"{value:.4f}" for value in (numbers.mean(), numbers.min(), numbers.max()))
+    return mean if low == high else f"{mean} [{low}, {high}]"
 
 
 def _interval(values: Any, draws: int = 10_000) -> tuple[float, float]:

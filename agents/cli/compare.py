@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import gymnasium as gym
 import typer
 
+from agents.cli.belonging import foreign_notes
 from agents.cli.options import (
     BASELINE,
     DATASET,
@@ -129,6 +130,7 @@ def compare(
                 default = f"{default},{SHIPPED}"
             specs = read_agents(default if agents is None else agents)
             check_embeddings(specs, data)
+            notes += foreign_notes(specs, data)
             if is_given(context, "baseline"):
                 check_baseline(baseline, [spec.label for spec in specs])
             data, more = replay_trace(context, trace, rate_scale, common, data, load)

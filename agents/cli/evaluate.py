@@ -12,6 +12,7 @@ import gymnasium as gym
 import numpy as np
 import typer
 
+from agents.cli.belonging import foreign_notes
 from agents.cli.options import (
     BASELINE,
     DATASET,
@@ -158,6 +159,7 @@ def evaluate(
             if is_given(context, "baseline"):
                 check_baseline(baseline, [spec.label for spec in specs])
             notes = [*dataset_notes([env_id], common, data), *_seen(models, data, common["split"])]
+            notes += foreign_notes(specs, data)
             notes += [_silent(model) for model in models if _is_silent(model)]
             data, more = replay_trace(context, trace, rate_scale, common, data, load)
             runs = prepare(make_scenarios([env_id], load, common, data), specs, seeds, learn=learn)

@@ -14,6 +14,7 @@ from agents.cli.reading import find_env
 from agents.experiments import paper
 from agents.experiments.executors import ExecutorError
 from agents.experiments.experiment import prepare
+from agents.report.results import PAPER_PLOT, PAPER_TABLE
 from data_tools.cli.console import reading_input, reporting
 from data_tools.cli.options import path_option
 from edgecloud_gym import ENV_IDS
@@ -55,7 +56,7 @@ def reproduce_paper(
 
     edgecloud reproduce-paper --env static --seeds 3 --duration 3600
     """
-    from agents.report.paper import PICTURE, TABLE, draw_paper, lines_of, paper_table
+    from agents.report.paper import draw_paper, lines_of, paper_table
 
     with reporting(extra="agents"):
         with (
@@ -81,11 +82,11 @@ def reproduce_paper(
             return
         result = play_all(runs, output, how, plan, tables=False)
         table = paper_table(result.summary)
-        table.to_csv(output / TABLE, index=False, float_format="%.6g")
+        table.to_csv(output / PAPER_TABLE, index=False, float_format="%.6g")
         for line in lines_of(table):
             typer.echo(line)
-        draw_paper(table, output / PICTURE)
-        typer.echo(f"\nResults in {output}: summary.csv run.json {TABLE} {PICTURE} runs/")
+        draw_paper(table, output / PAPER_PLOT)
+        typer.echo(f"\nResults in {output}: summary.csv run.json {PAPER_TABLE} {PAPER_PLOT} runs/")
         for failure in result.failures:
             typer.echo(f"failed: {failure}", err=True)
         if result.failures:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -11,6 +10,7 @@ import gymnasium as gym
 import typer
 
 from agents.cli import train_index as index
+from agents.cli.belonging import predictor_notes
 from agents.cli.options import (
     DATASET,
     PROCESSORS,
@@ -25,13 +25,7 @@ from agents.cli.options import (
     Workers,
 )
 from agents.cli.playing import say
-from agents.cli.reading import (
-    agent_kinds,
-    needs_embeddings,
-    read_name,
-    read_settings,
-    setting_kinds,
-)
+from agents.cli.reading import needs_embeddings, read_settings, setting_kinds
 from agents.cli.scenarios import (
     dataset_notes,
     is_given,
@@ -43,29 +37,32 @@ from agents.cli.scenarios import (
 from agents.cli.train_index import INDEX, train_index
 from agents.cli.train_one import train_one
 from agents.cli.train_predictor import PREDICTOR, train_predictor
-from agents.cli.train_seeds import numbered, train_all
+from agents.cli.train_reading import (
+    LOADS,
+    TRAINABLE,
+    by_file,
+    check_suffix,
+    read_agent,
+    read_beside,
+    read_loads,
+    warn_of_others,
+)
+from agents.cli.train_seeds import train_all
 from agents.experiments.scenario import Scenario
 from agents.experiments.training import Training, at_loads
 from agents.experiments.validation import BESIDE, BESIDE_IN_CLUSTERS, Validation
-from agents.registry import LEARNERS, check_agent_names
 from agents.schedulers.policy_file import POLICIES
 from data_tools.cli.console import reading_input, reporting, warn
 from data_tools.cli.options import path_option
-from edgecloud_gym import CLUSTER_ID
-from edgecloud_gym.checks import did_you_mean
 from edgecloud_gym.dataset import RequestDataset, load_dataset
-from edgecloud_gym.files import check_writable
 
-TRAINABLE: Final = (*POLICIES, *LEARNERS, INDEX, PREDICTOR)
 # Bandits learn in overload, where the order of requests matters most; networks at several loads.
 LOAD: Final = 1.2
-LOADS: Final = (0.8, 0.95, 1.1)
 DURATION: Final = 100.0
 LONGER: Final = 150.0  # s, of networks: queues have to build up at all loads
 STEPS: Final = 1_000_000
 EPISODES: Final = 10
 LOOKS: Final = 10
-_OF_PREDICTOR: Final = ("agent", "output", "seed", "dataset", "help")
 _AGENT_HELP: Final = (
     f"Agent: {', '.join(TRAINABLE)}. Settings follow after colons: "
     "cn-greedy:epsilon=0.2, ppo:learning_rate=3e-4."
@@ -95,7 +92,8 @@ def train(
         typer.Option(
             min=1,
             help="Trainings of their own, with seeds SEED, SEED + 1, ...; the files are numbered: "
-            "ppo-0.npz, ppo-1.npz, ...",
+            "ppo-0.npz, ppo-1.npz, ... Where they are looked at on prompts kept aside, the best is "
+            "kept as ppo.npz too, and how far they differ in ppo-seeds.json.",
         ),
     ] = None,
     evaluate_every: Annotated[
@@ -169,10 +167,10 @@ def train(
     """
     with reporting(extra="agents"):
         with reading_input(gym.error.Error, ModuleNotFoundError):
-            name, options = _read_agent(agent)
-            _check_suffix(name, output)
+            name, options = read_agent(agent)
+            check_suffix(name, output)
             if name == PREDICTOR:
-                _warn_of_others(context)
+                warn_of_others(context)
                 train_predictor(dataset, options, seed, output)
                 return
             if name == INDEX:
@@ -209,7 +207,7 @@ def train(
             side = "fit" if evaluate_every else "train"
             common = {"split": side, **join_settings(context, chosen, given)}
             rated = arrival_rate is not None or "arrival_rate" in given or trace is not None
-            loads = _read_loads(name, load, of_its_own=rated or "load" in given)
+            loads = read_loads(name, load, of_its_own=rated or "load" in given)
             if rated and load is None and "load" not in given:
                 del common["load"]  # only the default
             data = load_dataset(common["dataset"])
@@ -217,13 +215,14 @@ def train(
                 raise ValueError(needs_embeddings(name, data))
             env_id = read_environment(env, nodes, common)
             notes = dataset_notes([env_id], common, data)
+            notes += predictor_notes(name, options.get("predictor"), data)
             prompts = {"dataset": data, "split": common["split"]}
             data, more = replay_trace(context, trace, rate_scale, common, data)
             scenario = _scenario(env_id, common, data)
             validation = None
             if evaluate_every:
                 held = _scenario(env_id, {**common, "split": "validation"}, data)
-                others = _read_beside(beside, env_id)
+                others = read_beside(beside, env_id)
                 validation = Validation(at_loads(held, loads), evaluation_seeds, others)
             training = Training(
                 name=name,
@@ -238,7 +237,7 @@ def train(
                 patience=patience,
                 tensorboard=None if tensorboard is None else str(tensorboard),
             )
-            trainings = _by_file(training, output, seeds)
+            trainings = by_file(training, output, seeds)
             if seeds is None:
                 for option, given_how in (("workers", None), ("scheduler", scheduler)):
                     if given_how is not None or is_given(context, option):
@@ -248,7 +247,7 @@ def train(
         if seeds is None:
             train_one(learner, training, output)
         else:
-            train_all(trainings, workers, scheduler)
+            train_all(trainings, workers, scheduler, output)
 
 
 def _train_index(
@@ -273,85 +272,3 @@ def _scenario(env_id: str, settings: Mapping[str, Any], data: RequestDataset) ->
     (scenario,) = make_scenarios([env_id], None, settings, data)
     scenario.check()
     return scenario
-
-
-def _by_file(training: Training, output: Path, seeds: int | None) -> dict[Path, Training]:
-    """Returns the trainings by the files that they go to.
-
-    Raises:
-        OSError: If a file cannot be written.
-        ValueError: If a file holds something else.
-    """
-    trainings = {output: training}
-    if seeds is not None:
-        own_seeds = range(training.seed, training.seed + seeds)
-        trainings = {numbered(output, own): replace(training, seed=own) for own in own_seeds}
-    for path, each in trainings.items():
-        each.resumable(path)
-        check_writable(path)
-    return trainings
-
-
-def _read_beside(beside: str | None, env_id: str) -> tuple[str, ...]:
-    """Returns the agents that play beside one in training.
-
-    Raises:
-        ValueError: If one is unknown.
-    """
-    if beside is None:
-        return BESIDE_IN_CLUSTERS if env_id == CLUSTER_ID else BESIDE
-    names = [item.strip() for item in beside.split(",") if item.strip()]
-    check_agent_names(names)
-    return tuple(names)
-
-
-def _read_loads(name: str, load: Sequence[float] | None, *, of_its_own: bool) -> tuple[float, ...]:
-    """Returns the loads to learn at side by side, if there are several.
-
-    Args:
-        name: The agent.
-        load: The loads that are given.
-        of_its_own: Whether other settings say how fast requests arrive.
-
-    Raises:
-        ValueError: If one is given twice, or several to a bandit.
-    """
-    if not load:
-        return LOADS if name in POLICIES and not of_its_own else ()
-    if name not in POLICIES and len(load) > 1:
-        raise ValueError(f"--load: {name} learns at one load, not at {len(load)}")
-    if len(set(load)) < len(load):
-        raise ValueError(f"--load: one is given twice: {', '.join(f'{x:g}' for x in load)}")
-    return tuple(load) if len(load) > 1 else ()
-
-
-def _read_agent(text: str) -> tuple[str, dict[str, Any]]:
-    name, items = read_name(text)
-    if name not in TRAINABLE:
-        raise ValueError(
-            f"cannot train {name!r}: must be one of {', '.join(TRAINABLE)}"
-            f"{did_you_mean(name, TRAINABLE)}"
-        )
-    return name, read_settings(
-        items, None if name in (*POLICIES, INDEX, PREDICTOR) else agent_kinds(name)
-    )
-
-
-def _warn_of_others(context: typer.Context) -> None:
-    """Warns of options that say where an agent plays: the predictor looks at prompts alone."""
-    for parameter in context.command.params:
-        if parameter.name not in _OF_PREDICTOR and is_given(context, str(parameter.name)):
-            warn(f"{parameter.opts[0]} has no effect: a predictor looks at prompts alone")
-
-
-def _check_suffix(name: str, output: Path) -> None:
-    """Raises ``ValueError`` if the name of a model's file says that something else is in it."""
-    if name == INDEX:
-        if output.suffix.casefold() in (".npz", ".zip"):
-            raise ValueError(f"--output {output}: a file of {name} ends in .json, and is JSON")
-        return
-    if output.suffix.casefold() in (".zip", ".json"):
-        raise ValueError(
-            f"--output {output}: a file of {name} ends in .npz, not {output.suffix}: it holds "
-            "arrays (a .zip of Stable-Baselines3's own holds pickled objects)"
-        )

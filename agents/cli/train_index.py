@@ -13,6 +13,8 @@ from typing import Any, Final
 import numpy as np
 import typer
 
+from agents.cli.belonging import predictor_notes
+from agents.cli.playing import say
 from agents.experiments.fingerprint import identify
 from agents.experiments.runs import versions
 from agents.schedulers.index_settings import IndexSettings, load_index
@@ -79,6 +81,7 @@ def train_index(
         return
     started = time.perf_counter() - (0.0 if before is None else before.training["seconds"])
     tuning = IndexTuning(env_id, settings, loads, episodes, seed, options.get("predictor"))
+    say(predictor_notes(INDEX, options.get("predictor"), tuning.dataset))
     begin = tuning.start if before is None else _state(before.training)
     found: IndexSettings
     for progress in tuning.generations(begin, count, population=population):
@@ -89,6 +92,7 @@ def train_index(
         found = tuning.age(progress.settings) if last else progress.settings
         record = {
             "definition": definition,
+            "dataset": identify(tuning.dataset),
             "curve": curve,
             "state": {"mean": state.mean.tolist(), "std": state.std.tolist()},
             "seconds": round(time.perf_counter() - started, 1),

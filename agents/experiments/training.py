@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pickle
 import platform
 import sys
 import time
@@ -16,14 +15,6 @@ from agents.experiments.curve import Curve
 from agents.experiments.fingerprint import identify
 from agents.experiments.learners import BanditLearner, Learner
 from agents.experiments.model_file import read_model_file
-from agents.experiments.parcel import (
-    Answer,
-    answered,
-    attached,
-    code_here,
-    detached,
-    dumped,
-)
 from agents.experiments.runs import versions
 from agents.experiments.scenario import Scenario
 from agents.experiments.validation import UNIT, Validation, scores
@@ -165,6 +156,12 @@ class Training:
                 )
         return kept
 
+    def require_same_but_seed(self, path: Path) -> None:
+        """Raises ``ValueError`` if a file is there and holds something else than this training."""
+        if path.exists():
+            seed = (read_model_file(path).training or {}).get("seed", self.seed)
+            replace(self, seed=seed)._same(path)
+
     def play(self, path: Path) -> None:
         """Learns all that is to be learnt, and saves it whenever it can be saved."""
         for _ in self.advancing(self.learner(path), path):
@@ -291,57 +288,6 @@ def at_loads(scenario: Scenario, loads: Sequence[float]) -> tuple[Scenario, ...]
 def whole(learner: Learner, amount: int) -> int:
     """Returns from how much a learner learns that is to learn from so much at least."""
     return learner.done + math.ceil((amount - learner.done) / learner.stride) * learner.stride
-
-
-@dataclass(frozen=True)
-class TrainingParcel:
-    """A training on its way to a worker that shares neither disk nor memory.
-
-    Attributes:
-        content: The training, pickled.
-        dataset: What the cargo calls its dataset; empty if the worker knows it by name.
-        suffix: Of its file.
-        file: The file so far, if there is one.
-        code: The code that it must be played with.
-    """
-
-    content: bytes
-    dataset: str
-    suffix: str
-    file: bytes | None
-    code: Mapping[str, str]
-
-
-def pack_training(training: Training, path: Path) -> tuple[TrainingParcel, dict[str, bytes]]:
-    """Makes a training ready to travel; see `agents.experiments.parcel.Packer.pack`."""
-    record = training.record()
-    scenario, dataset, cargo = detached(training.scenario)
-    light = replace(training, scenario=scenario, prompts={})
-    content = dumped((light, record), *training.options.values(), *scenario.settings.values())
-    file = path.read_bytes() if path.exists() else None
-    return TrainingParcel(content, dataset, path.suffix, file, code_here()), cargo
-
-
-def train_parcel(parcel: TrainingParcel, cargo: Mapping[str, bytes]) -> Answer:
-    """Trains on a worker; the answer has one file, called ``model``.
-
-    Args:
-        parcel: The training.
-        cargo: What it needs, by name.
-    """
-    file = f"model{parcel.suffix}"
-    return answered(parcel.code, lambda place: _train(parcel, cargo, place / file), {"model": file})
-
-
-def _train(parcel: TrainingParcel, cargo: Mapping[str, bytes], path: Path) -> None:
-    light, record = pickle.loads(parcel.content)
-    training = replace(light, scenario=attached(light.scenario, parcel.dataset, cargo))
-    resume = None
-    if parcel.file is not None:
-        path.write_bytes(parcel.file)
-        resume = path, int((read_model_file(path).training or {})["done"])
-    for _ in training.advancing(training.learner_from(resume), path, record):
-        pass
 
 
 def _flat(training: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,15 @@ from string import Template
 from typing import Any, Final
 
 from agents.report.legends import notes, played_notes, setting_notes
-from agents.report.results import PLOT, SWEEP_PLOT, TOKEN_PLOT, Results, ResultsFolder, sweeps
+from agents.report.results import (
+    PAPER_PLOT,
+    PLOT,
+    SWEEP_PLOT,
+    TOKEN_PLOT,
+    Results,
+    ResultsFolder,
+    sweeps,
+)
 from agents.report.sections import (
     Section,
     failures,
@@ -132,7 +140,7 @@ def _style(title: str) -> str:
 
 def _pictures(results: ResultsFolder) -> list[str]:
     """Returns the pictures of this experiment that are there."""
-    wanted = [PLOT, *([SWEEP_PLOT] if sweeps(results.record) else []), TOKEN_PLOT]
+    wanted = [PLOT, *([SWEEP_PLOT] if sweeps(results.record) else []), TOKEN_PLOT, PAPER_PLOT]
     return [name for name in wanted if (results.folder / name).is_file()]
 
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 PROPOSED: Final = "cn-ducb"  # the paper's own
 COMPLETED, ALL = "jct_mean", "jct_mean_censored"
-TABLE: Final = "paper.csv"
-PICTURE: Final = "paper.png"
 
 
 def paper_table(summary: pd.DataFrame) -> pd.DataFrame:

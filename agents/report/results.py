@@ -28,9 +28,11 @@ FAILURES: Final = "failures.txt"
 PLOT: Final = "comparison.png"
 SWEEP_PLOT: Final = "load_sweep.png"
 TOKEN_PLOT: Final = "tokens.png"
-PICTURES: Final = (PLOT, SWEEP_PLOT, TOKEN_PLOT)
+PAPER_PLOT: Final = "paper.png"
+PAPER_TABLE: Final = "paper.csv"
+PICTURES: Final = (PLOT, SWEEP_PLOT, TOKEN_PLOT, PAPER_PLOT)
 PAGES: Final = ("report.html", "report.md")
-DERIVED: Final = (FAILURES, *PICTURES, *PAGES)
+DERIVED: Final = (FAILURES, *PICTURES, PAPER_TABLE, *PAGES)
 
 JCT_COLUMNS: Final = ["env", "agent", "seed", "request_id", "jct"]
 _BLOCK: Final = 1 << 24  # bytes of a CSV read at a time
@@ -162,7 +164,7 @@ def read_results(folder: Path) -> ResultsFolder:
     if not (folder / SUMMARY).is_file():
         first = f": every run failed: {record['failures'][0]}" if record["failures"] else ""
         raise FileNotFoundError(_UNFINISHED.format(folder, SUMMARY) + first)
-    changed = [name for name in CSVS if not _agrees(folder / name, record["files"].get(name))]
+    changed = _changed(folder, record["files"])
     if changed:
         raise UnreadableFileError(
             f"{folder}: {', '.join(changed)} and {RECORD} do not belong together: a write was cut "
@@ -195,7 +197,12 @@ def read_record(path: Path) -> dict[str, Any]:
 
 def files_agree(folder: Path, files: Mapping[str, Any]) -> bool:
     """Tells whether the CSVs of a folder are those that a record names."""
-    return all(_agrees(folder / name, files.get(name)) for name in CSVS)
+    return not _changed(folder, files)
+
+
+def knows_requests(record: Mapping[str, Any]) -> bool:
+    """Tells whether the single requests of an experiment can be read; long ones do without them."""
+    return REQUESTS in record.get("files", CSVS)
 
 
 def table_digest(path: Path) -> str:
@@ -204,7 +211,15 @@ def table_digest(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=10)).hexdigest()
 
 
+def _changed(folder: Path, files: Mapping[str, Any]) -> list[str]:
+    """Returns the CSVs of a folder that are not as a record has them."""
+    return [name for name in CSVS if not _agrees(folder / name, files.get(name))]
+
+
 def _agrees(path: Path, digest: object) -> bool:
+    """Tells whether a file is the one of a digest; without one there must be none."""
+    if digest is None:
+        return not path.exists()
     return path.is_file() and table_digest(path) == digest
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agents.report.legends import learning_notes, sweep_notes
 from agents.report.metric_tables import chosen, tokens
 from agents.report.regret_tables import learning, regrets
-from agents.report.results import Results, sweeps
+from agents.report.results import Results, knows_requests, sweeps
 from agents.report.tables import (
     JCT,
     TAILS,
@@ -120,9 +120,11 @@ def tables_of(sections: Iterable[Section]) -> list[TextTable]:
 def regret_rows(results: Results) -> dict[str, pd.DataFrame]:
     """Returns, per scenario, the requests of the runs whose regret can be told.
 
-    There is none where no yardstick ran, or requests were left unfinished: the regret of the
-    finished alone would flatter.
+    There is none where no yardstick ran, single requests were not written, or some were left
+    unfinished: the regret of the finished alone would flatter.
     """
+    if not knows_requests(results.record):
+        return {}
     found = {}
     for label, rows in results.summary.groupby("env", sort=False):
         common = common_seeds(rows)

@@ -20,8 +20,10 @@ from agents.rules.index import CONTINUOUS_THUMB, STATIC_THUMB, Index, index_para
 from agents.rules.placement import true_facts
 from agents.schedulers.index_settings import IndexSettings, bundled_index, load_index
 from agents.schedulers.ruled import RuleScheduler
+from edgecloud_gym.checks import check_number
 from edgecloud_gym.config import CONTINUOUS, Priority, SystemConfig
 from edgecloud_gym.dataset import RequestDataset
+from edgecloud_gym.priorities import AgedScores
 from edgecloud_gym.simulator.rules import Rule
 
 Floats = NDArray[np.float64]
@@ -66,14 +68,19 @@ class PredictedSJF(OraclePlacement):
         predictor: A bundled one's name, a file of ``edgecloud train predictor``, or a `Predictor`.
             By default the bundled one of the dataset's name; where there is none, one is fitted on
             the dataset's train split.
+        boost: γ (1/s) of a boost: who has waited long goes before who is short, see `boosted`. None
+            for the predicted times alone.
     """
 
     name: ClassVar[str] = "predicted-sjf"
     plays_live: ClassVar[bool] = True
 
-    def __init__(self, predictor: str | Path | Predictor | None = None) -> None:
+    def __init__(
+        self, predictor: str | Path | Predictor | None = None, boost: float | None = None
+    ) -> None:
         super().__init__()
         self.predictor = predictor
+        self.boost = None if boost is None else check_number("boost", boost, above=0.0)
 
     def reset(self, env: gym.Env[Any, Any], seed: int) -> None:
         """Prepares for an episode; see `Agent.reset`.
@@ -101,7 +108,9 @@ class PredictedSJF(OraclePlacement):
         self.env.simulator.set_scores(order)
 
     def priority(self) -> Priority:
-        """Orders the queue by the predicted time."""
+        """Orders the queue by the predicted time, or by arrival less its boost."""
+        if self.boost is not None:
+            return boosted(self._prediction.median_time, self.boost)
         return self._prediction.log_time_mean
 
     def facts(self) -> Floats:
@@ -156,6 +165,21 @@ class AgedIndexPolicy(IndexPolicy):
 
     name: ClassVar[str] = "index-aged"
     aged: ClassVar[bool] = True
+
+
+def boosted(times: Floats, rate: float) -> AgedScores:
+    """Returns the order of arrival time - b(t), b(t) = -log(1 - e^(-γ t)) / γ.
+
+    Between shortest first (γ to 0) and order of arrival (γ to infinity). Where times are known and
+    light-tailed, it has the shortest tail of all orders if γ is the rate at which the tail of
+    response times falls: Yu & Scully, Strongly Tail-Optimal Scheduling in the Light-Tailed M/G/1,
+    Proc. ACM Meas. Anal. Comput. Syst. 8(2), 2024.
+
+    Args:
+        times: Of each dataset row (n,), s.
+        rate: γ, 1/s.
+    """
+    return AgedScores(np.log(-np.expm1(-rate * times)) / rate, 1.0)
 
 
 def thumb(config: SystemConfig) -> Index:

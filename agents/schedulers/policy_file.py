@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.checkpoint import read_header, read_state, write_checkpoint
-from agents.prediction import predictor_for
-from agents.prediction.predictor import Predictor, bundled_predictors, load_predictor
+from agents.prediction import Predictor, bundled_predictors, load_predictor, predictor_for
 from edgecloud_gym.dataset import load_dataset
 from edgecloud_gym.files import UnreadableFileError
 

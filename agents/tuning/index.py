@@ -77,6 +77,9 @@ class IndexTuning:
         episodes: Request streams at each.
         seed: Seeds streams, search and the cut of the train rows.
         predictor: See `agents.schedulers.index.PredictedSJF`.
+
+    Attributes:
+        dataset: Of the environment.
     """
 
     def __init__(
@@ -97,10 +100,10 @@ class IndexTuning:
             for load in loads
         ]
         first: Any = envs[0].unwrapped
-        self._dataset = first.dataset
-        chosen: Predictor = predictor_for(self._dataset, predictor)
-        self._prediction: Prediction = cross_predicted(chosen, self._dataset, seed=seed)
-        self._facts = predicted_facts(self._dataset, self._prediction)
+        self.dataset = first.dataset
+        chosen: Predictor = predictor_for(self.dataset, predictor)
+        self._prediction: Prediction = cross_predicted(chosen, self.dataset, seed=seed)
+        self._facts = predicted_facts(self.dataset, self._prediction)
         pair = first.config.is_pair
         self._rule = rules.pair if pair else rules.cluster
         by_arrival = paper.fcfs if pair else routers.first_fit

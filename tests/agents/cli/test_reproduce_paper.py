@@ -27,6 +27,10 @@ def test_both_counts_beside_each_other(tmp_path: Path) -> None:
     assert (tmp_path / "paper.png").read_bytes()[1:4] == b"PNG"
     assert not (tmp_path / "requests.csv").exists()  # kept run by run, as Parquet
     assert len(list((tmp_path / "runs").glob("*/requests.parquet"))) == len(table)
+    page = tmp_path / "report.html"
+    done = invoke("report", tmp_path)  # no request log is missing where none was to be written
+    assert done.exit_code == 0, done.output
+    assert page.read_text(encoding="utf-8").count("data:image/png") == 1
     again = reproduce(tmp_path, "--env", "static", "--env", "continuous")
     assert "18 runs, 18 of them done: nothing is left to play." in words(again)
     text = "EdgeCloud-Static-v0: "

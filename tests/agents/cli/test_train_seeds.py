@@ -1,8 +1,11 @@
 """Several trainings at once: each is the one that its seed alone would be."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from tests.agents.cli.conftest import invoke, words
@@ -58,6 +61,26 @@ def do_here(jobs: Any, count: int) -> Any:
     del count
     for job, path in jobs:
         yield job, error_of(lambda: job.play(path))  # noqa: B023 - called now
+
+
+def test_the_best_is_kept_and_the_spread_told(learnable: Path, tmp_path: Path) -> None:
+    looks = ("--evaluate-every", 1, "--evaluation-seeds", 1, "--beside", "fcfs", "--seeds", 2)
+    result = train(learnable, tmp_path / "m.npz", *looks, "--workers", 1)
+    assert result.exit_code == 0, result.output
+    scores = {}
+    for seed in (0, 1):
+        curve = pd.read_csv(tmp_path / f"m-{seed}.csv")
+        scores[seed] = curve[curve["agent"] == "c2ucb"]["score"].min()
+    kept = min(scores, key=lambda seed: scores[seed])
+    found = json.loads((tmp_path / "m-seeds.json").read_text())
+    assert found["kept"] == kept
+    assert found["seeds"] == pytest.approx({str(seed): s for seed, s in scores.items()})
+    assert found["std"] == pytest.approx(np.std([*scores.values()], ddof=1))
+    assert (tmp_path / "m.npz").read_bytes() == (tmp_path / f"m-{kept}.npz").read_bytes()
+    assert f"The best, of seed {kept}, is kept as" in words(result)
+    other = train(learnable, tmp_path / "m.npz", *looks, "--seed", 7, "--load", 1.0)
+    assert other.exit_code == 2  # what is kept there is of another training
+    assert "m.npz: is there already" in words(other)
 
 
 def test_one_training_is_not_divided(learnable: Path, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def play_on_cluster(
 
 def test_a_worker_that_is_killed_changes_nothing(cluster: Any, tmp_path: Path) -> None:
     agents = ["fcfs", Slow]
-    run_experiment(STATIC, agents, 6, SETTINGS, tmp_path / "alone", workers=2)
+    run_experiment(STATIC, agents, 6, SETTINGS, tmp_path / "alone")
     with distributed.Client(cluster) as client:
         victim = next(iter(client.run(os.getpid).values()))
     seen: list[ExperimentProgress] = []
@@ -111,7 +111,7 @@ def worker(address: str, packages: Path, log: Path) -> Iterator[None]:
     command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1"]
     with log.open("w") as stream:
         process = subprocess.Popen(
-            [*command, "--no-dashboard"],
+            [*command, "--no-dashboard", "--no-nanny"],
             stdout=stream,
             stderr=stream,
             cwd=packages,

@@ -3,7 +3,6 @@
 import functools
 import importlib
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from agents.experiments.code import code_behind
 from agents.experiments.fingerprint import files_in, identify
 from edgecloud_gym import RequestDataset
 from edgecloud_gym.arrivals import Poisson, Trace
+from tests.agents.experiments.forks import run_script
 
 # An agent, its base in another file, what that imports, and a process of arrivals: each in a file
 # of its own, as in a project of a user's.
@@ -86,26 +86,17 @@ CHANGES = {
 
 
 @pytest.fixture
-def run(tmp_path: Path, repository: Path) -> Callable[[], tuple[int, float]]:
+def run(tmp_path: Path) -> Callable[[], tuple[int, float]]:
     """Writes the project; running it returns how many runs were played, and the mean JCT."""
     for name, text in FILES.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
 
-    def run_script() -> tuple[int, float]:
-        done = subprocess.run(
-            [sys.executable, "-B", "script.py"],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-            env={"PYTHONPATH": str(repository)},
-        )
-        assert done.returncode == 0, done.stderr
-        count, mean = done.stdout.split()
+    def run() -> tuple[int, float]:
+        count, mean = run_script(tmp_path).split()
         return int(count), float(mean)
 
-    return run_script
+    return run
 
 
 def test_changed_code_is_played_anew(run: Callable[[], tuple[int, float]], tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """Shards of an experiment share a folder; what they write together is what one process writes."""
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,31 +12,12 @@ from agents.experiments.merge import UnfinishedError, merge
 from agents.experiments.play import ExperimentProgress
 from agents.experiments.shard import Shard
 from agents.report.results import read_results
+from tests.agents.experiments.forks import play_slowly, start_slowly
 from tests.agents.experiments.test_executors import contents
 from tests.agents.experiments.test_experiment import STATIC
 from tests.agents.experiments.test_workers import SETTINGS, on_odd_seeds, raise_unfriendly
 
 AGENTS = ["fcfs", "random", "least-connections"]
-SCRIPT = """
-import sys, time
-import numpy as np
-from agents import Agent, run_experiment
-from edgecloud_gym import RequestDataset
-
-class Slow(Agent):
-    def reset(self, env, seed):
-        super().reset(env, seed)
-        time.sleep(0.2)
-    def act(self, observation, info, explore=True):
-        return np.full(self.env.config.candidate_pool_size, 1)
-
-data = RequestDataset.from_arrays(base_latency=np.ones(9))
-settings = dict(dataset=data, observe="id", duration=20.0)
-shard = sys.argv[2] or None
-agents = ["fcfs", Slow]
-result = run_experiment("EdgeCloud-Static-v0", agents, 8, settings, sys.argv[1], shard=shard)
-print(result.missing)
-"""
 
 
 def play(folder: Path, shard: Any = None, seeds: int = 3, **options: Any) -> Any:
@@ -59,35 +38,20 @@ def test_the_last_shard_writes_what_one_process_would(
     assert not [*(shared / "runs" / ".locks").glob("?" * 20)]
 
 
-def start(script: Path, folder: Path, shard: str, repository: Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, script, folder, shard],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={"PYTHONPATH": str(repository)},
-    )
-
-
-def test_four_at_once_of_which_one_is_killed_and_two_are_the_same(
-    tmp_path: Path, repository: Path
-) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
+def test_four_at_once_of_which_one_is_killed_and_two_are_the_same(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
-    first = [start(script, shared, f"{i}/3", repository) for i in (1, 2, 3, 3)]
+    first = [start_slowly(shared, f"{i}/3") for i in (1, 2, 3, 3)]
     while not [*shared.glob("runs/.????????????????????.*"), *shared.glob("runs/" + "?" * 20)]:
-        assert first[0].poll() is None, first[0].communicate()
+        assert first[0].is_alive()
         time.sleep(0.01)
     first[0].kill()
-    again = start(script, shared, "1/3", repository)
+    again = start_slowly(shared, "1/3")
     for process in (*first[1:], again):
-        _, error = process.communicate(timeout=120)
-        assert process.returncode == 0, error
-    first[0].communicate()
+        process.join(120)
+        assert process.exitcode == 0
+    first[0].join()
     assert len(read_results(shared).summary) == 16
-    alone = start(script, tmp_path / "alone", "", repository)
-    assert alone.communicate(timeout=120)[0].strip() == "0"
+    assert play_slowly(tmp_path / "alone") == 0
     assert contents(shared) == contents(tmp_path / "alone")
     assert not [*shared.glob("runs/.????????????????????.*")]  # nothing half-written is left
 

@@ -10,6 +10,7 @@ from agents import make_agent
 from agents.experiments.episode import run_episode
 from agents.prediction import Prediction
 from agents.rules.index import Index
+from agents.schedulers.index import boosted
 from agents.schedulers.index_settings import BUNDLED, Ageing, IndexSettings, Order, load_index
 from edgecloud_gym import ENV_IDS, RequestDataset
 from edgecloud_gym.priorities import AgedScores
@@ -56,6 +57,19 @@ def test_ageing_leaves_out_the_longest() -> None:
     assert order.rate == 0.5
     plain = settings.order(prediction, np.arange(10, dtype=np.int32), aged=False)
     np.testing.assert_array_equal(plain, np.arange(10.0))
+
+
+def test_a_boost_lies_between_shortest_first_and_order_of_arrival() -> None:
+    times = np.array([10.0, 4.0, 2.0, 1.0])
+    shortest = boosted(times, 1e-6)
+    assert shortest.rate == 1.0  # one second of waiting is worth one second of boost
+    assert not shortest.last.any()
+    # Nearly the order of log t + γ · arrival: what ageing does.
+    np.testing.assert_allclose(1e-6 * np.diff(shortest.scores), np.diff(np.log(times)), rtol=1e-4)
+    assert np.ptp(boosted(times, 100.0).scores) < 1e-9  # nobody is boosted
+    assert boosted(times, 0.5).scores[2] == pytest.approx(2 * np.log(1 - np.exp(-1)))
+    with pytest.raises(ValueError, match="boost=0"):
+        make_agent("predicted-sjf", boost=0)
 
 
 def test_a_dataset_without_embeddings_cannot_be_predicted() -> None:

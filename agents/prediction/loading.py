@@ -1,0 +1,79 @@
+"""Predictors by name, by file, and for a dataset."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from agents.prediction.predictor import Predictor
+from edgecloud_gym.checks import did_you_mean
+from edgecloud_gym.dataset import RequestDataset
+
+PREDICTORS: Final = Path(__file__).parents[1] / "assets" / "predictors"
+
+
+def bundled_predictors() -> tuple[str, ...]:
+    """Names of the predictors that come with the package: of the datasets they were fitted on."""
+    return tuple(sorted(path.stem for path in PREDICTORS.glob("*.npz")))
+
+
+def load_predictor(name_or_path: str | Path | Predictor) -> Predictor:
+    """Loads a predictor; a file only once in a process, unless it has changed.
+
+    Args:
+        name_or_path: A bundled name (see `bundled_predictors`), the path of an ``.npz`` file that
+            `Predictor.save` or ``edgecloud train predictor`` wrote, or a `Predictor`, which is
+            returned as it is.
+
+    Raises:
+        FileNotFoundError: If a path leads nowhere.
+        TypeError: If it is neither a name, nor a path, nor a predictor.
+        ValueError: If the name is unknown, or the file holds no predictor.
+    """
+    if isinstance(name_or_path, Predictor):
+        return name_or_path
+    if not isinstance(name_or_path, str | Path):
+        raise TypeError(f"predictor={name_or_path!r}: must be a name, a path or a Predictor")
+    path = Path(name_or_path)
+    names = bundled_predictors()
+    if str(name_or_path) in names:
+        path = PREDICTORS / f"{name_or_path}.npz"
+    elif path.suffix != ".npz" and not path.exists():
+        given = str(name_or_path)
+        raise ValueError(
+            f"predictor {given!r} is not known{did_you_mean(given, names)}; use one of the bundled "
+            f"ones ({', '.join(names) or 'none'}), or the path of an .npz file of "
+            "`edgecloud train predictor`"
+        )
+    return _load(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def predictor_for(
+    dataset: RequestDataset, name_or_path: str | Path | Predictor | None = None
+) -> Predictor:
+    """Returns the predictor to use for a dataset.
+
+    Args:
+        dataset: The dataset.
+        name_or_path: See `load_predictor`; by default the bundled one of the dataset's name, and
+            where there is none for such embeddings, one that is fitted on its train split.
+
+    Raises:
+        FileNotFoundError: See `load_predictor`.
+        ValueError: See `load_predictor` and `Predictor.fit`.
+    """
+    if name_or_path is not None:
+        return load_predictor(name_or_path)
+    if dataset.name in bundled_predictors() and dataset.embeddings is not None:
+        bundled = load_predictor(dataset.name)
+        if bundled.width == dataset.embeddings.shape[1]:
+            return bundled
+    return Predictor.fit(dataset)
+
+
+@lru_cache(maxsize=8)
+def _load(path: Path, changed: int) -> Predictor:
+    del changed  # a part of the key
+    return Predictor.load(path)
