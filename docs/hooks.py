@@ -41,6 +41,7 @@ TABLES = {
     "speed": summaries.speed,
     "suite-groups": reference.suite_groups,
     "suite-training": reference.suite_training,
+    "tails": summaries.tails,
     "unseen": summaries.unseen,
     "versions": summaries.versions,
 }

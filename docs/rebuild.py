@@ -25,6 +25,7 @@ import gymnasium
 import numpy as np
 import pandas as pd
 import summaries
+import tail_runs
 import validation_runs
 
 from agents import Scenario, run_experiment
@@ -179,6 +180,12 @@ def _protocol(env_id: str, load: float, order: str) -> Scenario:
     return Scenario(env_id, settings, f"{env_id} load {load:g} {order}")
 
 
+def tails(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
+    """Ageing and boosts, means and tails in nine cells, 20 seeds: half a minute."""
+    del folder, workers
+    return {"tails": tail_runs.tails()}
+
+
 def paper(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
     """The paper's overload, counted as its code does and in full, 10 seeds: some minutes."""
     if workers:
@@ -213,6 +220,7 @@ STEPS: dict[str, Callable[[Path, int | None], dict[str, pd.DataFrame]]] = {
     "unseen": unseen,
     "predictor": predictor,
     "protocols": protocols,
+    "tails": tails,
     "paper": paper,
     "closed-forms": closed_forms,
     "reference-traces": reference_traces,

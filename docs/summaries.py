@@ -168,6 +168,20 @@ def protocols(order: str) -> str:
     return _table(["", *agents, "learning changes"], lines)
 
 
+def tails(_: str = "") -> str:
+    """Returns orders of the queue as ratios to shortest predicted first, over the nine cells."""
+    table = read("tails")
+    metrics = ["mean", "p95", "p99", "wait"]
+    cells = table.set_index(["env", "load", "agent"])[metrics]
+    ratios = cells / cells.xs(PREDICTED, level="agent")
+    means = np.exp(np.log(ratios).groupby("agent", sort=False).mean())
+    lines = [
+        [agent, *(f"{value:.2f}" for value in means.loc[agent])]
+        for agent in dict.fromkeys(table["agent"])
+    ]
+    return _table(["", "mean JCT", "p95", "p99", "longest wait"], lines)
+
+
 def unseen(_: str = "") -> str:
     """Returns trained agents on prompts that they have not seen, best first."""
     rows = read("unseen").sort_values("jct")

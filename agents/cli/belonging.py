@@ -95,7 +95,7 @@ def _is_of(found: Any, data: RequestDataset) -> bool:
     """Tells whether a record names a dataset, or none."""
     if found is None:
         return True
-    return found == (identify(data) if isinstance(found, Mapping) else data.name)
+    return bool(found == (identify(data) if isinstance(found, Mapping) else data.name))
 
 
 def _named(found: Any) -> str:

@@ -173,7 +173,7 @@ def boosted(times: Floats, rate: float) -> AgedScores:
     Between shortest first (γ to 0) and order of arrival (γ to infinity). Where times are known and
     light-tailed, it has the shortest tail of all orders if γ is the rate at which the tail of
     response times falls: Yu & Scully, Strongly Tail-Optimal Scheduling in the Light-Tailed M/G/1,
-    Proc. ACM Meas. Anal. Comput. Syst. 8(2), 2024.
+    2024, arXiv:2404.08826.
 
     Args:
         times: Of each dataset row (n,), s.

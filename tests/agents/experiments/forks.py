@@ -20,7 +20,7 @@ from agents import Agent, run_experiment
 from edgecloud_gym import RequestDataset
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload([__name__, "agents.experiments.play", "agents.report.results"])
+CONTEXT.set_forkserver_preload([__name__, "tests.agents.experiments.warmed"])
 
 
 def run_script(folder: Path) -> str:
