@@ -46,9 +46,11 @@ LOADS = (0.8, 0.95, 1.1)
 TRAINING = {"lanes": 64, "learning_rate": 3e-4, "n_steps": 128}
 TRAINED_AT = {"load": 0.95, "duration": 150.0}
 TRAINING_SEEDS = 3
-ABLATION_STEPS = 80_000
-NODES_STEPS = 80_000
+ABLATION_STEPS = 65_536  # eight rollouts
+NODES_STEPS = 65_536
 NODES_SEEDS = range(20)
+NODES_DURATION = 300.0
+LOOK_SEEDS = 6
 ABLATIONS: dict[str, dict[str, Any]] = {
     "nothing": {},
     "lanes that meet the same requests": {"peers": 1},
@@ -158,7 +160,7 @@ def nodes(chosen: argparse.Namespace) -> None:
     shipped = read_policy(bundled_model("ppo", "cluster"))
     table: dict[str, dict[str, Any]] = {}
     for name, cluster in other_clusters().items():
-        settings = {"nodes": cluster, "load": 0.95, "duration": 300.0, "split": "test"}
+        settings = {"nodes": cluster, "load": 0.95, "duration": NODES_DURATION, "split": "test"}
         scenario = Scenario(CLUSTER_ID, settings)
         found: dict[str, Any] = {
             trained_on: [
@@ -198,7 +200,7 @@ def trained(
         seed=seed,
         prompts={"dataset": load_dataset("smollm2-135m"), "split": "fit"},
         amount=steps,
-        validation=Validation((held,), 6, ("fcfs",)),
+        validation=Validation((held,), LOOK_SEEDS, ("fcfs",)),
         every=max(1, steps // 2),
     )
     kept = training.resumable(path)
