@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.rules.kept import kept_rule
 from agents.rules.placement import (
     BASE,
     OUTPUT,
@@ -22,7 +23,6 @@ from agents.rules.placement import (
 from agents.rules.plan import NONE, candidates, is_open, is_static, occupied, row_of, send
 from edgecloud_gym.nodes import CLOUD_NODE, EDGE_NODE
 from edgecloud_gym.simulator.compiled.inlining import compiled
-from edgecloud_gym.simulator.rules import rule
 from edgecloud_gym.simulator.simulator import Simulator
 
 
@@ -71,7 +71,7 @@ def edge_threshold(p, free_share, queue):
     return level + p[_AT.edge_full] if free_share == 0.0 else level
 
 
-@rule
+@kept_rule
 def pair(d):
     """The edge takes what its index allows, the cloud the others in their order."""
     p = d.parameters
@@ -114,7 +114,7 @@ def cost(d, node, facts):
     return (1.0 - p[_AT.own_time]) * load + p[_AT.own_time] * own
 
 
-@rule
+@kept_rule
 def cluster(d):
     """Each goes to the node of the least cost, or waits where no node should take one."""
     for j in range(candidates(d)):
