@@ -129,7 +129,7 @@ class Suite:
         for cell in self.cells:
             if cell.name == name:
                 return cell
-        names = [*self.about, *(cell.name for cell in self.cells)]
+        names = [cell.name for cell in self.cells]
         raise ValueError(f"unknown scenario {name!r}{did_you_mean(name, names)}; see --list")
 
     def zero(self, cell: Cell) -> str:
