@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from agents.rules.placement import time_among
+from agents.rules.placement import fitting, time_among
 from agents.rules.plan import places
 from agents.rules.walk.packing import (
     FEATURES,
@@ -121,6 +121,9 @@ def _show_node(d, walk, k, facts, out):
             d, placement_of(d.parameters), k, occupied, base, facts[PROMPT], facts[OUTPUT]
         )
     time = np.log(walk.plain[k]) + walk.lag[k]
+    there = occupied + 1.0
+    cost = np.log((there / max(1e-9, spec.rate) + 2.0 * walk.plain[k]) / 3.0) + walk.lag[k]
+    fits = max(1.0, fitting(d, placement_of(d.parameters), k))
     share = d.room[k] / total
     gathered = walk.sent[k] > 0 and spec.capacity > 1
     fill = (int(walk.sent[k]) - 1) % spec.capacity + 1 if gathered else 0
@@ -131,6 +134,8 @@ def _show_node(d, walk, k, facts, out):
     out[_N.fill] = _shown(fill / max(1, spec.capacity))
     out[_N.stretch] = _shown(np.log(base / walk.shortest[k])) if gathered else 0.0
     out[_N.time] = _shown(time)
+    out[_N.crowded] = 1.0 if there > fits else 0.0
+    out[_N.cost] = cost  # as it is, until it is compared
     out[_N.lag] = _shown(walk.lag[k])
     return time
 
@@ -141,13 +146,14 @@ def show_nodes(d, walk, at, system):
     nodes = len(d.room)
     facts = d.facts[d.requests[d.window[at]].row]
     closed = FEATURE_LIMIT
-    least = np.inf
+    least = cheapest = np.inf
     shares = 0.0
     opened = 0
     for k in range(nodes):
         time = _show_node(d, walk, k, facts, walk.shown[k * _COLUMNS : (k + 1) * _COLUMNS])
         walk.scores[1 + k] = time
         least = min(least, time)
+        cheapest = min(cheapest, walk.shown[k * _COLUMNS + _N.cost])
         shares += d.room[k] / max(1, places(d, k))
         if d.room[k] > 0:
             opened += 1
@@ -159,4 +165,5 @@ def show_nodes(d, walk, at, system):
         share = d.room[k] / max(1, places(d, k))
         out[_N.elsewhere] = _shown((shares - share) / max(1, nodes - 1))
         out[_N.only] = 1.0 if d.room[k] > 0 and opened == 1 else 0.0
+        out[_N.cost] = _shown(out[_N.cost] - cheapest)
         out[_N.excess] = _shown(walk.scores[1 + k] - least)

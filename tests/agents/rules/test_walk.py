@@ -13,9 +13,9 @@ from agents.policies.rules import rule_for
 from agents.policies.state import network_state
 from agents.prediction import Predictor
 from agents.prediction.forecasts import forecast
-from agents.registry import agent_class
+from agents.registry import make_agent
 from agents.rules.walk.packing import walk_parameters
-from agents.schedulers.policy_agent import PolicyAgent, TorchPolicyAgent
+from agents.schedulers.policy_agent import PPOAgent, TorchPolicyAgent
 from agents.schedulers.policy_file import WalkSettings, read_policy, write_policy
 from edgecloud_gym.wrappers.walk import QueueWalk
 from tests.agents.rules.test_equal import DATA, SYSTEMS, make
@@ -38,34 +38,46 @@ def written(path: Path, name: str, env: Any, skips: int = 0, rule: bool = True) 
     return path
 
 
-def twin_of(agent: PolicyAgent, shown: list[Any]) -> TorchPolicyAgent:
+class Twin(TorchPolicyAgent):
     """The same agent played by torch, which notes what it is shown."""
-    twin = type("Twin", (TorchPolicyAgent,), {"name": agent.name})(agent.model)
-    plain = twin.reset
 
-    def reset(*args: Any) -> None:
-        plain(*args)
-        choose = twin._player.choose
-        twin._player.choose = lambda seen: (shown.append(seen), choose(seen))[1]
+    name = "ppo"
 
-    twin.reset = reset
-    return twin
+    def reset(self, env: Any, seed: int) -> None:
+        super().reset(env, seed)
+        self.shown: list[Any] = []
+        self._player = Noting(self._player, self.shown)
+
+
+class Noting:
+    """A player that notes what it is shown."""
+
+    def __init__(self, player: Any, shown: list[Any]) -> None:
+        self.player, self.shown = player, shown
+
+    def choose(self, seen: Any) -> Any:
+        self.shown.append(seen)
+        return self.player.choose(seen)
+
+
+def twin_of(agent: Any) -> Any:
+    return type("Twin", (Twin,), {"name": agent.name})(agent.model)
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_it_decides_as_torch_does_on_what_it_is_shown(system: str, tmp_path: Path) -> None:
-    env, shown = make(system), []
-    agent = PolicyAgent.__subclasses__()[0](written(tmp_path / "m.npz", "ppo", env, skips=1))
-    twin = twin_of(agent, shown)
+    env = make(system)
+    agent = PPOAgent(written(tmp_path / "m.npz", "ppo", env, skips=1))
+    twin = twin_of(agent)
     for player in (agent, twin):
         player.reset(env, 0)
     observation, info = env.reset(seed=3)
     nodes, done = len(env.unwrapped.config.nodes), False
     while not done:
-        shown.clear()
+        twin.shown.clear()
         action = agent.act(observation, info)
         np.testing.assert_array_equal(action, twin.act(observation, info))
-        last = [shown[-1][key].ravel() for key in ("candidate", "system", "nodes")]
+        last = [twin.shown[-1][key].ravel() for key in ("candidate", "system", "nodes")]
         lag, mine = agent._memory[:nodes], agent._memory[4 * nodes :]
         np.testing.assert_allclose(
             mine[: sum(map(len, last))], np.concatenate(last), rtol=1e-5, atol=1e-6
@@ -82,9 +94,8 @@ def test_networks_of_other_algorithms_lie_elsewhere_and_score_the_same(
 ) -> None:
     env = make("continuous")
     path = written(tmp_path / "m.npz", name, env, rule=name != "dqn")
-    agent = agent_class(name)(path)
-    alone = sum(play_steps(env, agent, 3, 0))
-    assert alone == sum(play_steps(env, twin_of(agent, []), 3, 0))
+    agent = make_agent(name, model=path)
+    assert list(play_steps(env, agent, 3, 0)) == list(play_steps(env, twin_of(agent), 3, 0))
 
 
 def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
@@ -92,8 +103,8 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
     file = read_policy(written(tmp_path / "m.npz", "ppo", env))
     simulator = env.unwrapped.simulator
 
-    def parameters(features: int = 2, **changed: Any) -> Any:
-        arrays = {**file.arrays, **changed}
+    def parameters(features: int = 2, more: tuple[str, ...] = ()) -> Any:
+        arrays = {**file.arrays, **{f"network/action_net.{name}": np.zeros(1) for name in more}}
         return walk_parameters(arrays, "network/action_net.", 1.0, 0, simulator, features)
 
     assert len(parameters()) > 0
@@ -102,14 +113,14 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
     ):
         parameters(features=5)
     with pytest.raises(ValueError, match=r"weights other have shape \(1,\), the network's None"):
-        parameters(**{"network/action_net.other": np.zeros(1)})
+        parameters(more=("other",))
     with pytest.raises(ValueError, match=r"weights net\.of_mean\.bias have shape None"):
         walk_parameters({}, "", 1.0, 0, simulator, 2)
 
 
 def test_it_is_played_without_observations(tmp_path: Path) -> None:
     env = make("cluster")
-    agent = agent_class("ppo")(written(tmp_path / "m.npz", "ppo", env))
+    agent = PPOAgent(written(tmp_path / "m.npz", "ppo", env))
     rewards = list(play_steps(env, agent, 3, 0))
     assert agent.plays_alone
     assert rewards == list(play_steps(gymnasium.Wrapper(make("cluster")), agent, 3, 0))
