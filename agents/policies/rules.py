@@ -19,9 +19,9 @@ _STATIC: Final[dict[str, dict[str, float]]] = {
 _CONTINUOUS: Final[dict[str, dict[str, float]]] = {
     "node": {"slots": 4.0, "time": -1.0, "system.queue": 1.0, "bias": 0.0}
 }
-# What `edgecloud train index` finds for a cluster, rounded: the node of the least cost, of those that
-# serve the request at once and hold it in the cache; or it waits for a better one, which now takes
-# none, if that costs less by a factor of more than 1.65 (1 + q)^0.7, q others waiting.
+# What `edgecloud train index` finds for a cluster, rounded: the node of the least cost, of those
+# that serve the request at once and hold it in the cache. Or it waits for a better one, which takes
+# none now, if that costs less by a factor of more than 1.65 (1 + q)^0.7, q others waiting.
 _CLUSTER: Final[dict[str, dict[str, float]]] = {
     "node": {"cost": -1.0, "crowded": -8.0},
     "wait": {"bias": -0.5, "queue": -0.7},
