@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TABLES = {
     "about": summaries.about,
     "ablations": trained.ablations,
+    "boosts": summaries.boosts,
     "closed-forms": summaries.closed_forms,
     "command": reference.command,
     "count": summaries.count,
@@ -35,14 +36,15 @@ TABLES = {
     "ppo": trained.ppo,
     "predictor": summaries.predictor,
     "protocols": summaries.protocols,
+    "tails": summaries.tails,
+    "verdicts": summaries.verdicts,
+    "against": summaries.against,
     "reference-traces": summaries.reference_traces,
     "schedulers": summaries.schedulers,
     "settings": reference.settings,
     "speed": summaries.speed,
     "suite-groups": reference.suite_groups,
     "suite-training": reference.suite_training,
-    "tails": summaries.tails,
-    "unseen": summaries.unseen,
     "versions": summaries.versions,
 }
 PLACEHOLDER = re.compile(r"\{\{ ([a-z-]+) ?(.*?) \}\}")

@@ -66,7 +66,7 @@ def play_slowly(folder: Path, shard: str | None = None) -> int:
     """Plays an experiment of 16 runs, or a part of it; returns how many are still to be played."""
     data = RequestDataset.from_arrays(base_latency=np.ones(9))
     settings = {"dataset": data, "observe": "id", "duration": 20.0}
-    agents = ["fcfs", Slow]
+    agents: list[Any] = ["fcfs", Slow]
     return run_experiment("EdgeCloud-Static-v0", agents, 8, settings, folder, shard=shard).missing
 
 

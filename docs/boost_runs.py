@@ -35,7 +35,7 @@ def orders() -> dict[str, tuple[str, dict[str, Any]]]:
     return found
 
 
-def tails(seeds: range = SEEDS) -> pd.DataFrame:
+def boosts(seeds: range = SEEDS) -> pd.DataFrame:
     """Plays all orders in the nine cells on test prompts.
 
     Returns:
