@@ -51,7 +51,9 @@ WALK_NODES: Final = Block(
     _log("time", "log of the predicted time (s) until it would be done there"),
     _log("excess", "the same less the least of all nodes"),
     Column("crowded", "with it they would be more than are served side by side, cache included"),
-    _log("cost", "log of two parts that time and one that of all there, less the least of all nodes"),
+    _log(
+        "cost", "log of two parts that time and one that of all there, less the least of all nodes"
+    ),
     _log("lag", "log of how much slower than predicted the node was of late"),
 )
 WALK_SYSTEM: Final = Block(
