@@ -30,7 +30,7 @@ from edgecloud_gym.simulator.compiled.events import (
 )
 from edgecloud_gym.simulator.rules import Rule, RulePlayer
 from edgecloud_gym.simulator.simulator import Output, Simulator
-from edgecloud_gym.simulator.state import OUTCOME, info_fields
+from edgecloud_gym.simulator.state import OUTCOME, OUTCOME_FIELDS, info_fields
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -204,6 +204,7 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
             raise ResetNeeded("the episode has ended or not begun: call reset() before playing")
         simulator = self._simulator
         output = simulator.output()
+        outcome = [simulator.state.steps[name] for name in OUTCOME_FIELDS]
         while self._running:
             if simulator.has_scorer:
                 simulator.run(APPLY | ADVANCE, output, choose())
@@ -211,7 +212,7 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
                 simulator.run(SETTLE, output)
             else:
                 simulator.run(UNSEEN_STEP, output, choose())
-            reward, terminated, truncated = self._step.item()[OUTCOME]
+            reward, terminated, truncated = (part.item() for part in outcome)
             self._running = not (terminated or truncated)
             yield reward
         self._run(OBSERVE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final
 
 import numba
@@ -26,25 +25,25 @@ class Rule:
 
     Args:
         function: What is compiled.
-        folders: Where all sources lie that it calls, beside the simulator's own: its machine code
-            is kept on the disk until one of them changes. Without any it is compiled in every
-            process, as nobody knows when it would be out of date.
+        sources: A digest of all sources that it may call: its machine code is kept on the disk
+            until one of them changes. Without any it is compiled in every process, as nobody knows
+            when it would be out of date.
 
     Attributes:
         function: What is compiled.
     """
 
-    def __init__(self, function: Callable[[Decision], None], *folders: Path) -> None:
+    def __init__(self, function: Callable[[Decision], None], sources: str = "") -> None:
         self.function = function
         self.__doc__ = function.__doc__
-        self._folders = folders
+        self._sources = sources
         self._entry: Callable[[Decision], None] | None = None
 
     def __repr__(self) -> str:
         return f"<rule {self.function.__name__}>"
 
     def __reduce__(self) -> tuple[type[Rule], tuple[Any, ...]]:
-        return Rule, (self.function, *self._folders)  # machine code is a process's own
+        return Rule, (self.function, self._sources)  # machine code is a process's own
 
     def __call__(self, decision: Decision) -> None:
         """Adds to a decision's plan.
@@ -62,13 +61,14 @@ class Rule:
 
     @cached_property
     def _compiled(self) -> CompiledFunction:
-        return CompiledFunction(self._build, *self._folders)
+        return CompiledFunction(self._build)
 
     def _build(self, sources: str, cache: bool) -> Any:
+        del sources  # read now, and what it calls was read when it was imported
         # Nothing is allocated in a rule, so that Numba need not count references.
         dispatcher = numba.njit(error_model="numpy", _nrt=False)(self.function)
-        if cache and self._folders:
-            dispatcher._cache = SourcedCache(self.function, sources)
+        if cache and self._sources:
+            dispatcher._cache = SourcedCache(self.function, self._sources)
         return dispatcher
 
 

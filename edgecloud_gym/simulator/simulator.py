@@ -310,6 +310,8 @@ class Simulator:
         """Scores, with the priority callable, the requests that arrived since the last time."""
         record = self.state.lanes[lane]
         arrived = self.state.requests[lane, record["admitted"] : record["arrived"]]
+        if not len(arrived):
+            return
         arrived["score"] = self._scores(arrived["row"])
 
     def rank_anew(self, lane: int) -> None:
@@ -334,7 +336,7 @@ class Simulator:
             scores = np.asarray(self.scorer(self.embeddings[rows]), np.float64)
         else:
             scores = self.score_rows(rows.astype(np.int64))
-        if scores.shape != rows.shape or not np.all(np.isfinite(scores)):
+        if scores.shape != rows.shape or not np.isfinite(scores).all():
             raise ValueError(
                 f"priority callable returned {scores!r} for {len(rows)} prompts: must "
                 f"return one finite score each, shape ({len(rows)},)"

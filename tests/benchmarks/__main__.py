@@ -18,7 +18,7 @@ import pandas as pd
 
 from edgecloud_gym import __version__
 from edgecloud_gym.files import replacing
-from tests.benchmarks import agents, engine, overload, paper, process, single, vector
+from tests.benchmarks import agents, engine, overload, paper, process, single, vector, workers
 from tests.benchmarks.support import Ratio, dataset
 
 
@@ -38,6 +38,7 @@ def main() -> None:
         "engine": lambda: engine.report(rounds),
         "agents": lambda: agents.report(min(rounds, 2)),
         "paper": paper.report,
+        "workers": lambda: workers.report(min(rounds, 3)),
         "startup": lambda: process.first_step(min(rounds, 3)),
         "memory": process.peak_memory,
     }

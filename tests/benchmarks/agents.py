@@ -10,7 +10,14 @@ from agents.experiments.episode import run_episode
 from tests.benchmarks import single
 from tests.benchmarks.support import Contestant, Ratio, best_rates, dataset, print_ratios
 
-GOALS = {"fcfs": 3.0, "clinucb": None, "c2ucb": 0.06, "cn-greedy": 0.06, "cn-ducb": 0.03}
+GOALS = {
+    "fcfs": 3.0,
+    "clinucb": None,
+    "c2ucb": 0.06,
+    "cn-greedy": 0.06,
+    "cn-ducb": 0.03,
+    "ppo": None,
+}
 DURATION = 7200.0  # s
 ARRIVAL_RATE = 5.0  # requests/s
 

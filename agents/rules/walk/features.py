@@ -20,6 +20,7 @@ from agents.rules.walk.packing import (
     placement_of,
 )
 from edgecloud_gym.simulator.compiled.inlining import compiled
+from edgecloud_gym.simulator.compiled.queueing import oldest_waiting
 from edgecloud_gym.simulator.observation import NODES
 from edgecloud_gym.wrappers.forecast import FEATURE_LIMIT
 from edgecloud_gym.wrappers.node_times import NEVER
@@ -74,7 +75,8 @@ def show_system(d, sent, out):
     scale = d.settings[0].time_scale
     longest = 0.0
     if lane.queue_length > 0:
-        oldest = d.requests[min(lane.oldest, len(d.requests) - 1)]
+        # Where nobody observes, nobody has moved `lane.oldest`.
+        oldest = d.requests[oldest_waiting(lane, d.requests)]
         longest = max(0.0, lane.now - oldest.arrival)
     others = lane.queue_length - 1
     room = 0.0

@@ -143,6 +143,9 @@ class CNGreedy(NeuralBandit):
         super().__init__(**training)
         self.epsilon = check_number("epsilon", epsilon, least=0, most=1)
 
+    def explore_rows(self, rows: Indices) -> None:
+        """Does nothing: lots need no statistics."""
+
     def choice_table(self, contexts: Contexts, batch: int, cloud: int, explore: bool) -> Floats:
         """Returns the probabilities of the choices: a mixture of the shortest and of lots."""
         shortest = super().choice_table(contexts, batch, cloud, explore)

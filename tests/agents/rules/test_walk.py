@@ -118,9 +118,11 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
         walk_parameters({}, "", 1.0, 0, simulator, 2)
 
 
-def test_it_is_played_without_observations(tmp_path: Path) -> None:
-    env = make("cluster")
+@pytest.mark.parametrize("system", ["static", "continuous", "old signals"])
+def test_it_is_played_without_observations(system: str, tmp_path: Path) -> None:
+    env = make(system)
     agent = PPOAgent(written(tmp_path / "m.npz", "ppo", env))
     rewards = list(play_steps(env, agent, 3, 0))
     assert agent.plays_alone
-    assert rewards == list(play_steps(gymnasium.Wrapper(make("cluster")), agent, 3, 0))
+    assert rewards == list(play_steps(gymnasium.Wrapper(make(system)), agent, 3, 0))
+    assert rewards == list(play_steps(env, twin_of(agent), 3, 0))

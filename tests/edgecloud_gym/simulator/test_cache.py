@@ -12,7 +12,7 @@ import numba
 import numpy as np
 import pytest
 
-from edgecloud_gym.simulator.compiled.cache import CompiledFunction, source_digest
+from edgecloud_gym.simulator.compiled.cache import CompiledFunction, SourcedCache, source_digest
 
 SOURCE = """
 import numba
@@ -158,3 +158,45 @@ def test_a_user_with_the_compiler_off_is_told_what_to_do() -> None:
     result = run_without_jit()
     assert result.returncode == 1
     assert "unset it" in result.stderr.splitlines()[-1]
+
+
+PLAIN = """
+def double(values):
+    for i in range(len(values)):
+        values[i] *= 2
+"""
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Iterator[ModuleType]:
+    """A module with a function as users write it, which knows of no digest."""
+    path = tmp_path / "plain_doubling.py"
+    path.write_text(PLAIN)
+    yield load(path)
+    del sys.modules["plain_doubling"]
+
+
+def kept_function(module: ModuleType) -> CompiledFunction:
+    """The module's function, kept until a source of its folder changes."""
+
+    def build(sources: str, cache: bool) -> object:
+        dispatcher = numba.njit(module.double)
+        if cache:
+            dispatcher._cache = SourcedCache(module.double, sources)
+        return dispatcher
+
+    return CompiledFunction(build, Path(module.__file__ or "").parent)
+
+
+def test_a_function_as_it_is_is_kept_until_a_source_that_it_may_call_changes(
+    plain: ModuleType,
+) -> None:
+    folder = Path(plain.__file__ or "").parent
+    assert doubled(kept_function(plain)) == [2.0, 4.0]
+    again = kept_function(plain)
+    assert doubled(again) == [2.0, 4.0]
+    assert sum(again._function.stats.cache_hits.values()) == 1
+    (folder / "other.py").write_text("changed = True\n")
+    anew = kept_function(plain)
+    assert doubled(anew) == [2.0, 4.0]
+    assert not anew._function.stats.cache_hits

@@ -32,7 +32,7 @@ from agents.schedulers.bandits.compiled.loops import (
     square,
     turn,
 )
-from agents.schedulers.bandits.compiled.tile import add_product
+from agents.schedulers.bandits.compiled.tile import add_product, set_product
 from edgecloud_gym.simulator.compiled.cache import CompiledFunction
 
 FOLDER: Final = Path(__file__).parent
@@ -131,8 +131,7 @@ def _backward(net, rows, capacity, slopes):
         inputs, units = net.sizes[layer], net.sizes[layer + 1]
         turned -= inputs * units
         below = place - capacity * inputs
-        fill(signals[below : below + rows * inputs], _ZERO)
-        add_product(
+        set_product(
             signals, place, units, 1, net.turned, turned, inputs, units,
             signals, below, inputs, rows, inputs,
         )  # fmt: skip
@@ -159,8 +158,7 @@ def _descend(net, rows, capacity, slopes, rate, correction):
         for first in range(0, inputs, CHUNK):
             count = min(CHUNK, inputs - first)
             gradient = net.spare[: count * units]
-            fill(gradient, _ZERO)
-            add_product(
+            set_product(
                 net.work, source + first, 1, inputs, net.signals, above, units, rows,
                 net.spare, 0, units, count, units,
             )  # fmt: skip

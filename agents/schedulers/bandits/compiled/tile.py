@@ -28,18 +28,25 @@ _INT = ir.IntType(64)
 _ALIGN: Final = 4  # bytes; rows may begin anywhere
 
 
-def _make_tile(rows: int) -> Any:
-    """Makes the product of ``rows`` rows and `WIDTH` columns."""
+def _make_tile(rows: int, wide: int, fresh: bool) -> Any:
+    """Makes the product of ``rows`` rows and ``wide`` times `WIDTH` columns.
+
+    Args:
+        rows: How many.
+        wide: How many widths: a tile of few rows reads the more of a row of the weights at a time.
+        fresh: Whether it is written, not added to what is there.
+    """
+    vectors = wide * _VECTORS
     vector = ir.VectorType(ir.FloatType(), _LANES)
     everywhere = ir.Constant(ir.VectorType(ir.IntType(32), _LANES), [0] * _LANES)
-    places = [(r, v) for r in range(rows) for v in range(_VECTORS)]
+    places = [(r, v) for r in range(rows) for v in range(vectors)]
 
     @intrinsic
     def tile(
         _: Any, a: Any, a_at: Any, a_row: Any, a_step: Any, b: Any, b_at: Any, b_step: Any,
         depth: Any, c: Any, c_at: Any, c_row: Any,
     ) -> Any:  # fmt: skip
-        """Adds a product to a tile: see `add_product`."""
+        """Multiplies a tile: see `add_product`."""
         del a_at, a_row, a_step, b_at, b_step, depth, c_at, c_row
         count = types.intp
         signature = types.void(
@@ -65,7 +72,11 @@ def _make_tile(rows: int) -> Any:
                       for r in range(rows)]  # fmt: skip
             c_rows = [builder.gep(begin(8, c_at), [builder.mul(c_row, _INT(r))])
                       for r in range(rows)]  # fmt: skip
-            sums = [builder.load(as_vector(c_rows[r], v), align=_ALIGN) for r, v in places]
+            zero = ir.Constant(vector, [0.0] * _LANES)
+            sums = [
+                zero if fresh else builder.load(as_vector(c_rows[r], v), align=_ALIGN)
+                for r, v in places
+            ]
             b_first = begin(4, b_at)
             before = builder.block
             head, body, after = (builder.append_basic_block(n) for n in ("head", "body", "after"))
@@ -76,15 +87,15 @@ def _make_tile(rows: int) -> Any:
             held = [builder.phi(vector) for _ in places]
             builder.cbranch(builder.icmp_signed("<", k, depth), body, after)
             builder.position_at_end(body)
-            columns = [builder.load(as_vector(b_now, v), align=_ALIGN) for v in range(_VECTORS)]
+            columns = [builder.load(as_vector(b_now, v), align=_ALIGN) for v in range(vectors)]
             grown = []
             for r in range(rows):
                 factor = builder.load(builder.gep(a_rows[r], [a_now]), align=_ALIGN)
                 undefined = ir.Constant(vector, ir.Undefined)
                 first = builder.insert_element(undefined, factor, ir.IntType(32)(0))
                 spread = builder.shuffle_vector(first, undefined, everywhere)
-                for v in range(_VECTORS):
-                    total = held[r * _VECTORS + v]
+                for v in range(vectors):
+                    total = held[r * vectors + v]
                     grown.append(builder.call(multiply_add, [spread, columns[v], total]))
             following = [
                 (k, _INT(0), builder.add(k, _INT(1))),
@@ -108,29 +119,41 @@ def _make_tile(rows: int) -> Any:
 
 _called = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
-_six = _make_tile(6)
-_two = _make_tile(2)
-_one = _make_tile(1)
+
+def _make_product(fresh: bool) -> Any:
+    six = _make_tile(6, 1, fresh)
+    two, two_wide = _make_tile(2, 1, fresh), _make_tile(2, 2, fresh)
+    one, one_wide = _make_tile(1, 1, fresh), _make_tile(1, 4, fresh)
+
+    @_called
+    def product(a, a_at, a_row, a_step, b, b_at, b_step, depth, c, c_at, c_row, rows, columns):
+        for j in range(0, columns, WIDTH):
+            for i in range(0, rows - 5, 6):
+                x, z = a_at + i * a_row, c_at + i * c_row + j
+                six(a, x, a_row, a_step, b, b_at + j, b_step, depth, c, z, c_row)
+        for i in range(rows - rows % 6, rows - 1, 2):
+            x, z, j = a_at + i * a_row, c_at + i * c_row, 0
+            while j + 2 * WIDTH <= columns:
+                two_wide(a, x, a_row, a_step, b, b_at + j, b_step, depth, c, z + j, c_row)
+                j += 2 * WIDTH
+            if j < columns:
+                two(a, x, a_row, a_step, b, b_at + j, b_step, depth, c, z + j, c_row)
+        if rows % 2:
+            i = rows - 1
+            x, z, j = a_at + i * a_row, c_at + i * c_row, 0
+            while j + 4 * WIDTH <= columns:
+                one_wide(a, x, a_row, a_step, b, b_at + j, b_step, depth, c, z + j, c_row)
+                j += 4 * WIDTH
+            while j < columns:
+                one(a, x, a_row, a_step, b, b_at + j, b_step, depth, c, z + j, c_row)
+                j += WIDTH
+
+    return product
 
 
-@_called
-def add_product(a, a_at, a_row, a_step, b, b_at, b_step, depth, c, c_at, c_row, rows, columns):
-    """Adds to ``c`` the product of ``a`` (rows, depth) and ``b`` (depth, columns).
-
-    All three are flat float32. Element (i, k) of ``a`` lies at ``a_at + i a_row + k a_step``, (k,
-    j) of ``b`` at ``b_at + k b_step + j``, (i, j) of ``c`` at ``c_at + i c_row + j``. There are a
-    multiple of `WIDTH` columns.
-    """
-    for j in range(0, columns, WIDTH):
-        i = 0
-        while i + 6 <= rows:
-            x, z = a_at + i * a_row, c_at + i * c_row + j
-            _six(a, x, a_row, a_step, b, b_at + j, b_step, depth, c, z, c_row)
-            i += 6
-        while i + 2 <= rows:
-            x, z = a_at + i * a_row, c_at + i * c_row + j
-            _two(a, x, a_row, a_step, b, b_at + j, b_step, depth, c, z, c_row)
-            i += 2
-        if i < rows:
-            x, z = a_at + i * a_row, c_at + i * c_row + j
-            _one(a, x, a_row, a_step, b, b_at + j, b_step, depth, c, z, c_row)
+# Add to ``c``, or write to it, the product of ``a`` (rows, depth) and ``b`` (depth, columns). All
+# three are flat float32. Element (i, k) of ``a`` lies at ``a_at + i a_row + k a_step``, (k, j) of
+# ``b`` at ``b_at + k b_step + j``, (i, j) of ``c`` at ``c_at + i c_row + j``. There are a multiple
+# of `WIDTH` columns.
+add_product = _make_product(fresh=False)
+set_product = _make_product(fresh=True)
