@@ -41,6 +41,7 @@ from agents.experiments.model_file import read_model_file
 from agents.experiments.scenario import Scenario
 from agents.experiments.spec import AgentSpec
 from agents.recording.collect import collect, default_id, place_of
+from agents.recording.unfinished import Unfinished, partial_folder
 from agents.report.words import counted
 from data_tools.cli.console import reading_input, reporting
 from data_tools.cli.options import path_option
@@ -101,7 +102,8 @@ def record(
     """Record an agent as a dataset of Minari, for offline learning and evaluation.
 
     Each observation is the one that the agent acted on, and the environment that Minari recovers
-    replays the recording exactly.
+    replays the recording exactly. If it is interrupted, finished episodes are kept, in the folder's
+    name with .partial, and the same command goes on after them.
 
     For example:
 
@@ -109,7 +111,8 @@ def record(
 
     edgecloud record ppo.npz --env static --output recordings/ppo
     """
-    with reporting(extra="minari"):
+    kept = "Finished episodes are kept; the same command goes on after them."
+    with reporting(kept, extra="minari"):
         with reading_input(gym.error.Error):
             given = read_settings(settings, setting_kinds())
             options = {
@@ -134,6 +137,9 @@ def record(
             made = _made(scenario, named_dataset if trace is None else data)
             spec.make().reset(made, seed)  # so that what does not fit is refused now
         say(notes + more)
+        there = Unfinished(partial_folder(place)).count
+        if there:
+            typer.echo(f"{counted(there, 'episode')} of {episodes} are there already", err=True)
         recorded = collect(
             made,
             spec.make(),
@@ -150,7 +156,7 @@ def record(
         if output is None:
             typer.echo(f'It is read by minari.load_dataset("{named}")')
         else:
-            typer.echo(f'It is read by minari.MinariDataset("{place}/data")')
+            typer.echo(f'It is read by agents.load_recording("{place}")')
 
 
 def _spec(text: str, trust: bool) -> AgentSpec:
