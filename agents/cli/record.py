@@ -164,7 +164,7 @@ def _spec(text: str, trust: bool) -> AgentSpec:
     if Path(text).suffix in (".npz", ".zip") and not Path(text).exists():
         raise FileNotFoundError(f"AGENT {text}: no such file")
     if not Path(text).is_file():
-        (spec, *others) = read_agents(text)
+        (spec, *others) = read_agents(text, trust)
         if others:
             raise ValueError(f"AGENT {text!r}: one agent is recorded at a time")
         return spec

@@ -207,7 +207,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
 
 def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> str:
     """Returns the first thing in which two records differ, and how."""
-    for name in sorted({*found, *wanted}):
+    for name in (*wanted, *(name for name in found if name not in wanted)):
         one, other = found.get(name), wanted.get(name)
         if one == other:
             continue

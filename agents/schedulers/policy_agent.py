@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from agents.base import Agent, Info, Observation
 from agents.prediction.forecasts import as_forecast, forecast
 from agents.schedulers.policy_file import MODELS, PolicyFile, bundled_model, read_policy
+from edgecloud_gym.checks import check_path
 from edgecloud_gym.config import Priority
 from edgecloud_gym.envs.base import EdgeCloudEnv
 from edgecloud_gym.envs.time_series import TimeSeriesEnv
@@ -38,11 +39,12 @@ class PolicyAgent(Agent):
 
         Raises:
             FileNotFoundError: If there is no such file.
+            TypeError: If it is no path.
             UnreadableFileError: If it holds no trained network.
             ValueError: If it is of another algorithm.
         """
         super().__init__()
-        self.model = None if model is None else str(model)
+        self.model = None if model is None else str(check_path("model", model))
         self._file: PolicyFile | None = None
         self._known: tuple[Any, PolicyFile, Forecast] | None = None
         self._built: tuple[Any, Any] | None = None

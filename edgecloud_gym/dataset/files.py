@@ -118,6 +118,8 @@ def locate(name_or_path: str | os.PathLike[str], machine: str | None = None) -> 
     if path.exists():
         require_format(path)
     if table_suffix(path) not in READERS:
+        if os.sep in str(name_or_path):
+            raise FileNotFoundError(f"dataset folder {path} does not exist")
         raise ValueError(
             f"dataset {str(name_or_path)!r} is not known; use one of the bundled ones "
             f"({', '.join(bundled_datasets()) or 'none'}), or the path of a "

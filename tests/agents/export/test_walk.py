@@ -38,7 +38,8 @@ def system(name: str) -> tuple[str, dict[str, Any]]:
 def predicted(path: Path, form: str) -> Forecast:
     """What the exported predictor tells of the bundled dataset."""
     dataset = load_dataset("smollm2-135m")
-    assert dataset.embeddings is not None and dataset.prompt_tokens is not None
+    assert dataset.embeddings is not None
+    assert dataset.prompt_tokens is not None
     told = formats.read(predictor_path(path), form)(
         {"embeddings": dataset.embeddings, "prompt_tokens": dataset.prompt_tokens.astype(float)}
     )

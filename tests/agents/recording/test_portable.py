@@ -10,7 +10,7 @@ import pytest
 from agents import collect, load_recording
 from edgecloud_gym import CLUSTER_ID, load_engine
 from edgecloud_gym.arrivals import Trace
-from edgecloud_gym.dataset import RequestDataset
+from edgecloud_gym.dataset import RequestDataset, load_dataset
 from edgecloud_gym.dataset.writing import write_dataset
 from tests.agents.recording.test_collect import ENGINE, assert_replays
 from tests.edgecloud_gym.support import CONTINUOUS, STATIC, toy_dataset
@@ -27,7 +27,9 @@ def files(tmp_path: Path) -> Path:
     folder = tmp_path / "files"
     write_dataset(toy_dataset(), folder / "toy")
     load_engine(ENGINE).save(folder / "engine.json")
-    (folder / "trace.csv").write_text("arrival_time\n0.0\n0.5\n1.0\n1.2\n")
+    (folder / "trace.csv").write_text(
+        "arrival_time,prompt_tokens,output_tokens\n0.0,5,5\n0.5,5,5\n1.0,5,5\n1.2,5,5\n"
+    )
     return folder
 
 
@@ -85,10 +87,12 @@ def test_no_file_outside_is_named(case: str, files: Path, tmp_path: Path) -> Non
 
 
 def test_bundled_names_stay_names(tmp_path: Path) -> None:
-    name = "smollm2-135m@llamacpp-cpu"
-    recorded = collect(STATIC, "fcfs", 1, tmp_path / "mine", dataset=name, duration=3.0)
-    assert recorded.env_spec.kwargs["dataset"] == name
-    assert not (tmp_path / "mine" / "requests").exists()
+    name = "smollm2-135m"
+    for number, dataset in enumerate([name, load_dataset(name)]):
+        place = tmp_path / str(number)
+        recorded = collect(STATIC, "fcfs", 1, place, dataset=dataset, duration=3.0)
+        assert recorded.env_spec.kwargs["dataset"] == name
+        assert not (place / "requests").exists()
 
 
 def test_a_dataset_comes_back_with_its_families_and_name(tmp_path: Path) -> None:
