@@ -28,6 +28,7 @@ def begun_with(
     return {
         "format": FORMAT,
         "version": __version__,
+        "agent": _of_agent(agent),
         "dataset_id": dataset_id,
         "seed": seed,
         "explore": explore,
@@ -35,7 +36,8 @@ def begun_with(
         "max_episode_steps": spec.max_episode_steps,
         "wrappers": [_identified(wrapper) for wrapper in spec.additional_wrappers],
         "settings": _of_environment(spec.kwargs),
-        "agent": _of_agent(agent),
+        # Last: it follows from the seed, unless the agent had learnt before.
+        "learnt": _identified(agent.state()) if agent.learns else None,
     }
 
 
@@ -58,7 +60,6 @@ def _of_agent(agent: Agent) -> dict[str, Any]:
         "class": _identified(type(agent)),
         "settings": {name: _identified(value) for name, value in settings.items()},
         "files": _digests([settings, files]),
-        "learnt": _identified(agent.state()) if agent.learns else None,
     }
 
 

@@ -27,9 +27,9 @@ def files(tmp_path: Path) -> Path:
     folder = tmp_path / "files"
     write_dataset(toy_dataset(), folder / "toy")
     load_engine(ENGINE).save(folder / "engine.json")
-    (folder / "trace.csv").write_text(
-        "arrival_time,prompt_tokens,output_tokens\n0.0,5,5\n0.5,5,5\n1.0,5,5\n1.2,5,5\n"
-    )
+    head = "arrival_time,prompt_tokens,output_tokens,completion_time"
+    rows = [f"{time},5,5,{time + 1}" for time in (0.0, 0.5, 1.0, 1.2)]
+    (folder / "trace.csv").write_text("\n".join([head, *rows]) + "\n")
     return folder
 
 

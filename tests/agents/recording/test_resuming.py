@@ -129,7 +129,7 @@ def test_a_process_that_is_killed_loses_no_finished_episode(tmp_path: Path) -> N
     ("changes", "message"),
     [
         ({"seed": 6}, "seed=5, not 6"),
-        ({"agent": "fcfs"}, "agent.class.*CNDUCB.*FCFS"),
+        ({"agent": "fcfs"}, 'agent.name="cn-ducb", not "fcfs"'),
         ({"agent": "cn-ducb:nu"}, "agent.*settings.*nu=0.001, not 0.5"),
         ({"load": 0.7}, "settings.load=1.2, not 0.7"),
         ({"explore": False}, "explore=true, not false"),
