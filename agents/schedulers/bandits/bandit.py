@@ -223,8 +223,11 @@ class Bandit(Scheduler):
         for order, count in zip(found, counts / counts.sum(), strict=True):
             sent = self._send(ClusterPlan(simulator, observation), order, times)
             share[order[: len(sent)], np.array(sent, np.int64) + 1] += count
-        share[:, WAIT] = 1.0 - share.sum(axis=1)
-        likely.table[waiting] = np.clip(share, 0.0, 1.0)
+        share[:, WAIT] = np.maximum(0.0, 1.0 - share.sum(axis=1))
+        if len(scores) > 1:  # what no draw has brought about counts as one draw, if it can be
+            possible = np.array([len(waiting) > room, *(plan.room[0] > 0)])
+            share = np.maximum(share, possible / min(len(orders), MOST_ORDERS))
+        likely.table[waiting] = share / share.sum(axis=1, keepdims=True)
         return likely.table
 
     def drawn_scores(self, contexts: Contexts, explore: bool) -> tuple[Floats, Floats]:
