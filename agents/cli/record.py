@@ -139,7 +139,7 @@ def record(
         say(notes + more)
         there = Unfinished(partial_folder(place)).count
         if there:
-            typer.echo(f"{counted(there, 'episode')} of {episodes} are there already", err=True)
+            typer.echo(f"{there} of {episodes} episodes are there already", err=True)
         recorded = collect(
             made,
             spec.make(),
