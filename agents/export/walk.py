@@ -23,6 +23,7 @@ from agents.schedulers.policy_file import PolicyFile
 from edgecloud_gym.wrappers.walk_features import CANDIDATE, WALK_NODES, WALK_SYSTEM, walk_space
 
 FEATURES: Final = ("spread", "long")  # of a forecast, behind the columns of the candidate
+_SHAPE: Final = ("intercept", "a", "b", "low", "high")  # of a regression
 
 
 class ExportedWalk(nn.Module):
@@ -93,11 +94,15 @@ class ExportedPredictor(nn.Module):
         """Takes over what it has learnt."""
         super().__init__()
         kernel = predictor.features.kernel
-        self._scales = (kernel.embedding_scale, kernel.token_scale)
-        self._length = (predictor.length_mean, predictor.length_std)
-        self._ridge = predictor.ridge
-        self._time, self._tokens = predictor.time, predictor.tokens
+        self._knows_tokens = predictor.tokens is not None
+        # Single numbers are tensors, too: ONNX would have those of Python in float32.
         for name, value in {
+            "embedding_scale": kernel.embedding_scale,
+            "token_scale": kernel.token_scale,
+            "length_mean": predictor.length_mean,
+            "length_std": predictor.length_std,
+            "ridge": predictor.ridge,
+            "limit": log(LONG),
             "supports": kernel.embeddings.T,
             "squares": np.sum(kernel.embeddings**2, axis=1),
             "lengths": kernel.lengths,
@@ -118,12 +123,12 @@ class ExportedPredictor(nn.Module):
         phi = values @ self._buffer("projection")
         lost = (1.0 - (phi**2).sum(dim=1)).clamp(min=0.0)
         spread = lost + phi**2 @ self._buffer("shrunk")
-        mean, std = self._predict("time", self._time, values, spread)
-        z = (log(LONG) - mean) / std
+        mean, std = self._predict("time", values, spread)
+        z = (self._buffer("limit") - mean) / std
         long = (0.5 - 0.5 * torch.erf((z / sqrt(2.0)).float())).double()
         tokens = torch.full_like(mean, torch.nan)
-        if self._tokens is not None:
-            middle, width = self._predict("tokens", self._tokens, values, spread)
+        if self._knows_tokens:
+            middle, width = self._predict("tokens", values, spread)
             tokens = torch.exp(middle + width**2 / 2.0).clamp(min=1.0)
         return torch.exp(mean + std**2 / 2.0), tokens, std, long
 
@@ -136,21 +141,17 @@ class ExportedPredictor(nn.Module):
             + self._buffer("squares")
             - 2.0 * vectors @ self._buffer("supports")
         )
-        of_embeddings, of_tokens = self._scales
-        mean, std = self._length
-        longer = (torch.log1p(prompt_tokens.double()) - mean) / std
-        longer = longer.unsqueeze(1) - self._buffer("lengths")
-        return torch.exp(-(of_embeddings * apart.clamp(min=0.0) + of_tokens * longer**2))
+        lengths = torch.log1p(prompt_tokens.double()) - self._buffer("length_mean")
+        longer = (lengths / self._buffer("length_std")).unsqueeze(1) - self._buffer("lengths")
+        exponent = self._buffer("embedding_scale") * apart.clamp(min=0.0)
+        return torch.exp(-(exponent + self._buffer("token_scale") * longer**2))
 
-    def _predict(
-        self, name: str, regression: Regression, values: Tensor, spread: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _predict(self, name: str, values: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
         """Returns means and standard deviations, as `Regression.predict` does."""
-        mean = regression.intercept + values @ self._buffer(f"{name}_coefficients")
-        a, b = regression.scale.tolist()
-        low, high = regression.levels.tolist()
-        amplitude = torch.exp(a + b * mean.clamp(low, high))
-        return mean, (amplitude * (spread + self._ridge)).sqrt()
+        intercept, a, b, low, high = (self._buffer(f"{name}_{part}") for part in _SHAPE)
+        mean = intercept + values @ self._buffer(f"{name}_coefficients")
+        level = torch.minimum(torch.maximum(mean, low), high)
+        return mean, (torch.exp(a + b * level) * (spread + self._buffer("ridge"))).sqrt()
 
     def _buffer(self, name: str) -> Tensor:
         value: Any = getattr(self, name)
@@ -159,4 +160,11 @@ class ExportedPredictor(nn.Module):
 
 
 def _arrays(name: str, regression: Regression | None) -> dict[str, Any]:
-    return {} if regression is None else {f"{name}_coefficients": regression.coefficients}
+    """Returns what a regression has learnt, by names."""
+    if regression is None:
+        return {}
+    shape = (regression.intercept, *regression.scale, *regression.levels)
+    return {
+        f"{name}_coefficients": regression.coefficients,
+        **{f"{name}_{part}": value for part, value in zip(_SHAPE, shape, strict=True)},
+    }
