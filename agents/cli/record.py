@@ -42,6 +42,7 @@ from agents.experiments.scenario import Scenario
 from agents.experiments.spec import AgentSpec
 from agents.recording.collect import collect, default_id, place_of
 from agents.recording.unfinished import Unfinished, partial_folder
+from agents.registry import AGENT_NAMES
 from agents.report.words import counted
 from data_tools.cli.console import reading_input, reporting
 from data_tools.cli.options import path_option
@@ -161,7 +162,8 @@ def record(
 
 def _spec(text: str, trust: bool) -> AgentSpec:
     """Returns the agent that a text names, or the trained model in the file of that path."""
-    if Path(text).suffix in (".npz", ".zip") and not Path(text).exists():
+    named = text.partition(":")[0] in AGENT_NAMES
+    if not named and Path(text).suffix in (".npz", ".zip") and not Path(text).exists():
         raise FileNotFoundError(f"AGENT {text}: no such file")
     if not Path(text).is_file():
         (spec, *others) = read_agents(text, trust)
