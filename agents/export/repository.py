@@ -81,8 +81,9 @@ def _notes(scenario: Scenario, seeds: Sequence[int], summary: Any) -> str:
     lines = [
         "## Evaluation",
         "",
-        f"Seeds {min(seeds)} to {max(seeds)}, {settings}. Returns depend on these settings; beside "
-        f"the model plays {_BESIDE}, on the same requests.",
+        f"Seeds {min(seeds)} to {max(seeds)}; {settings}, all else as the environment has it by "
+        f"default. Returns depend on these settings; beside the model plays {_BESIDE}, on the same "
+        "requests.",
         "",
         f"| Agent | {' | '.join(_METRICS)} |",
         f"|---|{'---:|' * len(_METRICS)}",
