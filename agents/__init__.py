@@ -5,7 +5,7 @@ from agents.experiments.experiment import run_experiment
 from agents.experiments.result import ExperimentError, ExperimentResult
 from agents.experiments.scenario import Scenario
 from agents.experiments.spec import AgentSpec
-from agents.recording.collect import collect
+from agents.recording.collect import collect, load_recording
 from agents.registry import AGENT_NAMES, make_agent
 from agents.schedulers.policy_file import save_policy
 from agents.schedulers.sb3_file import save_model
@@ -18,6 +18,7 @@ __all__ = [
     "ExperimentResult",
     "Scenario",
     "collect",
+    "load_recording",
     "make_agent",
     "run_experiment",
     "save_model",

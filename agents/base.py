@@ -134,7 +134,7 @@ class Agent(ABC):
 
         Returns:
             Marginal probabilities (M, 1 + nodes), column 0 of waiting, rows of sum 1; ``None`` for
-            an agent that does not say, as this one does unless it is overridden.
+            an agent that does not say, as this one does not unless it is overridden.
         """
         del observation, info, explore
         return None

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -52,6 +54,20 @@ def check_bool(name: str, value: object) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}={value!r}: must be True or False")
     return bool(value)
+
+
+def check_path(name: str, value: object) -> Path:
+    """Returns the path of a file or folder.
+
+    Raises:
+        TypeError: If it is neither text nor a path.
+        ValueError: If it is empty, which would mean the current folder unseen.
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name}={value!r}: must be a path")
+    if not os.fspath(value):
+        raise ValueError(f"{name}={value!r}: must be a path; '.' is the current folder")
+    return Path(value)
 
 
 # Truth values and NumPy's durations are integers to Python.

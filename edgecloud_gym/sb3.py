@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
+from edgecloud_gym.checks import check_integer
 from edgecloud_gym.envs.spaces import RowNumbers
 from edgecloud_gym.envs.vector import EdgeCloudVectorEnv
 from edgecloud_gym.extras import importing
@@ -67,6 +68,7 @@ def make_vec_env(
             allowed = ", ".join(map(repr, WRAPPERS))
             raise ValueError(f"wrapper={wrapper!r}: must be {allowed}, None or a callable")
         wrapper = WRAPPERS[wrapper]
+    check_integer("n_envs", n_envs, least=1)
     envs: Any = gym.make_vec(env_id, n_envs, autoreset_mode=AutoresetMode.SAME_STEP, **settings)
     adapter = SB3VecEnv(envs if wrapper is None else wrapper(envs))
     if seed is not None:

@@ -36,6 +36,9 @@ class EpisodeMetrics(BaseCallback):
 
         Raises:
             TypeError: If they are one text.
+
+        When it is called in the training, ValueError if a metric is unknown, or the environment is
+        none of this package's.
         """
         if isinstance(metrics, str):
             raise TypeError(f"metrics={metrics!r}: must be a list of names, such as [{metrics!r}]")
@@ -48,6 +51,12 @@ class EpisodeMetrics(BaseCallback):
 
     def _on_step(self) -> bool:
         for lane, info in enumerate(self.locals["infos"]):
+            if "invalid_assignments" not in info:
+                raise ValueError(
+                    "EpisodeMetrics: the info of this environment has no 'invalid_assignments' "
+                    f"(it has {', '.join(info) or 'nothing'}): it logs environments of "
+                    "edgecloud_gym, whose info must reach it through all wrappers"
+                )
             self._invalid[lane] += info["invalid_assignments"]
             summary = info.get("summary")
             if summary is None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode
 
+from edgecloud_gym.checks import check_integer
 from edgecloud_gym.extras import importing
 from edgecloud_gym.wrappers import SequentialAssignment, vector
 
@@ -78,11 +79,14 @@ def make_env(
         The environment, categorical actions, with ``action_mask`` in every tensordict.
 
     Raises:
-        ValueError: If the wrapper's name is unknown.
+        TypeError: If ``n_envs`` is no integer.
+        ValueError: If the wrapper's name is unknown, or there are no lanes.
     """
     if wrapper not in WRAPPERS:
         allowed = " or ".join(map(repr, WRAPPERS))
         raise ValueError(f"wrapper={wrapper!r}: must be {allowed}")
+    if n_envs is not None:
+        check_integer("n_envs", n_envs, least=1)
     made: Any
     if n_envs is None:
         made = gym.make(env_id, **settings)

@@ -23,7 +23,7 @@ FLOORS = {
         " | files times | unpacking | checks extras processors"
     ),
     "agents": (
-        "cli | export gateway suite | experiments recording | report tuning | registry"
+        "cli | export gateway recording suite | experiments | report tuning | registry"
         " | schedulers | policies | rules prediction | base | checkpoint statistics"
     ),
     "data_tools": (

@@ -19,6 +19,7 @@ def make_app() -> typer.Typer:
     import typer
 
     from agents.cli.bench_suite import app as bench_suite
+    from agents.cli.card import card
     from agents.cli.compare import compare
     from agents.cli.evaluate import evaluate
     from agents.cli.export import export
@@ -55,7 +56,7 @@ def make_app() -> typer.Typer:
         """Schedule LLM requests between an edge and a cloud."""
         del show_version
 
-    playing = (compare, train, evaluate, record, export, merge, report)
+    playing = (compare, train, evaluate, record, export, card, merge, report)
     for command in (*playing, reproduce_paper, settings, serve, replay):
         app.command(command.__name__.replace("_", "-"), cls=Command)(command)
     app.add_typer(bench_suite, name="bench-suite")

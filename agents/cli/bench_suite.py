@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agents.base import Agent
-from agents.cli.options import PROCESSORS, DryRun, RetryFailed, Workers
+from agents.cli.options import PROCESSORS, DryRun, RetryFailed, Trust, Workers
 from agents.cli.reading import read_agents, split_outside
 from agents.experiments.play import ExperimentProgress
 from agents.experiments.spec import AgentSpec
@@ -94,6 +94,7 @@ def bench_suite(
     retry_failed: RetryFailed = False,
     dry_run: DryRun = False,
     show: Annotated[bool, typer.Option("--list", help="Only list the scenarios.")] = False,
+    trust: Trust = False,
 ) -> None:
     """Play the benchmark suite and write a leaderboard.
 
@@ -120,7 +121,7 @@ def bench_suite(
             if not suite.cells:
                 raise ValueError(f"there is nothing to play: {'; '.join(suite.skipped.values())}")
             suite = suite if seeds is None else suite.first_seeds(seeds)
-            specs = with_yardsticks(suite, _entrants(suite, agents, agent_file))
+            specs = with_yardsticks(suite, _entrants(suite, agents, agent_file, trust))
         if show:
             _list(suite)
             return
@@ -153,6 +154,7 @@ def verify_rows(
     agent_file: AgentFile = None,
     azure: Azure = None,
     output: Annotated[Path, path_option(help="Folder of what agents were trained on.")] = OUTPUT,
+    trust: Trust = False,
 ) -> None:
     """Play rows of a leaderboard again, and compare.
 
@@ -166,10 +168,10 @@ def verify_rows(
         with reading_input():
             board = Board.read(file)
             suite = load_suite(int(board.suite["version"]))
-            specs = {s.label: s for s in _entrants(suite, None, agent_file)}
+            specs = {s.label: s for s in _entrants(suite, None, agent_file, trust)}
             for label in board.agents:
                 if label not in specs and label.partition(":")[0] in AGENT_NAMES:
-                    specs[label] = read_agents(label)[0]
+                    specs[label] = read_agents(label, trust)[0]
             chosen = choose(board, scenario or [], agent or [], seed, rows)
             traces = {} if azure is None else {"azure": azure}
             lacking = [row for row in chosen if suite.cell(row.cell).trace and not traces]
@@ -187,7 +189,7 @@ def verify_rows(
             raise typer.Exit(1)
 
 
-def _entrants(suite: Suite, agents: str | None, file: Path | None) -> list[AgentSpec]:
+def _entrants(suite: Suite, agents: str | None, file: Path | None, trust: bool) -> list[AgentSpec]:
     """Returns who plays.
 
     Raises:
@@ -199,7 +201,7 @@ def _entrants(suite: Suite, agents: str | None, file: Path | None) -> list[Agent
         names = [name.strip() for name in split_outside(agents, ",")]
         bad = [AgentSpec(BAD[name]) for name in names if name in BAD]
         others = ",".join(name for name in names if name not in BAD)
-        specs = [*(read_agents(others) if others else []), *bad]
+        specs = [*(read_agents(others, trust) if others else []), *bad]
     if file is not None:
         specs += [AgentSpec(made) for made in _agents_in(file)]
     twice = duplicate([spec.label for spec in specs])

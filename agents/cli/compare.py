@@ -32,6 +32,7 @@ from agents.cli.options import (
     Settings,
     ShardOption,
     TraceFile,
+    Trust,
     Workers,
     split_columns,
 )
@@ -66,7 +67,7 @@ SHIPPED: Final = "ppo"  # trained on the bundled dataset
 
 _AGENTS_HELP: Final = (
     f"Agents, separated by commas: {', '.join(AGENT_NAMES)}. Settings follow after colons: "
-    "c2ucb:alpha=2, or in quotes where there are commas: 'sb3:path=\"a,b\"'. By default "
+    "c2ucb:alpha=2, or in quotes where there are commas: 'ppo:model=\"a,b\"'. By default "
     f"{f'{HEURISTICS},{LEARNERS},{SHIPPED}'.replace(',', ', ')}; the models that come with the "
     "package play the bundled dataset alone."
 )
@@ -104,6 +105,7 @@ def compare(
     shard: ShardOption = None,
     retry_failed: RetryFailed = False,
     dry_run: DryRun = False,
+    trust: Trust = False,
 ) -> None:
     """Compare agents on the same request streams.
 
@@ -128,7 +130,7 @@ def compare(
             default = HEURISTICS if data.embeddings is None else f"{HEURISTICS},{LEARNERS}"
             if data.name in bundled_predictors():
                 default = f"{default},{SHIPPED}"
-            specs = read_agents(default if agents is None else agents)
+            specs = read_agents(default if agents is None else agents, trust)
             check_embeddings(specs, data)
             notes += foreign_notes(specs, data)
             if is_given(context, "baseline"):

@@ -152,7 +152,7 @@ def evaluate(
             check_trust(models, trust)
             extra = {"algorithm": algorithm, "allow_stop": allow_stop or None}
             extra["vec_normalize"] = None if vec_normalize is None else str(vec_normalize)
-            beside = read_agents(agents)
+            beside = read_agents(agents, trust)
             given_of_models = {n: v for n, v in extra.items() if v is not None}
             specs = [*_specs(models, given_of_models, beside), *beside]
             check_embeddings(specs, data)

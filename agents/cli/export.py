@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from agents.cli.options import Nodes
 from agents.experiments.model_file import ModelFile, read_model_file
-from agents.schedulers.policy_file import POLICIES
+from agents.registry import AGENT_NAMES, make_agent
+from agents.schedulers.policy_file import MODELS, POLICIES
 from data_tools.cli.console import reading_input, reporting
-from data_tools.cli.options import path_option, read_path
+from data_tools.cli.options import path_option
+from edgecloud_gym.checks import did_you_mean
 from edgecloud_gym.files import check_writable
+from edgecloud_gym.node_files import load_nodes
+
+if TYPE_CHECKING:
+    from agents.base import Agent
 
 _SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt"}
 
 
 def export(
-    file: Annotated[
-        Path,
+    model: Annotated[
+        str,
         typer.Argument(
             metavar="MODEL",
-            parser=read_path,
-            help="Model that `agents.save_model` or Stable-Baselines3 saved; those of `edgecloud "
-            "train` cannot be exported. It holds pickled objects: take only those you trust.",
+            help="File of a trained model, or the name of one that comes with the package, such as "
+            "ppo-static. A file of Stable-Baselines3 (.zip) holds pickled objects: take only those "
+            "you trust.",
             show_default=False,
         ),
     ],
@@ -34,46 +41,87 @@ def export(
     ] = None,
     vec_normalize: Annotated[
         Path | None,
-        path_option(help="Statistics of VecNormalize, where the model's file has none."),
+        path_option(
+            help="Statistics of VecNormalize, where the file of Stable-Baselines3 has none."
+        ),
     ] = None,
+    nodes: Nodes = None,
 ) -> None:
     """Export a trained model, to be played without this package.
 
-    The file takes raw observations and the mask, and returns a score per choice; normalisation is
-    inside. It is kept only if it chooses as the model does on 200 observations.
+    The file takes what the model is shown, raw, and the mask, and returns a score per choice;
+    normalisation is inside. It is kept only if it chooses as the model does on 200 observations. A
+    model of `edgecloud train` chooses for one request at a time; what predicts for it is written
+    beside it, MODEL.predictor.onnx. With --nodes it plays as many nodes as that file has.
 
     For example:
 
     edgecloud export model.zip --format onnx
+
+    edgecloud export ppo-continuous --format torchscript
     """
     with reporting(extra="onnx"):
         with reading_input():
             if form not in _SUFFIXES:
                 raise ValueError(f"--format {form}: must be one of {', '.join(_SUFFIXES)}")
-            _check_exportable(read_model_file(file))
-            path = output or file.with_suffix(_SUFFIXES[form])
+            file = find_model(model)
+            found = read_model_file(file)
+            _check_exportable(found)
+            own = file.parent == MODELS
+            path = output or (Path(file.name) if own else file).with_suffix(_SUFFIXES[form])
             if path.resolve() == file.resolve():
                 raise ValueError(f"--output {path}: is the model itself; name another file")
             check_writable(path)
-            from agents.export.files import export_model
-            from agents.schedulers.sb3_agent import SB3Agent
+            count = None if nodes is None else len(load_nodes(nodes))
+            from agents.export.files import export_model, predictor_path
 
-            agent = SB3Agent(file, vec_normalize=vec_normalize)
-            facts = export_model(agent, path, form)
+            facts = export_model(_agent(found, vec_normalize), path, form, count)
         inputs = ", ".join(f"{name} {tuple(shape)}" for name, shape in facts["inputs"].items())
         typer.echo(f"Saved to {path}: logits of {inputs}")
+        if "predictor" in facts:
+            typer.echo(f"Saved to {predictor_path(path)}: what predicts requests for it")
+
+
+def find_model(name: str) -> Path:
+    """Returns the file of a trained model, which may be one that comes with the package.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If the name is empty.
+    """
+    if not name.strip():
+        raise ValueError("MODEL: the name is empty")
+    bundled = {path.stem: path for path in sorted(MODELS.glob("*.npz"))}
+    path = Path(name)
+    if not path.exists() and name in bundled:
+        return bundled[name]
+    if not path.exists():
+        hint = did_you_mean(name, bundled)
+        if name in AGENT_NAMES:
+            hint = "; that is an agent: which of its models is meant, the name of a file says"
+        raise FileNotFoundError(
+            f"MODEL {name}: no such file, and none of the models that come with the package "
+            f"({', '.join(bundled)}){hint}"
+        )
+    return path
 
 
 def _check_exportable(model: ModelFile) -> None:
-    """Refuses what `edgecloud train` wrote: it does not choose from raw observations alone."""
+    """Refuses bandits: they go on learning."""
+    if model.agent != "sb3" and model.agent not in POLICIES:
+        raise ValueError(
+            f"{model.path}: holds {model.agent!r}, which goes on learning while it plays; networks "
+            f"can be exported: {', '.join(POLICIES)} of edgecloud train, and models of "
+            "Stable-Baselines3"
+        )
+
+
+def _agent(model: ModelFile, vec_normalize: Path | None) -> Any:
     if model.agent == "sb3":
-        return
-    why = (
-        "a network over what QueueHead shows, which this package computes from its predictions"
-        if model.agent in POLICIES
-        else "a bandit, which goes on learning"
-    )
-    raise ValueError(
-        f"{model.path}: holds {model.agent!r} of edgecloud train, {why}; models of "
-        "Stable-Baselines3 over the environments' own observations can be exported"
-    )
+        from agents.schedulers.sb3_agent import SB3Agent
+
+        return SB3Agent(model.path, vec_normalize=vec_normalize)
+    if vec_normalize is not None:
+        raise ValueError(f"--vec-normalize: {model.path} is not of Stable-Baselines3")
+    agent: Agent = make_agent(model.agent, model=model.path)
+    return agent

@@ -23,6 +23,11 @@ from edgecloud_gym.files import duplicate
 _OPENING: Final = {"(": ")", "[": "]", "{": "}"}
 _BEFORE_QUOTE: Final = "=,:([{ "
 _TRUTH: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_PICKLED: Final = (
+    "a file of Stable-Baselines3 holds pickled objects, and to read it runs whatever code is in "
+    "it. If you know where it comes from, give --trust; `edgecloud train` now writes .npz files, "
+    "which hold arrays alone"
+)
 _TEXT_KINDS: Final = {"str", "Path", "RequestDataset", "ArrivalProcess", "None", "PathLike", "os"}
 
 Annotations = Mapping[str, str]
@@ -125,8 +130,12 @@ def read_name(text: str) -> tuple[str, list[str]]:
     return name.strip(), items
 
 
-def read_agents(text: str) -> list[AgentSpec]:
+def read_agents(text: str, trust: bool = False) -> list[AgentSpec]:
     """Reads agents separated by commas, each as `read_name` does, and makes each once.
+
+    Args:
+        text: The agents.
+        trust: Whether files of Stable-Baselines3 may be read, which hold pickled objects.
 
     Raises:
         OSError: If an agent's file cannot be read.
@@ -139,16 +148,18 @@ def read_agents(text: str) -> list[AgentSpec]:
     items = [item.strip() for item in split_outside(text, ",")]
     if "" in items:
         raise ValueError(f"--agents {text!r}: a name is missing before or after a comma")
-    specs = [_agent(item) for item in items]
+    specs = [_agent(item, trust) for item in items]
     twice = duplicate([spec.label for spec in specs])
     if twice is not None:
         raise ValueError(f"--agents: each agent may occur once: {twice!r} is given twice")
     return specs
 
 
-def _agent(text: str) -> AgentSpec:
+def _agent(text: str, trust: bool) -> AgentSpec:
     name, items = read_name(text)
     spec = AgentSpec(name, read_settings(items, agent_kinds(name)), label=text)
+    if "path" in spec.settings:
+        require_trust(name, f"--agents {text}", trust)
     try:
         spec.make()  # so that a wrong setting is refused now
     except (TypeError, ValueError) as error:
@@ -234,9 +245,16 @@ def check_baseline(baseline: str, labels: Sequence[str]) -> None:
 def check_trust(models: Sequence[ModelFile], trust: bool) -> None:
     """Raises ``ValueError`` if a file holds pickled objects and nobody has said that it may."""
     for model in models:
-        if model.agent == "sb3" and not trust:
-            raise ValueError(
-                f"{model.path}: a file of Stable-Baselines3 holds pickled objects, and to read it "
-                "runs whatever code is in it. If you know where it comes from, give --trust; "
-                "`edgecloud train` now writes .npz files, which hold arrays alone"
-            )
+        require_trust(model.agent, model.path, trust)
+
+
+def require_trust(agent: str, given: object, trust: bool) -> None:
+    """Raises ``ValueError`` if an agent is read from pickled objects and nobody has said it may.
+
+    Args:
+        agent: Its name.
+        given: What the user gave, for the message.
+        trust: Whether it may.
+    """
+    if agent == "sb3" and not trust:
+        raise ValueError(f"{given}: {_PICKLED}")

@@ -41,6 +41,8 @@ from agents.experiments.model_file import read_model_file
 from agents.experiments.scenario import Scenario
 from agents.experiments.spec import AgentSpec
 from agents.recording.collect import collect, default_id, place_of
+from agents.recording.unfinished import Unfinished, partial_folder
+from agents.registry import AGENT_NAMES
 from agents.report.words import counted
 from data_tools.cli.console import reading_input, reporting
 from data_tools.cli.options import path_option
@@ -101,7 +103,8 @@ def record(
     """Record an agent as a dataset of Minari, for offline learning and evaluation.
 
     Each observation is the one that the agent acted on, and the environment that Minari recovers
-    replays the recording exactly.
+    replays the recording exactly. If it is interrupted, finished episodes are kept, in the folder's
+    name with .partial, and the same command goes on after them.
 
     For example:
 
@@ -109,7 +112,8 @@ def record(
 
     edgecloud record ppo.npz --env static --output recordings/ppo
     """
-    with reporting(extra="minari"):
+    kept = "Finished episodes are kept; the same command goes on after them."
+    with reporting(kept, extra="minari"):
         with reading_input(gym.error.Error):
             given = read_settings(settings, setting_kinds())
             options = {
@@ -134,6 +138,9 @@ def record(
             made = _made(scenario, named_dataset if trace is None else data)
             spec.make().reset(made, seed)  # so that what does not fit is refused now
         say(notes + more)
+        there = Unfinished(partial_folder(place)).count
+        if there:
+            typer.echo(f"{there} of {episodes} episodes are there already", err=True)
         recorded = collect(
             made,
             spec.make(),
@@ -150,15 +157,16 @@ def record(
         if output is None:
             typer.echo(f'It is read by minari.load_dataset("{named}")')
         else:
-            typer.echo(f'It is read by minari.MinariDataset("{place}/data")')
+            typer.echo(f'It is read by agents.load_recording("{place}")')
 
 
 def _spec(text: str, trust: bool) -> AgentSpec:
     """Returns the agent that a text names, or the trained model in the file of that path."""
-    if Path(text).suffix in (".npz", ".zip") and not Path(text).exists():
+    named = text.partition(":")[0] in AGENT_NAMES
+    if not named and Path(text).suffix in (".npz", ".zip") and not Path(text).exists():
         raise FileNotFoundError(f"AGENT {text}: no such file")
     if not Path(text).is_file():
-        (spec, *others) = read_agents(text)
+        (spec, *others) = read_agents(text, trust)
         if others:
             raise ValueError(f"AGENT {text!r}: one agent is recorded at a time")
         return spec

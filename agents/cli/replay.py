@@ -13,6 +13,7 @@ from agents.cli.options import (
     Columns,
     Overwrite,
     Settings,
+    Trust,
     Workers,
     split_columns,
 )
@@ -62,6 +63,7 @@ def replay(
     output: Annotated[Path, path_option(help="Folder of the results.")] = Path("results/replay"),
     overwrite: Overwrite = False,
     workers: Workers = PROCESSORS,
+    trust: Trust = False,
 ) -> None:
     """Play a recorded run in simulation: what would other agents have saved?
 
@@ -74,7 +76,7 @@ def replay(
 
             record = read_record(log)
             served = recorded_nodes(log) if nodes is None else load_nodes(nodes)
-            specs = read_agents(agents)
+            specs = read_agents(agents, trust)
             check_embeddings(specs, record.dataset)
             labels = [spec.label for spec in specs]
             if baseline is not None and is_given(context, "baseline"):

@@ -17,6 +17,7 @@ from agents.cli.reading import (
     check_trust,
     read_name,
     read_settings,
+    require_trust,
     setting_kinds,
 )
 from data_tools.cli.console import fail, reading_input, reporting, warn
@@ -200,7 +201,10 @@ def read_agent(text: str, trust: bool = False) -> Agent:
     name, items = read_name(text)
     path = Path(name)
     if path.suffix not in (".npz", ".zip"):
-        return make_agent(name, **read_settings(items, agent_kinds(name)))
+        given = read_settings(items, agent_kinds(name))
+        if "path" in given:
+            require_trust(name, text, trust)
+        return make_agent(name, **given)
     found = read_model_file(path)
     check_trust([found], trust)
     if found.agent == "sb3":

@@ -44,13 +44,13 @@ def define_runs(
         check_bool("learn", learn)
         specs = [replace(spec, explore=learn) for spec in specs]
     chosen = _seeds(seeds)
-    for what, labels in (
-        ("env", [s.label for s in scenarios]),
-        ("agent", [s.label for s in specs]),
-        ("seed", [str(seed) for seed in chosen]),
+    for what, argument, value, labels in (
+        ("env", "env_id", env_id, [s.label for s in scenarios]),
+        ("agent", "agents", agents, [s.label for s in specs]),
+        ("seed", "seeds", seeds, [str(seed) for seed in chosen]),
     ):
         if not labels:
-            raise ValueError(f"an experiment needs at least one {what}")
+            raise ValueError(f"{argument}={value!r}: an experiment needs at least one {what}")
         twice = duplicate(labels)
         if twice is not None:
             raise ValueError(f"each {what} may occur once: {twice!r} is given twice, in {labels}")

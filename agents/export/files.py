@@ -2,67 +2,93 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from agents.export.formats import SUFFIXES, Arrays, Function, read, write
 from agents.export.policy import ExportedPolicy, Normalisation
+from agents.export.walk import ExportedPredictor, ExportedWalk, columns
+from agents.prediction.forecasts import as_forecast
+from agents.schedulers.policy_agent import PolicyAgent
+from agents.schedulers.policy_file import PolicyFile
 from agents.schedulers.sb3_agent import SB3Agent
 from edgecloud_gym import __version__
-from edgecloud_gym.checks import check_choice
+from edgecloud_gym.checks import check_choice, check_integer
 from edgecloud_gym.files import replacing
 from edgecloud_gym.simulator.observation import CANDIDATES
 
-FORMAT: Final = "edgecloud-policy/1"
-SUFFIXES: Final[Mapping[str, str]] = {"onnx": ".onnx", "torchscript": ".pt"}
-CHECKED: Final = 200  # observations
-_MASK: Final = "action_mask"
-_FACTS: Final = "edgecloud"  # the key of the facts in a file's metadata
-_FLAGS: Final = ("assigned", "legal")  # keys whose values are 0 or 1
+__all__ = ["CHECKED", "FORMAT", "SUFFIXES", "export_model", "predictor_path"]
 
-Arrays = dict[str, NDArray[Any]]
+FORMAT: Final = "edgecloud-policy/1"
+PREDICTOR_FORMAT: Final = "edgecloud-predictor/1"
+CHECKED: Final = 200  # observations
+MASK: Final = "action_mask"
+_FLAGS: Final = ("assigned", "legal")  # keys whose values are 0 or 1
+_CLOSE: Final = 1e-5  # relative, of predictions
+
+Choose = Callable[[Arrays, NDArray[Any]], NDArray[Any]]
 
 
 def export_model(
-    agent: SB3Agent,
+    agent: SB3Agent | PolicyAgent,
     path: str | Path,
     format: str = "onnx",  # noqa: A002 # the option's name
+    nodes: int | None = None,
 ) -> dict[str, Any]:
     """Writes a trained model as a file that needs neither this package nor Stable-Baselines3.
 
-    Its inputs are the keys of the observation by name, raw, and ``action_mask`` (bool), each with a
+    Its inputs are what the model is shown, by key, raw, and ``action_mask`` (bool), each with a
     leading axis of any length; its output, ``logits``, has a score per choice, the largest of which
     is what the model does. Normalisation is inside. The file's metadata, under ``edgecloud``, say
     in JSON what the inputs are, in the order in which TorchScript takes them, and how the model was
     trained to play.
 
+    A model of ``edgecloud train`` is shown what `edgecloud_gym.wrappers.QueueHead` shows, which
+    follows from predictions: what predicts them is written beside it (`predictor_path`).
+
     Args:
-        agent: The model.
+        agent: The model: of Stable-Baselines3, or of ``edgecloud train``.
         path: The file, complete or absent.
         format: ``"onnx"`` or ``"torchscript"``.
+        nodes: How many nodes a model of ``edgecloud train`` is to play; by default those that it
+            learnt on.
 
     Returns:
         The metadata.
 
     Raises:
         ModuleNotFoundError: If what the format needs is not installed.
-        TypeError: If it is no `SB3Agent`.
+        TypeError: If it is another agent.
         RuntimeError: If the file would choose otherwise than the model on any of `CHECKED`
-            observations; nothing is written then.
-        ValueError: If the format is unknown, or the model's actions are no choices.
+            observations, or predict otherwise; nothing is written then.
+        ValueError: If the format is unknown, the model's actions are no choices, or it cannot play
+            so many nodes.
     """
     check_choice("format", format, tuple(SUFFIXES))
+    if isinstance(agent, PolicyAgent):
+        count = None if nodes is None else check_integer("nodes", nodes, least=1)
+        return _export_walk(agent.file, Path(path), format, count)
     if not isinstance(agent, SB3Agent):
-        raise TypeError(f"agent={agent!r}: must be an SB3Agent, such as SB3Agent('model.zip')")
+        raise TypeError(
+            f"agent={agent!r}: must be an SB3Agent, such as SB3Agent('model.zip'), or a network of "
+            "`edgecloud train`, such as make_agent('ppo', model='ppo.npz')"
+        )
+    if nodes is not None:
+        raise ValueError(f"nodes={nodes!r}: a model of Stable-Baselines3 plays those it learnt on")
+    return _export_sb3(agent, Path(path), format)
+
+
+def predictor_path(path: str | Path) -> Path:
+    """Returns where the predictor of an exported model lies: ``m.predictor.onnx`` of ``m.onnx``."""
+    return Path(path).with_suffix(f".predictor{Path(path).suffix}")
+
+
+def _export_sb3(agent: SB3Agent, path: Path, form: str) -> dict[str, Any]:
     statistics = agent.statistics
     stages = [] if statistics is None else [Normalisation(statistics)]
     policy = ExportedPolicy(agent.model.policy, stages).eval()
@@ -71,26 +97,89 @@ def export_model(
     facts = {
         "format": FORMAT,
         "version": __version__,
-        "inputs": {name: _shape(space[name]) for name in policy.keys} | {_MASK: list(policy.shape)},
+        "inputs": {name: _shape(space[name]) for name in policy.keys} | {MASK: list(policy.shape)},
         "actions": "sequential" if len(policy.shape) == 1 else "candidates",
         "work_conserving": agent.work_conserving,
         "allow_stop": agent.allows_stop,
     }
     samples = _observations(space, CHECKED)
-    masks = np.random.default_rng(1).random((CHECKED, *policy.shape)) < 0.7
-    masks[..., -1] = True
-    inputs = tuple(torch.from_numpy(part) for part in (*samples.values(), masks))
-    write, read = (_write_onnx, _read_onnx) if format == "onnx" else (_write_script, _read_script)
-    with replacing(Path(path)) as temporary:
-        write(policy, inputs, temporary, json.dumps(facts))
-        for rows in (slice(None), slice(0, 1)):
-            chosen = {name: part[rows] for name, part in samples.items()}
-            _check(agent, read(temporary), chosen, masks[rows], path)
+    masks = _masks(policy.shape)
+    function = Function(policy, {**samples, MASK: masks}, ["logits"], facts)
+
+    def choose(shown: Arrays, allowed: NDArray[Any]) -> NDArray[Any]:
+        return agent.predict(shown, allowed.reshape(len(allowed), -1))
+
+    # One that knows of no masks is given none.
+    checked = function.inputs if agent.is_masked else {**samples, MASK: np.ones_like(masks)}
+    with replacing(path) as temporary:
+        write(function, temporary, form)
+        _compare_choices(choose, read(temporary, form), checked, path)
     return facts
+
+
+def _export_walk(file: PolicyFile, path: Path, form: str, nodes: int | None) -> dict[str, Any]:
+    network = ExportedWalk(file, nodes).eval()
+    beside = predictor_path(path)
+    facts = {
+        "format": FORMAT,
+        "version": __version__,
+        "inputs": {n: _shape(network.space[n]) for n in network.keys} | {MASK: [*network.shape]},
+        "actions": "walk",
+        "columns": columns(),
+        "work_conserving": file.walk.work_conserving,
+        "skips": file.walk.skips,
+        "predictor": beside.name,
+    }
+    shown = _observations(network.space, CHECKED)
+    samples = {name: shown[name] for name in network.keys}
+    function = Function(network, {**samples, MASK: _masks(network.shape)}, ["logits"], facts)
+
+    def choose(parts: Arrays, allowed: NDArray[Any]) -> NDArray[Any]:
+        seen = {**parts, "legal": allowed.astype(np.float32)}
+        return np.asarray(network.policy.predict(seen, deterministic=True)[0])
+
+    with replacing(path) as temporary, replacing(beside) as other:
+        write(function, temporary, form)
+        _compare_choices(choose, read(temporary, form), function.inputs, path)
+        _write_predictor(file, other, form, beside)
+    return facts
+
+
+def _write_predictor(file: PolicyFile, path: Path, form: str, named: Path) -> None:
+    """Writes the function that predicts for a model, and compares it with the predictor."""
+    predictor = file.predictor()
+    rng = np.random.default_rng(0)
+    samples: Arrays = {
+        "embeddings": rng.standard_normal((CHECKED, predictor.width)).astype(np.float32),
+        "prompt_tokens": rng.integers(0, 4096, CHECKED).astype(np.float64),
+    }
+    # Some that it knows well, as those have the smallest spread.
+    known = predictor.features.kernel.embeddings[: CHECKED // 2]
+    samples["embeddings"][: len(known)] = known
+    inputs = {name: list(part.shape[1:]) for name, part in samples.items()}
+    facts = {"format": PREDICTOR_FORMAT, "version": __version__, "inputs": inputs}
+    module = ExportedPredictor(predictor).eval()
+    write(Function(module, samples, module.outputs, facts), path, form)
+    found = dict(zip(module.outputs, read(path, form)(samples), strict=True))
+    forecast = as_forecast(predictor.predict(**samples))
+    expected = {"time": forecast.time, "output_tokens": forecast.output_tokens, **forecast.features}
+    for name, values in expected.items():
+        if values is not None and not np.allclose(found[name], values, rtol=_CLOSE, atol=1e-6):
+            apart = float(np.abs(found[name] - values).max())
+            raise RuntimeError(
+                f"{named}: would predict otherwise, {name} by up to {apart:g}; nothing was written"
+            )
 
 
 def _shape(space: spaces.Space[Any]) -> list[int]:
     return list(space.shape or ())
+
+
+def _masks(shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Returns masks drawn at random that allow something (count, ...)."""
+    masks = np.random.default_rng(1).random((CHECKED, *shape)) < 0.7
+    masks[..., -1] = True
+    return masks
 
 
 def _observations(space: spaces.Dict, count: int) -> Arrays:
@@ -112,89 +201,17 @@ def _observations(space: spaces.Dict, count: int) -> Arrays:
     return found
 
 
-def _check(agent: SB3Agent, run: Any, samples: Arrays, masks: NDArray[Any], path: Any) -> None:
-    """Compares what a file and its model choose; one that knows of no masks is given none."""
-    given = masks if agent.is_masked else np.ones_like(masks)
-    logits = run({**samples, _MASK: given})
-    chosen = logits.argmax(axis=-1)
-    expected = agent.predict(samples, given.reshape(len(given), -1))
-    different = int(
-        np.any(chosen.reshape(len(chosen), -1) != expected.reshape(len(chosen), -1), 1).sum()
-    )
-    if different or not np.isfinite(logits).all():
-        raise RuntimeError(
-            f"{path}: would choose otherwise than the model on {different} of {len(chosen)} "
-            "observations; nothing was written"
-        )
-
-
-def _write_onnx(policy: ExportedPolicy, inputs: Any, path: Path, facts: str) -> None:
-    import onnx
-    import onnxscript  # noqa: F401 # torch needs it
-
-    names = [*policy.keys, _MASK]
-    batch = torch.export.Dim("batch", min=1)
-    with warnings.catch_warnings(), _quiet():
-        warnings.simplefilter("ignore")  # what torch's own code is told to mend
-        program = torch.onnx.export(
-            policy,
-            inputs,
-            input_names=names,
-            output_names=["logits"],
-            dynamic_shapes={"inputs": tuple({0: batch} for _ in names)},
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
-    model = program.model_proto
-    entry = model.metadata_props.add()
-    entry.key, entry.value = _FACTS, facts
-    onnx.save(model, str(path))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps torch from listing what it would export if other packages were there."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def _read_onnx(path: Path) -> Any:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    taken = {item.name for item in session.get_inputs()}
-
-    def run(inputs: Arrays) -> NDArray[Any]:
-        given = {name: part for name, part in inputs.items() if name in taken}
-        return np.asarray(session.run(["logits"], given)[0])
-
-    return run
-
-
-def _write_script(policy: ExportedPolicy, inputs: Any, path: Path, facts: str) -> None:
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # TorchScript is deprecated, and tells of constants
-        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
-            policy, inputs, check_trace=False
-        )
-        torch.jit.save(traced, str(path), _extra_files={_FACTS: facts})
-
-
-def _read_script(path: Path) -> Any:
-    kept = {_FACTS: ""}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TorchScript is deprecated
-        module = torch.jit.load(str(path), _extra_files=kept)  # type: ignore[no-untyped-call]
-    names = list(json.loads(kept[_FACTS])["inputs"])
-
-    def run(inputs: Arrays) -> NDArray[Any]:
-        with torch.no_grad():
-            return np.asarray(module(*(torch.from_numpy(inputs[name]) for name in names)))
-
-    return run
+def _compare_choices(choose: Choose, run: Any, inputs: Arrays, path: Path) -> None:
+    """Compares what a file and its model choose, of a batch and of one observation alone."""
+    for rows in (slice(None), slice(0, 1)):
+        given = {name: part[rows] for name, part in inputs.items()}
+        (logits,) = run(given)
+        allowed = given.pop(MASK)
+        count = len(logits)
+        chosen, expected = logits.argmax(axis=-1), choose(given, allowed)
+        differs = np.any(chosen.reshape(count, -1) != expected.reshape(count, -1), axis=1)
+        if differs.any() or not np.isfinite(logits).all():
+            raise RuntimeError(
+                f"{path}: would choose otherwise than the model on {int(differs.sum())} of {count} "
+                "observations; nothing was written"
+            )

@@ -133,10 +133,12 @@ class Predictor:
         Args:
             embeddings: (n, D) of a dataset (`RequestDataset.embeddings`, not the table that
                 observations show); they are scaled to length 1.
-            prompt_tokens: (n,); None counts as prompts of average length.
+            prompt_tokens: (n,), 0 or more; None counts as prompts of average length.
 
         Raises:
-            ValueError: If the embeddings have another width or number than they should.
+            TypeError: If an argument holds anything but numbers.
+            ValueError: If the embeddings have another width or number than they should, or a number
+                is not finite, or a count below 0; the first is named.
         """
         values = self.kernel_values(embeddings, prompt_tokens)
         phi = values @ self.features.projection
@@ -182,13 +184,15 @@ class Predictor:
                 f"embeddings: must have the shape (n, {self.width}), got {vectors.shape}: "
                 "the predictor was fitted on others"
             )
+        _check_finite("embeddings", vectors)
         lengths = np.zeros(len(vectors))
         if prompt_tokens is not None:
-            counts = np.asarray(prompt_tokens, np.float64)
+            counts = np.asarray(prompt_tokens)
             if counts.shape != lengths.shape:
                 raise ValueError(
                     f"prompt_tokens: must have the shape {lengths.shape}, got {counts.shape}"
                 )
+            counts = _check_finite("prompt_tokens", counts, least=0.0)
             lengths = (np.log1p(counts) - self.length_mean) / self.length_std
         return self.features.kernel(unit(vectors), lengths)
 
@@ -258,6 +262,27 @@ class Predictor:
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path}: damaged predictor: {error}") from error
+
+
+def _check_finite(name: str, values: NDArray[Any], least: float | None = None) -> Floats:
+    """Returns numbers as float64 after checking them.
+
+    Raises:
+        TypeError: If they are no numbers.
+        ValueError: If one is not finite, or too small; the first is named.
+    """
+    if values.dtype.kind not in "iuf":
+        raise TypeError(f"{name}: must hold numbers, got {values.dtype}")
+    wrong = ~np.isfinite(values)
+    allowed = "must be finite"
+    if least is not None:
+        wrong |= values < least
+        allowed = f"must be finite and at least {least:g}"
+    if wrong.any():
+        (first, *_) = np.argwhere(wrong)
+        place = ", ".join(map(str, first.tolist()))
+        raise ValueError(f"{name}[{place}]={float(values[tuple(first)])!r}: {allowed}")
+    return values.astype(np.float64)
 
 
 def _log_counts(counts: NDArray[np.int32]) -> Floats:

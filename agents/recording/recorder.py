@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Agent, Info, Observation
-from agents.recording.specification import (
-    UnspecifiableError,
-    in_json,
-    with_order,
-    with_settings,
-)
-from edgecloud_gym import __version__
+from agents.recording.unfinished import Finished
 from edgecloud_gym.envs.base import EdgeCloudEnv
 from edgecloud_gym.envs.spaces import observation_space
-from edgecloud_gym.wrappers.recorded import EpisodeOrder, fixed_table, write_order
-
-DATA: Final = "data"
-ORDER: Final = "queue.npz"
+from edgecloud_gym.wrappers.recorded import EpisodeOrder
 
 
 def specification(env: str | gym.Env[Any, Any], settings: Mapping[str, Any], agent: Agent) -> Any:
@@ -63,49 +52,32 @@ class Recorder:
     Attributes:
         agent: Who plays.
         env: Where.
-        spec: How to make that anew; ``None`` if it has no form in JSON.
-        place: Where the recording will lie.
-        folder: Where it lies meanwhile.
-        storage: Minari's.
-        dataset_id: The dataset's.
+        explore: Whether the agent may try things out and learn.
         summary: Of the last episode.
     """
 
     agent: Agent
     env: gym.Env[Any, Any]
-    spec: Any
-    place: Path
-    folder: Path
-    storage: Any
-    dataset_id: str
+    explore: bool
     summary: Mapping[str, float] = field(default_factory=dict)
-    _orders: list[EpisodeOrder] = field(default_factory=list)
 
-    @classmethod
-    def begin(cls, agent: Agent, spec: Any, folder: Path, place: Path, name: str) -> Recorder:
-        """Makes the environment and the dataset, empty."""
-        from minari.dataset.minari_storage import MinariStorage
+    def prepare(self, seed: int, learnt: Mapping[str, NDArray[Any]] | None = None) -> None:
+        """Lets the agent build what it learns with, as the first episode would have it.
 
-        env = gym.make(spec)
-        written = None
-        try:
-            written = with_settings(spec, in_json(spec.kwargs, folder, place))
-        except UnspecifiableError as error:
-            warnings.warn(str(error), stacklevel=3)
-        (folder / DATA).mkdir()
-        storage = MinariStorage.new(
-            folder / DATA, observation_space=env.observation_space, action_space=env.action_space
-        )
-        return cls(agent, env, written, place, folder, storage, name)
+        Args:
+            seed: Of the first episode.
+            learnt: What it had learnt when a recording broke off, if it goes on with one.
+        """
+        self.agent.reset(self.env, _agent_seed(seed))
+        if learnt is not None:
+            self.agent.restore(learnt)
 
-    def play(self, seed: int, explore: bool) -> None:
-        """Records an episode."""
-        from minari.data_collector.episode_buffer import EpisodeBuffer
-
+    def play(self, seed: int) -> Finished:
+        """Plays an episode."""
         episode = _Episode(EpisodeOrder(seed))
-        agent, env = self.agent, self.env
+        agent, env, explore = self.agent, self.env, self.explore
         base: Any = env.unwrapped
-        agent.reset(env, int(np.random.SeedSequence([seed, 1]).generate_state(1)[0]))
+        agent.reset(env, _agent_seed(seed))
         episode.order.listen(base.simulator)
         observation, info = env.reset(seed=seed)
         done = False
@@ -123,37 +95,14 @@ class Recorder:
                 observation, info = base.reprioritize()
         self.summary = base.summary()  # a TimeLimit cuts episodes without telling it
         episode.saw(observation, info, base.candidates(), episode.at_end())
-        self.storage.update_episodes([EpisodeBuffer(**episode.columns(), seed=seed)])
         facts = {f"summary/{name}": float(value) for name, value in self.summary.items()}
         facts["return"] = float(np.sum(episode.rewards))
-        number = self.storage.total_episodes - 1
-        self.storage.update_episode_metadata([facts], [number])
-        self._orders.append(episode.order)
+        return Finished(seed, episode.columns(), facts, episode.order)
 
-    def end(self, author: str | None, description: str | None) -> None:
-        """Writes the metadata and the order of the queue."""
-        import minari
 
-        ranked = any(order.scores or order.tables for order in self._orders)
-        if ranked:
-            write_order(self.folder / ORDER, self._orders)
-        metadata: dict[str, Any] = {
-            "dataset_id": self.dataset_id,
-            "algorithm_name": self.agent.name,
-            "minari_version": minari.__version__,
-            "requirements": [f"edgecloud-gym=={__version__}"],
-            "description": description
-            or f"Agent {self.agent!r} of edgecloud-gym; observations are what it acted on.",
-        }
-        if author is not None:
-            metadata["author"] = {author}
-        if self.spec is not None:
-            recorded = with_order(self.spec, self.place / ORDER) if ranked else self.spec
-            fixed = fixed_table(self._orders) is not None
-            metadata["env_spec"] = recorded.to_json()
-            metadata["eval_env_spec"] = (recorded if fixed else self.spec).to_json()
-        self.storage.update_metadata(metadata)
-        self.env.close()
+def _agent_seed(seed: int) -> int:
+    """Returns the seed of what the agent draws in the episode with a seed."""
+    return int(np.random.SeedSequence([seed, 1]).generate_state(1)[0])
 
 
 @dataclass

@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from agents.base import Info, Observation
 from agents.rules import paper, placement, routers
 from agents.rules.placement import placement_parameters, true_facts
+from agents.schedulers.cluster_plan import ClusterPlan
 from agents.schedulers.likelihood import Likelihood
 from agents.schedulers.plan import Plan, calls_at
+from agents.schedulers.routed_by_lot import routed_by_lot
 from agents.schedulers.ruled import RuleScheduler
 from edgecloud_gym.config import Priority
 from edgecloud_gym.nodes import TO_CLOUD, TO_EDGE, Slots, in_words
@@ -125,10 +127,10 @@ class RandomScheduler(RuleScheduler):
     def probabilities(
         self, observation: Observation, info: Info, explore: bool = True
     ) -> NDArray[np.float64] | None:
-        """Returns how likely each choice is, for an edge and a cloud; see `Agent.probabilities`."""
-        del observation, explore
+        """Returns how likely each choice is; see `Agent.probabilities`."""
+        del explore
         if not self.env.config.is_pair:
-            return None
+            return routed_by_lot(ClusterPlan(self.env.simulator, observation), _any_open)
         plan = Plan(self.env.simulator)
         likely = Likelihood(plan.action.shape[0])
         if calls_at(int(self._left[0]), info):
@@ -139,6 +141,13 @@ class RandomScheduler(RuleScheduler):
             if plan.cloud_room:
                 likely.add(waiting, TO_CLOUD, np.full(len(waiting), (1.0 - edge) * share))
         return likely.table
+
+
+def _any_open(plan: ClusterPlan) -> NDArray[np.float64]:
+    """Returns how likely each node is, all that are open being equally so (nodes,)."""
+    chances = np.zeros(len(plan.speed))
+    chances[plan.open] = 1.0 / len(plan.open)
+    return chances
 
 
 class RoundRobin(RuleScheduler):

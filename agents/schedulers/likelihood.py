@@ -1,6 +1,10 @@
-"""How likely the choices of a scheduler are that draws lots, for an edge and a cloud."""
+"""How likely the choices of a scheduler are that draws lots."""
 
 from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,18 +12,21 @@ from numpy.typing import NDArray
 from edgecloud_gym.nodes import TO_CLOUD, TO_EDGE, WAIT
 
 Floats = NDArray[np.float64]
+Room = tuple[int, ...]
+
+STATES: Final = 4096  # that one by one is followed through exactly
 
 
 class Likelihood:
     """Marginal probabilities of the choices, which begin with everybody waiting.
 
     Attributes:
-        table: (M, 3); rows sum to 1.
+        table: (M, 1 + nodes); rows sum to 1.
     """
 
-    def __init__(self, candidates: int) -> None:
+    def __init__(self, candidates: int, nodes: int = 2) -> None:
         """Begins with everybody waiting."""
-        self.table = np.zeros((candidates, 3))
+        self.table = np.zeros((candidates, 1 + nodes))
         self.table[:, WAIT] = 1.0
 
     def add(self, candidates: NDArray[np.int64], choice: int, probabilities: Floats) -> None:
@@ -70,6 +77,52 @@ def batch_by_lot(second: Floats, batch: int, cloud: int) -> Floats:
     table[:, TO_CLOUD] = (1.0 - batch / n) * (tail if cloud else 0.0)
     table[:, WAIT] = 1.0 - table[:, TO_EDGE] - table[:, TO_CLOUD]
     return table
+
+
+def one_by_one(room: Sequence[int], candidates: int, choice: Callable[[Room], Floats]) -> Floats:
+    """Returns the probabilities of the choices of a router that draws lots for one after the other.
+
+    Exact while the candidates so far can have left at most `STATES` different room; of more, as
+    many are drawn.
+
+    Args:
+        room: How many requests each node takes (nodes,).
+        candidates: How many wait, in the order in which they are sent.
+        choice: The probabilities of the nodes (nodes,), given the room that is left, some of which
+            is left; 0 for nodes without.
+
+    Returns:
+        Probabilities (candidates, 1 + nodes).
+    """
+    rng = np.random.default_rng(0)
+    table = np.zeros((candidates, 1 + len(room)))
+    states: dict[Room, float] = {tuple(int(places) for places in room): 1.0}
+    for j in range(candidates):
+        states = _drawn(states, rng)
+        left: dict[Room, float] = defaultdict(float)
+        for state, weight in states.items():
+            if not any(state):
+                table[j, WAIT] += weight
+                left[state] += weight
+                continue
+            chances = choice(state)
+            table[j, 1:] += weight * chances
+            for k in np.flatnonzero(chances).tolist():
+                after = (*state[:k], state[k] - 1, *state[k + 1 :])
+                left[after] += weight * float(chances[k])
+        states = left
+    return table
+
+
+def _drawn(states: dict[Room, float], rng: np.random.Generator) -> dict[Room, float]:
+    """Returns states, or draws of them if there are too many."""
+    if len(states) <= STATES:
+        return states
+    weights = np.array([*states.values()])
+    counts = rng.multinomial(STATES, weights / weights.sum())
+    return {
+        state: count / STATES for state, count in zip(states, counts.tolist(), strict=True) if count
+    }
 
 
 def _ranks(values: Floats) -> NDArray[np.int64]:

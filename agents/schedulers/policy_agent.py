@@ -22,6 +22,7 @@ from agents.rules.walk.packing import (
 from agents.rules.walk.rule import walk_rule
 from agents.schedulers.policy_file import MODELS, PolicyFile, bundled_model, read_policy
 from agents.schedulers.ruled import RuleScheduler
+from edgecloud_gym.checks import check_path
 from edgecloud_gym.config import Priority
 from edgecloud_gym.envs.base import EdgeCloudEnv
 from edgecloud_gym.envs.time_series import TimeSeriesEnv
@@ -51,11 +52,12 @@ class PolicyAgent(RuleScheduler):
 
         Raises:
             FileNotFoundError: If there is no such file.
+            TypeError: If it is no path.
             UnreadableFileError: If it holds no trained network.
             ValueError: If it is of another algorithm.
         """
         super().__init__()
-        self.model = None if model is None else str(model)
+        self.model = None if model is None else str(check_path("model", model))
         self._file: PolicyFile | None = None
         self._known: tuple[Any, PolicyFile, Forecast] | None = None
         if model is not None:

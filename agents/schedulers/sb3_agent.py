@@ -17,7 +17,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from agents.base import Agent, Info, Observation
 from agents.checkpoint import trained_work_conserving
 from agents.schedulers.sb3_file import read_sb3_file, read_statistics
-from edgecloud_gym.checks import check_bool, check_choice
+from edgecloud_gym.checks import check_bool, check_choice, check_path
 from edgecloud_gym.config import Priority
 from edgecloud_gym.envs.spaces import action_space, observation_space
 from edgecloud_gym.files import UnreadableFileError, replacing
@@ -80,6 +80,7 @@ class SB3Agent(Agent):
 
         Raises:
             FileNotFoundError: If there is no such file.
+            TypeError: If a file is no path.
             ValueError: If there is no such algorithm, the file holds no model of it, or the model
                 was trained on normalized observations and there are no statistics.
         """
@@ -88,10 +89,11 @@ class SB3Agent(Agent):
             check_choice("algorithm", algorithm, ALGORITHMS)
         if allow_stop is not None:
             check_bool("allow_stop", allow_stop)
-        self.path = str(path)
+        self.path = str(check_path("path", path))
         self.algorithm = algorithm
         self.allow_stop = allow_stop
-        self.vec_normalize = None if vec_normalize is None else str(vec_normalize)
+        given = None if vec_normalize is None else check_path("vec_normalize", vec_normalize)
+        self.vec_normalize = None if given is None else str(given)
         self._read(Path(path))
 
     def _read(self, path: Path) -> None:

@@ -130,7 +130,11 @@ class Suite:
             if cell.name == name:
                 return cell
         names = [cell.name for cell in self.cells]
-        raise ValueError(f"unknown scenario {name!r}{did_you_mean(name, names)}; see --list")
+        groups = list(dict.fromkeys(cell.group for cell in self.cells))
+        raise ValueError(
+            f"scenario {name!r}: must be one of the groups {', '.join(groups)}, or a scenario of "
+            f"theirs, such as {names[0]}{did_you_mean(name, [*groups, *names])}; --list shows all"
+        )
 
     def zero(self, cell: Cell) -> str:
         """Returns the agent whose share of the gap is 0 in a cell."""

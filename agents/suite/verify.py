@@ -15,6 +15,7 @@ from agents.suite.board import METRICS, Board, measured
 from agents.suite.definition import Suite, load_suite
 from agents.suite.entrants import Stable
 from agents.suite.playing import Tell, entries, prepare
+from edgecloud_gym.checks import did_you_mean
 from edgecloud_gym.dataset import load_dataset
 
 TOLERANCE: Final = 1e-6  # of a value: another processor or library may round otherwise
@@ -101,8 +102,24 @@ def choose(
         and seed in (None, number)
     ]
     if not rows:
-        raise ValueError("the leaderboard has no such row")
+        raise ValueError(_no_such_row(board, cells, agents, seed))
     return rows if len(rows) <= count else random.Random(0).sample(rows, count)
+
+
+def _no_such_row(
+    board: Board, cells: Sequence[str], agents: Sequence[str], seed: int | None
+) -> str:
+    """Returns what to say of rows that are asked for and not there."""
+    groups = list(dict.fromkeys(facts["group"] for facts in board.cells.values()))
+    for what, given, known in (
+        ("scenario", cells, [*groups, *board.results]),
+        ("agent", agents, [*board.agents]),
+    ):
+        for name in given:
+            if name not in known:
+                there = ", ".join(groups if what == "scenario" else known)
+                return f"{what} {name!r}: the leaderboard has {there}{did_you_mean(name, known)}"
+    return f"seed {seed}: no row of the leaderboard that was asked for has it"
 
 
 def verify(

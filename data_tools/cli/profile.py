@@ -84,7 +84,7 @@ def profile(
     with reporting(resume):
         with reading_input():
             models = _named_models(model or [])
-            loads = bool(concurrency or rate or trace)
+            loads = concurrency is not None or bool(rate or trace)
             _refuse_useless_options(context, endpoint is not None, loads)
             engine_settings = {"sequences": sequences, "lookahead": lookahead}
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecloud_gym.dataset.recorded import is_recorded, recorded_path
 from edgecloud_gym.dataset.slowdown import slowdown_path
 from edgecloud_gym.dataset.tables import READERS, beside, require_format, table_name, table_suffix
 from edgecloud_gym.files import UnreadableFileError, duplicate
@@ -77,9 +78,9 @@ def locate(name_or_path: str | os.PathLike[str], machine: str | None = None) -> 
             `requests.csv` in it (beside it `embeddings.npz` and `slowdown.json`); or a file
             `foo.jsonl`, `foo.parquet` or `foo.csv` (beside it `foo.npz` or `foo.embeddings.npz`,
             and `foo.slowdown.json`), packed or not; or `hf://datasets/OWNER/NAME`, perhaps with
-            `@REVISION`, such a folder on the Hugging Face hub. A bundled name goes before a folder
-            of that name here, with a warning: `./name` is the folder. A name or folder here may
-            end in `@MACHINE`.
+            `@REVISION`, such a folder on the Hugging Face hub; or `minari://ID/FOLDER`, one in the
+            dataset of Minari with that id. A bundled name goes before a folder of that name here,
+            with a warning: `./name` is the folder. A name or folder here may end in `@MACHINE`.
         machine: Which of several measurements of the dataset is meant, a folder of that name in its
             folder `machines`, laid out like the dataset itself; without embeddings it shares the
             dataset's. None for the dataset's own, the only one of a dataset on the hub.
@@ -93,10 +94,10 @@ def locate(name_or_path: str | os.PathLike[str], machine: str | None = None) -> 
         ConnectionError: If it is on the hub, neither there to be fetched nor in the cache.
         ModuleNotFoundError: If it is on the hub and `huggingface_hub` is not installed.
     """
-    if is_on_hub(name_or_path):
+    if is_on_hub(name_or_path) or is_recorded(name_or_path):
         if machine is not None:
             raise ValueError(f"machine={machine!r} of dataset {str(name_or_path)!r}: must be None")
-        return replace(_folder(fetched(str(name_or_path))), name=str(name_or_path).split("/")[-1])
+        return _addressed(str(name_or_path))
     dataset, named = split_machine(name_or_path)
     if named or machine is not None:
         return _variant(name_or_path, dataset, named, machine)
@@ -117,6 +118,8 @@ def locate(name_or_path: str | os.PathLike[str], machine: str | None = None) -> 
     if path.exists():
         require_format(path)
     if table_suffix(path) not in READERS:
+        if os.sep in str(name_or_path):
+            raise FileNotFoundError(f"dataset folder {path} does not exist")
         raise ValueError(
             f"dataset {str(name_or_path)!r} is not known; use one of the bundled ones "
             f"({', '.join(bundled_datasets()) or 'none'}), or the path of a "
@@ -193,6 +196,19 @@ def fetched(address: str) -> Path:
         raise ConnectionError(
             f"dataset {address!r} could not be fetched from the Hugging Face hub ({reason})"
         ) from error
+
+
+def _addressed(address: str) -> Source:
+    """Finds a dataset on the hub or in a recording."""
+    if is_on_hub(address):
+        return replace(_folder(fetched(address)), name=address.split("/")[-1])
+    folder = recorded_path(address)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"dataset {address!r}: there is no {folder}; the recording that holds it is not where "
+            "Minari keeps its datasets (agents.load_recording reads one that lies elsewhere)"
+        )
+    return _folder(folder)
 
 
 def _folder(folder: Path) -> Source:

@@ -31,6 +31,7 @@ def write_dataset(dataset: RequestDataset, folder: Path) -> None:
         "input_token_count": dataset.prompt_tokens,
         "output_token_count": dataset.response_tokens,
         "time_to_first_token": dataset.time_to_first_token,
+        "family": None if dataset.families is None else list(dataset.families),
     }
     table = pa.table({name: values for name, values in columns.items() if values is not None})
     with replacing(folder / "requests.parquet") as temporary:

@@ -21,6 +21,7 @@ from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
 from edgecloud_gym.config import Priority
+from edgecloud_gym.dataset.recorded import is_recorded, recorded_path
 from edgecloud_gym.envs.base import EdgeCloudEnv
 from edgecloud_gym.files import UnreadableFileError, replacing
 from edgecloud_gym.priorities import AgedScores
@@ -142,7 +143,7 @@ class RecordedOrder(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
         Args:
             env: The environment with the settings of the recording.
-            path: The file.
+            path: The file, or its address in a dataset of Minari, ``minari://ID/FILE``.
 
         Raises:
             FileNotFoundError: If there is no such file.
@@ -155,7 +156,8 @@ class RecordedOrder(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         if not isinstance(base, EdgeCloudEnv):
             raise TypeError(f"RecordedOrder wraps an EdgeCloud environment, not {base!r}")
         self._system = base
-        self._fixed, self._episodes = read_order(Path(path))
+        place = recorded_path(str(path)) if is_recorded(path) else Path(path)
+        self._fixed, self._episodes = read_order(place)
         self._episode: EpisodeOrder | None = None
         self._tables: dict[int, AgedScores] = {}
         self._step = 0
@@ -230,8 +232,8 @@ def read_order(path: Path) -> tuple[AgedScores | None, Mapping[int | None, Episo
     try:
         if not path.exists():
             raise FileNotFoundError(
-                f"{path}: there is no such file; a recording whose folder was moved names its old "
-                "place in data/metadata.json, put the new one there"
+                f"{path}: there is no such file; a recording whose folder was moved is read by "
+                "agents.load_recording(FOLDER)"
             )
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

@@ -68,6 +68,26 @@ _C = CANDIDATE.positions
 _S = WALK_SYSTEM.positions
 
 
+def walk_space(nodes: int, features: int) -> spaces.Dict:
+    """Returns the space of what is shown of one lane.
+
+    Args:
+        nodes: How many nodes there are.
+        features: How many features a forecast has.
+    """
+    boxes: dict[str, spaces.Space[Any]] = {}
+    for block, rows in ((CANDIDATE, None), (WALK_NODES, nodes), (WALK_SYSTEM, None)):
+        low, high = block.bounds()
+        if block is CANDIDATE:
+            more = np.full(features, FEATURE_LIMIT, np.float32)
+            low, high = np.concatenate([low, -more]), np.concatenate([high, more])
+        if rows is not None:
+            low, high = np.tile(low, (rows, 1)), np.tile(high, (rows, 1))
+        boxes[block.key] = spaces.Box(low, high, dtype=np.float32)
+    boxes["legal"] = spaces.Box(0.0, 1.0, (1 + nodes,), np.float32)
+    return spaces.Dict(boxes)
+
+
 class WalkFeatures:
     """Writes what is shown.
 
@@ -120,18 +140,7 @@ class WalkFeatures:
 
     def space(self) -> spaces.Dict:
         """Returns the space of one lane's observation."""
-        nodes = len(self._simulator.config.nodes)
-        boxes: dict[str, spaces.Space[Any]] = {}
-        for block, rows in ((CANDIDATE, None), (WALK_NODES, nodes), (WALK_SYSTEM, None)):
-            low, high = block.bounds()
-            if block is CANDIDATE:
-                more = np.full(self._table.shape[1], FEATURE_LIMIT, np.float32)
-                low, high = np.concatenate([low, -more]), np.concatenate([high, more])
-            if rows is not None:
-                low, high = np.tile(low, (rows, 1)), np.tile(high, (rows, 1))
-            boxes[block.key] = spaces.Box(low, high, dtype=np.float32)
-        boxes["legal"] = spaces.Box(0.0, 1.0, (1 + nodes,), np.float32)
-        return spaces.Dict(boxes)
+        return walk_space(len(self._simulator.config.nodes), self._table.shape[1])
 
     def write(
         self, at: Ints, here: Bools, legal: Bools, room: Ints, walk: QueueWalk

@@ -115,5 +115,11 @@ def test_heuristics_need_no_torch() -> None:
 def test_settings_of_a_wrong_kind_are_named() -> None:
     with pytest.raises(TypeError, match="tuned=3: must be a path or IndexSettings"):
         make_agent("index", tuned=3)
+    for name, setting in (("ppo", "model"), ("sb3", "path")):
+        for wrong, allowed in ((3, "must be a path"), ("", "'.' is the current folder")):
+            with pytest.raises((TypeError, ValueError), match=f"{setting}={wrong!r}: .*{allowed}"):
+                make_agent(name, **{setting: wrong})
+    with pytest.raises(TypeError, match="vec_normalize=3: must be a path"):
+        make_agent("sb3", path="m.zip", vec_normalize=3)
     with pytest.raises(TypeError, match="predictor=3: must be a name, a path or a Predictor"):
         load_predictor(3)  # type: ignore[arg-type]

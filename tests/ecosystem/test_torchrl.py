@@ -59,6 +59,12 @@ def test_another_wrapper_is_refused():
         make_env("EdgeCloud-Static-v0", wrapper="priority")
 
 
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, True])
+def test_lanes_are_counted(wrong):
+    with pytest.raises((TypeError, ValueError), match=f"n_envs={wrong!r}: must be an integer >= 1"):
+        make_env(IDS[0], n_envs=wrong)
+
+
 def test_the_reader_keeps_the_masks_of_lanes_that_are_not_reset():
     env = make_env("EdgeCloud-Static-v0", 2, **BRIEF)
     assert isinstance(env.info_dict_reader[0], MaskReader)

@@ -244,6 +244,12 @@ def test_metrics_through_sb3s_own_vector_environment(settings):
     assert rows[0]["edgecloud/jct_mean"] == pytest.approx(expected)
 
 
+def test_metrics_of_another_environment_are_refused():
+    model = PPO("MlpPolicy", "CartPole-v1", n_steps=4, batch_size=4)
+    with pytest.raises(ValueError, match=r"EpisodeMetrics: .* no 'invalid_assignments' \(it has"):
+        model.learn(4, callback=EpisodeMetrics())
+
+
 def test_a_metric_that_no_summary_has_is_refused(settings):
     env = make_vec_env(STATIC, 2, seed=0, **settings)
     model = PPO(CandidatePolicy, env, n_steps=300, batch_size=600)

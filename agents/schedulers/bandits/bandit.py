@@ -21,13 +21,14 @@ from agents.schedulers.plan import Plan
 from agents.schedulers.scheduler import Scheduler
 from edgecloud_gym.checks import check_integer
 from edgecloud_gym.config import CONTINUOUS, Priority
-from edgecloud_gym.nodes import CLOUD_NODE, EDGE_NODE
+from edgecloud_gym.nodes import CLOUD_NODE, EDGE_NODE, WAIT
 
 Contexts = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 FIRST_RANKING: Final = 16  # completions before the queue is first ranked by what was learnt
+MOST_ORDERS: Final = 256  # that the probabilities in a cluster are estimated from
 
 
 class Bandit(Scheduler):
@@ -179,10 +180,9 @@ class Bandit(Scheduler):
     def probabilities(
         self, observation: Observation, info: Info, explore: bool = True
     ) -> NDArray[np.float64] | None:
-        """Returns how likely each choice is, for an edge and a cloud; see `Agent.probabilities`."""
-        del observation
+        """Returns how likely each choice is; see `Agent.probabilities`."""
         if not self.env.config.is_pair:
-            return None
+            return self._routes(observation, explore)
         plan = Plan(self.env.simulator)
         waiting = np.array(plan.waiting, np.int64)
         likely = Likelihood(len(plan.action))
@@ -204,6 +204,42 @@ class Bandit(Scheduler):
         means, scores = self.evaluate(contexts, explore)
         return batch_and_rest(scores, means if self.cloud_by_mean else scores, batch, cloud)
 
+    def _routes(self, observation: Observation, explore: bool) -> Floats:
+        """Returns the probabilities of the choices in a cluster, from scores as they are drawn."""
+        simulator = self.env.simulator
+        plan = ClusterPlan(simulator, observation)
+        waiting = np.array(plan.waiting, np.int64)
+        likely = Likelihood(len(plan.action), len(plan.speed))
+        room = int(plan.room.sum())
+        if not len(waiting) or not room:
+            return likely.table
+        rows = self.env.candidates()["row"][waiting]
+        means, scores = self.drawn_scores(self._table[rows], explore)
+        times = self.seconds(means)
+        # Where a request goes depends on those that are sent before it, and on nothing else.
+        orders = np.argsort(scores, axis=1, kind="stable")[:, :room]
+        found, counts = np.unique(orders[:MOST_ORDERS], axis=0, return_counts=True)
+        share = np.zeros((len(waiting), likely.table.shape[1]))
+        for order, count in zip(found, counts / counts.sum(), strict=True):
+            sent = self._send(ClusterPlan(simulator, observation), order, times)
+            share[order[: len(sent)], np.array(sent, np.int64) + 1] += count
+        share[:, WAIT] = np.maximum(0.0, 1.0 - share.sum(axis=1))
+        if len(scores) > 1:  # what no draw has brought about counts as one draw, if it can be
+            possible = np.array([len(waiting) > room, *(plan.room[0] > 0)])
+            share = np.maximum(share, possible / min(len(orders), MOST_ORDERS))
+        likely.table[waiting] = share / share.sum(axis=1, keepdims=True)
+        return likely.table
+
+    def drawn_scores(self, contexts: Contexts, explore: bool) -> tuple[Floats, Floats]:
+        """Returns predictions (n,) and scores as they may be drawn (draws, n), changing nothing.
+
+        Args:
+            contexts: Of the candidates that wait (n, D).
+            explore: Whether it explores.
+        """
+        means, scores = self.evaluate(contexts, explore)
+        return means, scores[np.newaxis]
+
     def route(self, plan: ClusterPlan, observation: Observation, explore: bool) -> None:
         """Sends candidates, lowest scores first, to the nodes predicted to finish them soonest."""
         self._explore = explore
@@ -214,18 +250,32 @@ class Bandit(Scheduler):
         known = self.env.candidates()[waiting]
         means, scores = self.assess(known["row"].copy(), explore)
         times = self.seconds(means)
-        prompts = self.env.dataset.prompt_tokens
-        sent = []
-        for j in np.argsort(scores, kind="stable").tolist():
-            if not len(plan.open):
-                break
-            prompt = 0 if prompts is None else int(prompts[known["row"][j]])
-            plan.send(int(waiting[j]), self._soonest(plan, float(times[j]), prompt))
-            sent.append(j)
-        if sent:
+        order = np.argsort(scores, kind="stable")
+        sent = order[: len(self._send(plan, order, times))]
+        if len(sent):
             self._predictions.append((known["request"][sent], times[sent]))
             if explore:
                 self.explore_rows(known["row"][sent])
+
+    def _send(self, plan: ClusterPlan, order: Indices, times: Floats) -> list[int]:
+        """Sends those who wait in an order, while some node is open; returns the nodes.
+
+        Args:
+            plan: In which nothing is sent yet.
+            order: Positions among those who wait.
+            times: Their predicted times, s, by position.
+        """
+        waiting = plan.waiting
+        rows = self.env.candidates()["row"]
+        prompts = self.env.dataset.prompt_tokens
+        nodes: list[int] = []
+        for j in order.tolist():
+            if not len(plan.open):
+                break
+            prompt = 0 if prompts is None else int(prompts[rows[waiting[j]]])
+            nodes.append(self._soonest(plan, float(times[j]), prompt))
+            plan.send(waiting[j], nodes[-1])
+        return nodes
 
     def _soonest(self, plan: ClusterPlan, seconds: float, prompt_tokens: int) -> int:
         """Returns the node predicted to finish a request soonest, of those that take it.

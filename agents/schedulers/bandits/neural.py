@@ -247,16 +247,22 @@ class CNTS(DiagonalBandit):
 
         Their standard errors are at most 0.008. What no draw has brought about counts as one draw.
         """
-        if not explore or self._estimator.seen < self.train_every:
+        means, scores = self.drawn_scores(contexts, explore)
+        if len(scores) == 1:
             return super().choice_table(contexts, batch, cloud, explore=False)
-        rows = np.arange(len(contexts))
-        means = self._means(contexts, rows)
-        drawn = np.random.default_rng(0).standard_normal((_DRAWS, len(means)))
-        scores = means + self.scaled_width(contexts, rows) * drawn
         table = batch_and_rest(scores, np.broadcast_to(means, scores.shape), batch, cloud)
         counts = np.maximum(table.sum(axis=0), 1.0)
         likely: Floats = counts / counts.sum(axis=1, keepdims=True)
         return likely
+
+    def drawn_scores(self, contexts: Contexts, explore: bool) -> tuple[Floats, Floats]:
+        """Returns predictions, and `_DRAWS` draws of the scores once there is what to draw from."""
+        if not explore or self._estimator.seen < self.train_every:
+            return super().drawn_scores(contexts, explore=False)
+        rows = np.arange(len(contexts))
+        means = self._means(contexts, rows)
+        drawn = np.random.default_rng(0).standard_normal((_DRAWS, len(means)))
+        return means, means + self.scaled_width(contexts, rows) * drawn
 
 
 class NeuralLinear(NeuralBandit):

@@ -84,7 +84,7 @@ def test_nothing_is_played_for_a_look(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--scenario", "drfit"), "unknown scenario 'drfit'"),
+        (("--scenario", "drfit"), "scenario 'drfit': must be one of the groups"),
         (("--scenario", "azure"), "nothing to play: replays a trace that is not part"),
         (("--version", "9"), "version=9: must be one of v1"),
         (("--agents", "fcfs,longest-frist"), "unknown agent 'longest-frist'"),

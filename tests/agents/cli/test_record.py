@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from stable_baselines3 import PPO
 
-from agents import save_model
+from agents import load_recording, save_model
 from tests.agents.cli.conftest import invoke, words
 from tests.edgecloud_gym.support import STATIC
 
@@ -60,6 +60,39 @@ def test_a_folder_may_be_relative(
     told = invoke("record", "fcfs", "--env", STATIC, *common, "--output", "mine")
     assert told.exit_code == 0, told.output
     assert minari.MinariDataset(tmp_path / "mine" / "data").total_episodes == 1
+
+
+def test_the_same_command_goes_on_after_ctrl_c(
+    learnable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = (
+        *("record", "c2ucb", "--env", STATIC, "--dataset", learnable, "--duration", 5),
+        *("--episodes", 2, "--output", tmp_path / "mine"),
+    )
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("agents.cli.record._tell", interrupt)
+        told = invoke(*command)
+    assert told.exit_code == 130
+    assert "Finished episodes are kept; the same command goes on" in words(told)
+    assert not (tmp_path / "mine").exists()
+    told = invoke(*command, "--seed", 3)
+    assert told.exit_code == 2
+    assert "with seed=0, not 3" in words(told)
+    told = invoke(*command)
+    assert told.exit_code == 0, told.output
+    assert "1 of 2 episodes are there already" in words(told)
+    assert "episode 2: mean JCT" in words(told)
+    assert load_recording(tmp_path / "mine").total_episodes == 2
+
+
+def test_sb3_agents_are_named_only_if_trusted(tmp_path: Path) -> None:
+    told = invoke("record", f"sb3:path={tmp_path / 'm.zip'}", "--env", STATIC)
+    assert told.exit_code == 2
+    assert "give --trust" in words(told)
 
 
 def test_pickled_objects_are_loaded_only_if_trusted(tmp_path: Path) -> None:

@@ -75,7 +75,11 @@ def test_a_file_that_holds_pickled_objects_needs_trust(tmp_path: Path) -> None:
     save_model(PPO("MultiInputPolicy", env, n_steps=2, batch_size=2), tmp_path / "ppo.zip")
     with pytest.raises(ValueError, match=r"ppo\.zip.*--trust"):
         read_agent(str(tmp_path / "ppo.zip"))
-    assert read_agent(str(tmp_path / "ppo.zip"), trust=True).name == "sb3"
+    named = f"sb3:path={tmp_path / 'ppo.zip'}"
+    with pytest.raises(ValueError, match=r"ppo\.zip.*--trust"):
+        read_agent(named)
+    for given in (str(tmp_path / "ppo.zip"), named):
+        assert read_agent(given, trust=True).name == "sb3"
 
 
 def free_ports() -> tuple[int, int]:

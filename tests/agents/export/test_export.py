@@ -10,18 +10,15 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-import yaml
 from sb3_contrib import MaskablePPO
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.vec_env import VecNormalize
 
 from agents import save_model
-from agents.export import files
-from agents.export.card import write_model_card
+from agents.export import files, formats
 from agents.export.files import SUFFIXES, export_model
 from agents.export.policy import ExportedPolicy
 from agents.policies import CandidatePolicy, MaskableCandidatePolicy
-from agents.schedulers.policy_file import MODELS as MODELS_FOLDER
 from agents.schedulers.sb3_agent import SB3Agent
 from edgecloud_gym import wrappers
 from edgecloud_gym.sb3 import make_vec_env
@@ -69,7 +66,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def runner(path: Path, form: str) -> Any:
-    return files._read_onnx(path) if form == "onnx" else files._read_script(path)
+    run = formats.read(path, form)
+    return lambda inputs: run(inputs)[0]
 
 
 @pytest.mark.parametrize("form", SUFFIXES)
@@ -157,9 +155,12 @@ def test_refusals(tmp_path: Path, learnable: Path) -> None:
     bandit = tmp_path / "c2ucb.npz"
     common = ("--env", STATIC, "--dataset", learnable, "--duration", 5)
     invoke("train", "c2ucb", *common, "--episodes", 1, "--output", bandit)
-    assert "holds 'c2ucb' of edgecloud train, a bandit" in words(invoke("export", bandit))
-    walk = MODELS_FOLDER / "ppo-static.npz"
-    assert "holds 'ppo' of edgecloud train, a network over what" in words(invoke("export", walk))
+    assert "holds 'c2ucb', which goes on learning" in words(invoke("export", bandit))
+    told = words(invoke("export", "ppo-statik"))
+    assert "ppo-static, ppo-time-series) (did you mean 'ppo-static'?)" in told
+    assert "ppo: no such file" in words(invoke("export", "ppo"))
+    told = words(invoke("export", "ppo-static", "--vec-normalize", bandit))
+    assert "--vec-normalize: " in told
     env = make_vec_env(STATIC, 1, wrapper="priority", **SETTINGS)
     save_model(SAC("MultiInputPolicy", env, buffer_size=10), tmp_path / "sac.zip")
     with pytest.raises(TypeError, match=r"agent='sac.zip': must be an SB3Agent"):
@@ -190,19 +191,3 @@ def test_the_example_serves_with_onnxruntime_alone(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=repository
     )
     assert "illegal assignments: 0" in told.stdout
-
-
-def test_a_model_card_has_what_the_hub_reads(trained: Any) -> None:
-    path = write_model_card(trained("ppo"), STATIC, [-3.0, -5.0], "Evaluated at load 0.9.")
-    _, head, text = path.read_text(encoding="utf-8").split("---\n", 2)
-    stated = yaml.safe_load(head)
-    assert stated["library_name"] == "stable-baselines3"
-    assert {STATIC, "reinforcement-learning"} <= set(stated["tags"])
-    (index,) = stated["model-index"]
-    assert index["name"] == "PPO"
-    assert index["results"][0]["dataset"]["type"] == STATIC
-    assert index["results"][0]["metrics"][0]["value"] == "-4.00 +/- 1.00"
-    assert "edgecloud evaluate ppo.zip --trust --env static" in text
-    assert text.endswith("Evaluated at load 0.9.\n")
-    with pytest.raises(ValueError, match="rewards: must hold"):
-        write_model_card(trained("ppo"), STATIC, [])

@@ -161,6 +161,15 @@ def test_what_it_cannot_predict() -> None:
         predictor.predict(np.ones((3, 4)), np.ones(3))
     with pytest.raises(ValueError, match=r"prompt_tokens: must have the shape \(3,\), got \(2,\)"):
         predictor.predict(np.ones((3, 5)), np.ones(2))
+    vectors = np.ones((3, 5))
+    vectors[1, 4] = np.nan
+    with pytest.raises(ValueError, match=r"embeddings\[1, 4\]=nan: must be finite"):
+        predictor.predict(vectors)
+    for wrong, shown in (([5, -1, 2], r"-1\.0"), ([5, np.inf, 2], "inf"), ([5, np.nan, 2], "nan")):
+        with pytest.raises(ValueError, match=rf"prompt_tokens\[1\]={shown}: must be .* at least 0"):
+            predictor.predict(np.ones((3, 5)), wrong)
+    with pytest.raises(TypeError, match="prompt_tokens: must hold numbers"):
+        predictor.predict(np.ones((3, 5)), ["a", "b", "c"])
     with pytest.raises(ValueError, match="no embeddings to predict from"):
         predictor.predict_dataset(RequestDataset.from_arrays(np.ones(20)))
     with pytest.raises(ValueError, match=r"width 5, and .* of width 384"):

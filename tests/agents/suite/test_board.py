@@ -226,8 +226,13 @@ def test_rows_are_chosen_by_name_or_drawn() -> None:
     assert {(r.cell, r.agent, r.seed) for r in named} == {
         (f"group-0/{c}", "half", 3) for c in (0, 2, 4, 6)
     }
-    with pytest.raises(ValueError, match="no such row"):
-        choose(board, [], ["nobody"], None, 5)
+    for cells, agents, seed, message in (
+        ([], ["nobody"], None, "agent 'nobody': the leaderboard has .*half"),
+        (["group-9"], [], None, "scenario 'group-9': the leaderboard has group-0"),
+        ([], [], 99, "seed 99: no row"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            choose(board, cells, agents, seed, 5)
 
 
 def test_page_and_pictures_of_a_played_board(

@@ -96,6 +96,7 @@ def test_ctrl_c_at_every_stage_loses_nothing_finished(at: int, run) -> None:
         (["--trace", "falling.csv"], "comes before that of row 2"),
         (["--concurrency", "1,x"], "--concurrency='1,x'"),
         (["--concurrency", "0"], "--concurrency='0'"),
+        (["--concurrency", ""], "--concurrency='': must be one number or more such as 1,2,4,8"),
         (["--concurrency", "1", "--prompt-lengths", ""], "--prompt-lengths=''"),
         (["--rate", "1", "--repeat", "3"], "--repeat has no effect with --rate"),
         (["--engine", "e.json"], "--engine has no effect with --endpoint without --rate"),
