@@ -106,6 +106,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         self._action_shape = (num_envs, self.config.candidate_pool_size)
         self._rngs: list[np.random.Generator | None] = [None] * num_envs
         self._seeds: list[int] = [-1] * num_envs
+        self._ready = False  # whether every lane has been reset
         self._ended = np.zeros(num_envs, np.bool_)
         self.max_episode_steps = max_episode_steps
         self._settings = settings
@@ -160,6 +161,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         for lane, value in enumerate(seed_list(seed, self.num_envs)):
             if which[lane] and (value is not None or self._rngs[lane] is None):
                 self._rngs[lane], self._seeds[lane] = seeding.np_random(value)
+        self._ready = None not in self._rngs
         output = self._simulator.output()
         self._restart(which, output)
         if not which.all():
@@ -205,7 +207,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         """
         checked = checked_actions(actions, self._action_shape, self._simulator.node_names)
         active = checked_mask("active", active, self.num_envs)
-        if None in self._rngs:
+        if not self._ready:
             raise ResetNeeded("call reset() before step()")
         restarting = self._ended & active
         if self.autoreset_mode is not AutoresetMode.NEXT_STEP and restarting.any():

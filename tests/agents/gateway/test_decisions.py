@@ -10,6 +10,7 @@ import pytest
 from agents.gateway.decisions import DecisionProcess, Player, Round
 from agents.prediction import predictor_for
 from agents.registry import make_agent
+from agents.rules.walk.packing import TIME
 from edgecloud_gym.dataset import RequestDataset, load_dataset
 from edgecloud_gym.simulator.compiled.follow import FINISHED
 from edgecloud_gym.simulator.live import LiveEvent, LiveRequest
@@ -84,7 +85,7 @@ def test_a_network_knows_who_a_row_stands_for(data: RequestDataset) -> None:
     dataset: Any = live.rows
     times = agent.file.predictor().predict_dataset(dataset, rows).expected_time
     assert np.ptp(times) > 0.3
-    np.testing.assert_allclose(agent._walk._features._time[rows], times)
+    np.testing.assert_allclose(agent._facts[rows, TIME], times)
     np.testing.assert_allclose(live._table["score"][rows], times)
 
 
