@@ -211,10 +211,10 @@ def read_agent(text: str, trust: bool = False) -> Agent:
 
 
 def make_encoder() -> Encoder:
-    """Returns the encoder of prompts, the one that bundled datasets were embedded with."""
-    from data_tools.bundling.embed import Embedder
+    """Returns the encoder of prompts: the model that bundled datasets were embedded with."""
+    from data_tools.bundling.packed import PackedEmbedder
     from data_tools.cli.console import quieten_transformers
 
     quieten_transformers()
-    embedder = Embedder(device="cpu")
+    embedder = PackedEmbedder()
     return lambda prompts: embedder.encode(prompts).vectors

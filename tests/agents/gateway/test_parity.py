@@ -60,6 +60,7 @@ def live_run(folder: Path, agent: str, shadow: str | None = None, requests: int 
         "least-kv",
         "historical-lrt",
         "c2ucb",
+        "warm-linear",
         "predicted-sjf",
         "ppo",
     ],

@@ -169,3 +169,27 @@ def test_what_was_learnt_goes_with_its_predictor() -> None:
             stranger.restore(state)
     del state["predictor_digest"]  # as in older files
     Belief(predictor, 7, NOISE).restore(state)
+
+
+def test_a_table_whose_rows_change_is_believed_alike() -> None:
+    predictor = Predictor.fit(DATA)
+    rows = DATA.rows("test")
+    still = Belief(predictor, 30, NOISE)
+    still.look_at(DATA, rows)
+    assert DATA.embeddings is not None
+    assert DATA.prompt_tokens is not None
+    blank = np.zeros(5)
+    table = RequestDataset.from_arrays(
+        blank + 1.0, embeddings=np.tile(DATA.embeddings[:1], (5, 1)), prompt_tokens=blank + 7
+    )
+    changing = Belief(predictor, 30, NOISE)
+    changing.look_at_changing(table)
+    who, seen = served(rows, 40, seed=3)
+    for turn, (place, log) in enumerate(zip(who.tolist(), seen.tolist(), strict=True)):
+        at = np.array([turn % 5, (turn + 1) % 5])  # in two rows at a time
+        table.embeddings[at] = DATA.embeddings[rows[place]]  # type: ignore[index]
+        table.prompt_tokens[at] = DATA.prompt_tokens[rows[place]]  # type: ignore[index]
+        changing.change(table, at, still.prior.log_time_mean[[place, place]])
+        for belief, index in ((still, place), (changing, int(at[turn % 2]))):
+            belief.observe(index, log)
+        assert_allclose(changing.log_times()[at], still.log_times()[place], rtol=1e-9)
