@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from agents.gateway.prompts import Encoder
     from agents.gateway.servers.spec import ClusterFile
 
+_SWITCH = 5e-4  # s that a decision may keep tokens from passing, a tenth of what is usual
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -134,6 +136,7 @@ def serve(
         )
         server = make_server(gateway, host, port)
         typer.echo(f"{player.agent.name} routes over {len(cluster.servers)} servers", err=True)
+        sys.setswitchinterval(_SWITCH)
         with one_torch_thread():
             server.run()
         if gateway.failure is not None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +22,14 @@ Vector = NDArray[np.float32]
 Encoder = Callable[[Sequence[str]], NDArray[np.float32]]
 
 _TOKENS_PER_BYTE: Final = 0.25
+_NICENESS: Final = 10
 _WEIGHT: Final = 0.02  # of the latest prompt among those that are remembered
+
+
+def _yield_to_others() -> None:
+    """Lets this thread compute when no other wants to: tokens that pass through come first."""
+    if sys.platform == "linux":  # elsewhere threads have no priority of their own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 class PromptLengths:
@@ -80,7 +90,9 @@ class Embeddings:
         self._known: OrderedDict[str, Vector] = OrderedDict()
         self._wanted: dict[str, asyncio.Future[Vector]] = {}
         self._worker: asyncio.Task[None] | None = None
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="embeddings")
+        self._pool = ThreadPoolExecutor(
+            1, thread_name_prefix="embeddings", initializer=_yield_to_others
+        )
 
     async def of(self, prompt: str) -> Vector:
         """Returns the embedding of a prompt, (d,)."""

@@ -172,7 +172,8 @@ class Server:
 
 async def _check_status(response: httpx2.Response) -> None:
     status = response.status_code
-    if status < 500 and status not in _STATUS:
+    # A redirect is no answer: requests go to the servers of the file and nowhere else.
+    if status < 500 and status not in _STATUS and not response.is_redirect:
         return
     await response.aread()
     text = " ".join(response.text[:300].split())

@@ -96,6 +96,8 @@ def fail_first(servers: Sequence[FakeServer], fault: str) -> None:
         servers[0].status = 500
     elif fault == "overloaded":
         servers[0].status, servers[0].headers = 429, {"retry-after": "1"}
+    elif fault == "redirects":  # to where the file does not say
+        servers[0].status, servers[0].headers = 302, {"location": "http://127.0.0.1:9/"}
     elif fault == "wrong key":
         servers[0].status = 401
     elif fault == "hangs":
@@ -105,7 +107,9 @@ def fail_first(servers: Sequence[FakeServer], fault: str) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("fault", ["refuses", "overloaded", "wrong key", "hangs", "breaks", "dies"])
+@pytest.mark.parametrize(
+    "fault", ["refuses", "overloaded", "redirects", "wrong key", "hangs", "breaks", "dies"]
+)
 def test_what_has_shown_no_token_is_tried_elsewhere(fault: str, stream: bool) -> None:
     async def test() -> None:
         limits = Limits(first_token_time=0.5, total_time=0.5, drain_time=1)
@@ -157,6 +161,29 @@ def test_what_has_begun_ends_with_an_error_in_the_stream() -> None:
                 assert "n0 broke off" in told["message"]
                 assert len(servers[0].asked) == 1
             assert not gateway.dispatcher.tickets
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [
+        (Limits(stall_time=0.3, drain_time=1), "gave nothing for 0.3 s"),
+        (Limits(total_time=0.3, drain_time=1), "took more than 0.3 s"),
+    ],
+)
+def test_a_stream_that_stalls_is_broken_off(limits: Limits, why: str) -> None:
+    async def test() -> None:
+        async with started(1) as servers:
+            servers[0].stalls_after = 2
+            gateway = make_gateway(servers, limits=limits)
+            async with running(gateway) as client:
+                response = await client.post(CHAT, json=question())
+                assert response.content.startswith(b"".join(events(5)[:3]))
+                last = response.content.rstrip().rsplit(b"\n\n", 1)[1]
+                assert why in json.loads(last.removeprefix(b"data: "))["error"]["message"]
+            assert not gateway.dispatcher.tickets
+            assert servers[0].active == 0
 
     run(test)
 
@@ -284,21 +311,36 @@ def test_a_defect_ends_the_gateway_and_leaves_nobody_waiting(
     assert "the decision process has failed" in caplog.text
 
 
-def test_what_was_learnt_is_saved_at_the_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "learns"), [("c2ucb", "ridge_sum"), ("warm-linear", "information")]
+)
+def test_what_was_learnt_is_saved_now_and_then_and_at_the_end(
+    name: str, learns: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.gateway.gateway._SAVE_EVERY", 0.05)
+    path = tmp_path / "agent.npz"
+
     async def test() -> None:
         async with started(1) as servers:
-            gateway = make_gateway(servers, "c2ucb")
+            gateway = make_gateway(servers, name)
             agent = gateway.process.player.agent
-            gateway._save = lambda: agent.save(tmp_path / "agent.npz")
+            gateway._save = lambda: agent.save(path)
             async with running(gateway) as client:
                 for k in range(4):
                     await client.post(CHAT, json=question(f"Question {k}"))
-            learnt = make_agent("c2ucb")
-            learnt.load(tmp_path / "agent.npz")
+                await asyncio.sleep(0.2)
+                assert path.exists()
+                path.unlink()
+                await asyncio.sleep(0.2)
+                assert path.exists()
+                await client.post(CHAT, json=question("Another question"))
+                await client.post(CHAT, json=question("And another one"))
+            learnt = make_agent(name)
+            learnt.load(path)
             assert learnt.state().keys() == agent.state().keys()
-            for name, value in agent.state().items():
-                np.testing.assert_array_equal(learnt.state()[name], value)
-            assert learnt.state()["ridge_sum"].any()
+            for key, value in agent.state().items():
+                np.testing.assert_array_equal(learnt.state()[key], value)
+            assert learnt.state()[learns].any()
 
     run(test)
 

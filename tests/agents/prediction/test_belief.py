@@ -1,6 +1,7 @@
 """The belief against the joint normal distribution that it conditions, fitted in one go."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from agents.prediction.belief import Belief, prompt_keys
 from agents.prediction.features import FeatureMap, Kernel, unit
 from agents.prediction.regression import Regression
 from edgecloud_gym import RequestDataset
+from edgecloud_gym.simulator.live_requests import LiveRequests
 from tests.agents.prediction.support import drawn
 
 DATA = drawn(90)
@@ -178,17 +180,14 @@ def test_a_table_whose_rows_change_is_believed_alike() -> None:
     still.look_at(DATA, rows)
     assert DATA.embeddings is not None
     assert DATA.prompt_tokens is not None
-    blank = np.zeros(5)
-    table = RequestDataset.from_arrays(
-        blank + 1.0, embeddings=np.tile(DATA.embeddings[:1], (5, 1)), prompt_tokens=blank + 7
-    )
+    table: Any = LiveRequests(DATA, 5)
     changing = Belief(predictor, 30, NOISE)
     changing.look_at_changing(table)
     who, seen = served(rows, 40, seed=3)
     for turn, (place, log) in enumerate(zip(who.tolist(), seen.tolist(), strict=True)):
         at = np.array([turn % 5, (turn + 1) % 5])  # in two rows at a time
-        table.embeddings[at] = DATA.embeddings[rows[place]]  # type: ignore[index]
-        table.prompt_tokens[at] = DATA.prompt_tokens[rows[place]]  # type: ignore[index]
+        table.embeddings[at] = DATA.embeddings[rows[place]]
+        table.prompt_tokens[at] = DATA.prompt_tokens[rows[place]]
         changing.change(table, at, still.prior.log_time_mean[[place, place]])
         for belief, index in ((still, place), (changing, int(at[turn % 2]))):
             belief.observe(index, log)
