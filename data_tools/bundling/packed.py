@@ -53,14 +53,14 @@ class PackedEmbedder(Embedder):
 
     def _forward(self, tokens: list[list[int]]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            states = self._packed(tokens).split([len(ids) for ids in tokens])
+            states = torch.split(self._packed(tokens), [len(ids) for ids in tokens])
             pooled = [s[0] if self.pooling == "cls" else s.mean(dim=0) for s in states]
             vectors: NDArray[np.float32] = torch.stack(pooled).numpy()
         return vectors
 
 
 def _fast_dtype() -> torch.dtype:
-    known = getattr(torch.cpu, "get_capabilities", dict)()
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return torch.bfloat16 if any(known.get(name) for name in _FAST) else torch.float32
 
 
@@ -95,7 +95,7 @@ class _Layer(NamedTuple):
 
     def __call__(self, x: Tensor, lengths: list[int]) -> Tensor:
         """Returns the states (tokens, d) of prompts that lie one behind the other."""
-        seen = [self._attend(part) for part in self.inner(x).split(lengths)]
+        seen = [self._attend(part) for part in torch.split(self.inner(x), lengths)]
         x = self.norm(self.outer(torch.cat(seen)) + x)
         return self.last_norm(self.narrow(functional.gelu(self.wide(x))) + x)
 

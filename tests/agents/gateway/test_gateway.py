@@ -11,13 +11,16 @@ from typing import Any
 import httpx2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from agents.gateway.limits import Limits
+from agents.gateway.prompts import Embeddings
 from agents.registry import make_agent
 from tests.agents.gateway.support import (
     CHAT,
     FakeServer,
     answer,
+    encode,
     engine,
     events,
     make_gateway,
@@ -289,6 +292,31 @@ def test_an_agent_that_raises_is_stood_in_for(caplog: pytest.LogCaptureFixture) 
     run(test)
     said = [r for r in caplog.records if "join-shortest-queue decides instead" in r.getMessage()]
     assert len(said) == 1
+
+
+def test_a_prompt_that_cannot_be_embedded_is_routed_without(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def embed(prompts: Sequence[str]) -> NDArray[np.float32]:
+        assert not any("\ud800" in prompt for prompt in prompts)
+        if "bad" in prompts:
+            raise ZeroDivisionError("no")
+        return encode(prompts)
+
+    async def test() -> None:
+        async with started(1) as servers:
+            gateway = make_gateway(servers, "predicted-sjf")
+            gateway._embeddings = Embeddings(embed)
+            async with running(gateway) as client:
+                texts = ["good", "bad", "half \ud800", *(f"another {k}" for k in range(20))]
+                bodies = [json.dumps(question(text)) for text in texts]
+                asked = [client.post(CHAT, content=body) for body in bodies]
+                assert {a.status_code for a in await asyncio.gather(*asked)} == {200}
+                assert await gateway._embeddings.of("good") is not None
+                assert await gateway._embeddings.of("bad") is None
+
+    run(test)
+    assert "a prompt could not be embedded" in caplog.text
 
 
 def test_a_defect_ends_the_gateway_and_leaves_nobody_waiting(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from edgecloud_gym.engines import EngineModel
 from edgecloud_gym.nodes import Engine
 from tests.agents.gateway.sim_to_real.publishing import publish, show
 from tests.agents.gateway.sim_to_real.servers import BACKLOG, RTT, STAND_INS, delayed, servers
-from tests.agents.gateway.sim_to_real.slices import SLICES, switches
+from tests.agents.gateway.sim_to_real.slices import SLICES, sliced, switches
 from tests.agents.gateway.sim_to_real.study import Study
 from tests.agents.gateway.support import encode
 
@@ -58,3 +60,27 @@ def test_slices_of_a_core_do_not_overlap() -> None:
     # The last core keeps time for the gateway.
     shares = [sum(p.end - p.begin for p in SLICES.values() if p.core == core) for core in (0, 1)]
     assert shares == pytest.approx([1.0, 0.5])
+
+
+def state(process: int) -> str:
+    """How a process is: T if it is stopped."""
+    return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
+
+
+def test_servers_run_in_their_slices_and_freely_thereafter() -> None:
+    servers = [subprocess.Popen(["sleep", "60"]) for _ in range(2)]
+    slices = [SLICES["edge-a"], SLICES["edge-b"]]
+    try:
+        with sliced([(s.pid, part) for s, part in zip(servers, slices, strict=True)]):
+            seen: set[tuple[int, bool]] = set()
+            for _ in range(2000):
+                seen |= {(s.pid, state(s.pid) == "T") for s in servers}
+                if len(seen) == 4:  # each has been seen stopped, and not
+                    break
+                time.sleep(0.005)
+            assert len(seen) == 4
+        assert "T" not in {state(s.pid) for s in servers}
+    finally:
+        for server in servers:
+            server.kill()
+            server.wait()

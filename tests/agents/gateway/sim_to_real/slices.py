@@ -89,12 +89,13 @@ def switches(slices: Sequence[tuple[int, float, float]]) -> list[tuple[float, in
 
 
 def pace(slices: Sequence[tuple[int, float, float]]) -> None:
-    """Sends the signals until it is stopped, or a process is gone."""
+    """Sends the signals until it is stopped, or a process or who started it is gone."""
     with suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, -10)  # punctual, if it may be
     plan = switches(slices)
     begun = time.monotonic()
-    while True:
+    parent = os.getppid()
+    while os.getppid() == parent:
         for part, process, what in plan:
             time.sleep(max(0.0, begun + part * PERIOD - time.monotonic()))
             try:
@@ -102,8 +103,11 @@ def pace(slices: Sequence[tuple[int, float, float]]) -> None:
             except ProcessLookupError:
                 return
         begun = max(begun + PERIOD, time.monotonic() - PERIOD)  # what is late is not made up for
+    for process, *_ in slices:
+        os.kill(process, signal.SIGCONT)
 
 
 if __name__ == "__main__":
     given = [argument.split(":") for argument in sys.argv[1:]]
-    pace([(int(process), float(begin), float(end)) for process, begin, end in given])
+    with suppress(KeyboardInterrupt):  # of a terminal: who started it is told as well
+        pace([(int(process), float(begin), float(end)) for process, begin, end in given])
