@@ -30,6 +30,7 @@ from edgecloud_gym.dataset import RequestDataset
 Floats = NDArray[np.float64]
 
 PREDICTOR: Final = "predictor_digest"  # an array of a state, which older files lack
+REMEMBERED: Final = 100_000  # prompts of a changing table, of which there is no end
 _REFRESH: Final = 1000  # updates between inversions from scratch, against rounding
 
 
@@ -67,6 +68,7 @@ class Belief:
         self._updates = 0
         self._fitted = _support_keys(predictor)
         self._memory: dict[int, tuple[float, float]] = {}  # by key: times served, mean log time
+        self._changing = False
 
     def look_at(self, dataset: RequestDataset, rows: NDArray[np.int32]) -> None:
         """Speaks of these rows (n,) of a dataset from now on; what was learnt before is kept.
@@ -93,11 +95,12 @@ class Belief:
         """Speaks of all rows of a table whose rows stand for one request after the other.
 
         There the lengths of prompts are estimates, which differ from one time to the next: prompts
-        are told apart by their embeddings alone.
+        are told apart by their embeddings alone, and the first of `REMEMBERED` are forgotten.
 
         Raises:
             ValueError: If the table has no embeddings, or of another width.
         """
+        self._changing = True
         self._places = np.arange(len(dataset))
         self._make_places(len(dataset))
         kernel = self.predictor.features.kernel
@@ -158,6 +161,8 @@ class Belief:
         same = self._keys == self._keys[place]  # of a changing table more than one row may be it
         self._served[same], self._mean_log[same] = served, mean
         self._memory[int(self._keys[place])] = float(served), float(mean)
+        if self._changing and len(self._memory) > REMEMBERED:
+            del self._memory[next(iter(self._memory))]  # who came first
         more, tells = self._told(place)
         phi, added = self._phi[place], more - weight
         self._information += phi * (tells - told)

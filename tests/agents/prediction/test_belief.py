@@ -173,6 +173,21 @@ def test_what_was_learnt_goes_with_its_predictor() -> None:
     Belief(predictor, 7, NOISE).restore(state)
 
 
+def test_of_a_changing_table_only_so_many_prompts_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agents.prediction.belief.REMEMBERED", 3)
+    table: Any = LiveRequests(DATA, 1)
+    belief = Belief(Predictor.fit(DATA), 30, NOISE)
+    belief.look_at_changing(table)
+    assert DATA.embeddings is not None
+    for row in range(5):
+        table.embeddings[:] = DATA.embeddings[row]
+        belief.change(table, np.array([0]), belief.prior.log_time_mean[:1])
+        belief.observe(0, 0.0)
+    assert belief.state()["keys"].tolist() == prompt_keys(DATA.embeddings[2:5], None).tolist()
+
+
 def test_a_table_whose_rows_change_is_believed_alike() -> None:
     predictor = Predictor.fit(DATA)
     rows = DATA.rows("test")
