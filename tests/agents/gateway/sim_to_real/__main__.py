@@ -24,12 +24,14 @@ import argparse
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from agents.gateway.prompts import Encoder
 from data_tools.load.plan import Recording
+from edgecloud_gym.arrivals import Trace
 from edgecloud_gym.files import replacing
 from tests.agents.gateway.sim_to_real.publishing import publish, show
 from tests.agents.gateway.sim_to_real.servers import RTT, delayed, measured_nodes, servers
@@ -37,6 +39,7 @@ from tests.agents.gateway.sim_to_real.study import AGENTS, Study
 from tests.agents.gateway.support import encode
 
 TRACE = Path("../shared/data/AzureLLMInferenceTrace_conv.csv.gz")
+TRACE_START = 1200.0  # s: the first minutes of this hour have a third of its mean rate
 
 
 def study(
@@ -45,6 +48,7 @@ def study(
     stand_in: bool,
     agents: Sequence[str] = AGENTS,
     trace: Path | None = None,
+    trace_start: float = TRACE_START,
     alone: bool = False,
 ) -> pd.DataFrame:
     """Runs the comparison in a folder; returns its rows, which are in results.csv as well."""
@@ -55,7 +59,9 @@ def study(
         encoder = make_encoder()
     recordings: dict[str, Recording | None] = {"Poisson": None}
     if trace is not None:
-        recordings["recorded"] = Recording.read(trace)
+        recorded = Recording.read(trace)
+        begun = Trace(recorded.trace.times, start=trace_start)
+        recordings["recorded"] = replace(recorded, trace=begun)
     with servers(stand_in) as urls, delayed(urls[2], RTT) as cloud:
         nodes = measured_nodes(urls, folder, stand_in, in_company=not (alone or stand_in))
         compared = Study(nodes, [*urls[:2], cloud], folder, duration, encoder, recordings)
@@ -74,6 +80,7 @@ def main() -> None:
     parser.add_argument("--alone", action="store_true", help="measure servers in an idle machine")
     parser.add_argument("--agents", default=",".join(AGENTS))
     parser.add_argument("--trace", type=Path, help=f"recorded arrivals; {TRACE} if it is there")
+    parser.add_argument("--trace-start", type=float, default=TRACE_START, help="s")
     parser.add_argument("--publish", type=Path, help="folder of the docs")
     given = parser.parse_args()
     folder = given.folder or Path(tempfile.mkdtemp())
@@ -82,7 +89,9 @@ def main() -> None:
         print(f"no recorded arrivals: there is no {TRACE}, and no --trace")
     print(f"{folder}; load average before: {os.getloadavg()}", flush=True)
     agents = given.agents.split(",")
-    table = study(folder, given.duration, given.stand_in, agents, trace, given.alone)
+    table = study(
+        folder, given.duration, given.stand_in, agents, trace, given.trace_start, given.alone
+    )
     show(table)
     print(f"load average after: {os.getloadavg()}")
     if given.publish:
