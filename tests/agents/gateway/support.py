@@ -189,6 +189,13 @@ def answer(tokens: int) -> dict[str, Any]:
     return {"choices": [message], "usage": {"prompt_tokens": 7, "completion_tokens": tokens}}
 
 
+def error(response: httpx2.Response) -> dict[str, Any]:
+    """What an OpenAI client reads of an error."""
+    found = response.json()["error"]
+    assert set(found) == {"message", "type", "param", "code"}
+    return dict(found)
+
+
 def question(text: str = "Tell me.", stream: bool = True, **more: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": text}], "stream": stream, **more}
 
