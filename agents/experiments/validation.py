@@ -9,10 +9,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.base import constructor_arguments
 from agents.experiments.learners import Learner, played
 from agents.experiments.scenario import Scenario
-from agents.registry import AGENT_NAMES, make_agent
+from agents.prediction import Predictor
+from agents.registry import AGENT_NAMES, agent_class, make_agent
 
+_PREDICTOR: Final = "predictor"  # the setting by which agents take one
 FIRST_SEED: Final = 1_000_000  # far from those of trainings and evaluations
 # What it is measured by, and who plays beside it.
 UNIT: Final = "fcfs"
@@ -44,12 +47,22 @@ class Validation:
         return [float(learner.mean_jct(s, self._seeds()).mean()) for s in self.scenarios]
 
     def of_others(self) -> dict[str, list[float]]:
-        """Returns the same of the agents beside it, who learn as they are used to."""
+        """Returns the same of the agents beside it, who learn as they are used to.
+
+        Those who know predictions are given some that have not seen the prompts kept aside.
+        """
         found = {}
+        fitted: dict[int, Predictor] = {}  # by dataset, of which scenarios share one
         for name in dict.fromkeys((UNIT, *self.beside)):
             means = []
             for scenario in self.scenarios:
-                agent = make_agent(name)
+                settings = {}
+                if _PREDICTOR in constructor_arguments(agent_class(name)):
+                    data = scenario.dataset
+                    if id(data) not in fitted:
+                        fitted[id(data)] = Predictor.fit(data, data.rows("fit"))
+                    settings[_PREDICTOR] = fitted[id(data)]
+                agent = make_agent(name, **settings)
                 means.append(float(played(agent, scenario, self._seeds(), explore=True).mean()))
             found[name] = means
         return found

@@ -19,12 +19,12 @@ _STATIC: Final[dict[str, dict[str, float]]] = {
 _CONTINUOUS: Final[dict[str, dict[str, float]]] = {
     "node": {"slots": 4.0, "time": -1.0, "system.queue": 1.0, "bias": 0.0}
 }
-# The node where it is predicted to be done first, of those that would serve it at once. Where it
-# would have to queue, first come first served, it waits here instead: here the shortest go first.
-# A node counts as the slower the fuller it is, as those who run there are slowed down, too.
+# What `edgecloud train index` finds for a cluster, rounded: the node of the least cost, of those
+# that serve the request at once and hold it in the cache. Or it waits for a better one, which takes
+# none now, if that costs less by a factor of more than 1.65 (1 + q)^0.7, q others waiting.
 _CLUSTER: Final[dict[str, dict[str, float]]] = {
-    "node": {"time": -1.0, "running": -1.0, "full": -6.0},
-    "wait": {"bias": -4.0},
+    "node": {"cost": -1.0, "crowded": -8.0},
+    "wait": {"bias": -0.5, "queue": -0.7},
 }
 _RULES: Final = {"static": _STATIC, "continuous": _CONTINUOUS, "cluster": _CLUSTER}
 

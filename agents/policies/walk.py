@@ -25,6 +25,7 @@ from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import Tensor, nn
 
 from agents.policies.candidates import ILLEGAL
+from agents.rules.walk.packing import SHARPNESS
 from edgecloud_gym.wrappers.walk_features import WALK_NODES, WALK_SYSTEM
 
 _KEYS: Final = ("candidate", "nodes", "system", "legal")  # in the order of the flat features
@@ -236,7 +237,7 @@ def _options(kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     own = {
         "width": kwargs.pop("width", 64),
         "rule": kwargs.pop("rule", None),
-        "sharpness": kwargs.pop("sharpness", 3.0),
+        "sharpness": kwargs.pop("sharpness", SHARPNESS),
         "learn_rule": kwargs.pop("learn_rule", False),
     }
     return {"features_extractor_class": WalkExtractor, **kwargs, "net_arch": []}, own

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.rules.kept import kept_rule
 from agents.rules.placement import (
     BASE,
     OUTPUT,
@@ -22,7 +23,6 @@ from agents.rules.placement import (
 from agents.rules.plan import NONE, candidates, is_open, is_static, occupied, row_of, send
 from edgecloud_gym.nodes import CLOUD_NODE, EDGE_NODE
 from edgecloud_gym.simulator.compiled.inlining import compiled
-from edgecloud_gym.simulator.rules import rule
 from edgecloud_gym.simulator.simulator import Simulator
 
 
@@ -38,7 +38,9 @@ class Index(NamedTuple):
     In any other system a request goes to the node with the least
     (1 - own_time) · (requests there + 1) / capacity + own_time · its time among those there; nodes
     with more than fill_limit of the requests that they serve side by side take none, and it waits
-    if all have.
+    if all have. It waits as well for a node that takes none now, if that costs so much less: if the
+    log of the least cost of those that take one is more than hold_level + hold_queue · log(1 + q)
+    above that of all, q the others that wait.
     """
 
     edge_level: float = 0.0
@@ -49,6 +51,8 @@ class Index(NamedTuple):
     batch_fill: float = 0.0
     fill_limit: float = 1.0
     own_time: float = 0.3
+    hold_level: float = 40.0  # never: the log of a ratio that no two costs have
+    hold_queue: float = 0.0
 
 
 _AT: Final[Any] = Index(*range(len(Index._fields)))  # where each of them lies
@@ -71,7 +75,7 @@ def edge_threshold(p, free_share, queue):
     return level + p[_AT.edge_full] if free_share == 0.0 else level
 
 
-@rule
+@kept_rule
 def pair(d):
     """The edge takes what its index allows, the cloud the others in their order."""
     p = d.parameters
@@ -103,29 +107,42 @@ def pair(d):
 
 @compiled
 def cost(d, node, facts):
-    """Returns what it costs to send a request to a node (s), infinite where it must not go."""
+    """Returns what it costs a request to be sent to a node (s), whether it takes one or not."""
     p = d.parameters
-    nodes = p[len(_AT) :]
-    there = occupied(d, node) + 1.0
-    if not is_open(d, node) or there > max(1.0, p[_AT.fill_limit] * fitting(d, nodes, node)):
-        return np.inf
-    load = there / d.nodes[node].rate
-    own = time_on(d, nodes, node, facts[BASE], facts[PROMPT], facts[OUTPUT])
+    load = (occupied(d, node) + 1.0) / d.nodes[node].rate
+    own = time_on(d, p[len(_AT) :], node, facts[BASE], facts[PROMPT], facts[OUTPUT])
     return (1.0 - p[_AT.own_time]) * load + p[_AT.own_time] * own
 
 
-@rule
+@compiled
+def takes(d, node):
+    """Returns whether a node takes a request and serves it soon enough."""
+    p = d.parameters
+    limit = p[_AT.fill_limit] * fitting(d, p[len(_AT) :], node)
+    return is_open(d, node) and occupied(d, node) + 1.0 <= max(1.0, limit)
+
+
+@kept_rule
 def cluster(d):
     """Each goes to the node of the least cost, or waits where no node should take one."""
+    p = d.parameters
+    behind = d.lane[0].queue_length - 1.0
     for j in range(candidates(d)):
         facts = d.facts[row_of(d, j)]
         best = NONE
         least = np.inf
+        bound = np.inf  # the least of all, whether they take it or not
         for k in range(len(d.room)):
+            if d.nodes[k].services == 0:
+                continue
             found = cost(d, k, facts)
-            if found < least:
+            bound = min(bound, found)
+            if found < least and takes(d, k):
                 best = k
                 least = found
         if best == NONE:
             return
+        if np.log(least / bound) > p[_AT.hold_level] + p[_AT.hold_queue] * np.log1p(behind):
+            return
         send(d, j, best)
+        behind -= 1.0

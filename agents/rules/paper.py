@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agents.rules.draws import below, uniform
+from agents.rules.kept import kept_rule
 from agents.rules.plan import (
     batch_room,
     batch_to_edge,
@@ -18,10 +19,9 @@ from agents.rules.plan import (
 )
 from edgecloud_gym.nodes import CLOUD_NODE, EDGE_NODE
 from edgecloud_gym.simulator.compiled.inlining import inlined
-from edgecloud_gym.simulator.rules import rule
 
 
-@rule
+@kept_rule
 def fcfs(d):
     """Fills one edge batch with the first candidates, then the cloud with the next."""
     if takes_call(d):
@@ -29,21 +29,21 @@ def fcfs(d):
         fill_cloud(d)
 
 
-@rule
+@kept_rule
 def edge_only(d):
     """Fills one edge batch."""
     if takes_call(d):
         batch_to_edge(d, batch_room(d))
 
 
-@rule
+@kept_rule
 def cloud_only(d):
     """Fills the cloud."""
     if takes_call(d):
         fill_cloud(d)
 
 
-@rule
+@kept_rule
 def random(d):
     """Makes one assignment: a coin picks the node, chance the requests."""
     if not takes_call(d):
@@ -72,7 +72,7 @@ def _sample(d, node, count):
         below(d.random, last + 1)
 
 
-@rule
+@kept_rule
 def round_robin(d):
     """Edge and cloud take turns, one assignment a call.
 
@@ -91,7 +91,7 @@ def round_robin(d):
         d.memory[0] = 0.0
 
 
-@rule
+@kept_rule
 def least_connections(d):
     """Sends to the edge, then to the cloud, while each is the less busy."""
     if not takes_call(d):

@@ -12,12 +12,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.rules.kept import kept_rule
 from agents.rules.plan import NONE, candidates, is_open, occupied, row_of, send
 from edgecloud_gym.dataset import RequestDataset
 from edgecloud_gym.nodes import Engine
 from edgecloud_gym.simulator.compiled.inlining import compiled
 from edgecloud_gym.simulator.parameters import ENGINE, SLOTS, STATIC_BATCHES
-from edgecloud_gym.simulator.rules import rule
 from edgecloud_gym.simulator.simulator import Simulator
 from edgecloud_gym.simulator.workload import MIN_CLOUD_TIME
 
@@ -122,21 +122,19 @@ def _engine_time(e, spec, taken, context, prompt, output):
 
 
 @compiled
-def time_on(d, parameters, node, base, prompt, output):
-    """Returns the time until a request would be done on a node (s).
+def time_among(d, parameters, node, taken, base, prompt, output):
+    """Returns the time until a request would be done on a node that serves anybody (s).
 
     Args:
-        d: What else is sent.
+        d: Where the nodes are.
         parameters: See `placement_parameters`.
         node: The node.
+        taken: How many of its places are.
         base: The request's base latency (s), known or predicted.
         prompt: Its prompt (tokens).
         output: Its answer (tokens), known or predicted.
     """
     spec = d.nodes[node]
-    if spec.services == 0:
-        return np.inf
-    taken = occupied(d, node)
     if spec.kind == ENGINE:
         e = parameters[int(parameters[_FIRST + node]) :]
         return _engine_time(e, spec, taken, parameters[_CONTEXT], prompt, output)
@@ -151,7 +149,15 @@ def time_on(d, parameters, node, base, prompt, output):
     return queueing + spec.multiplier * base * slowdown + spec.rtt
 
 
-@rule
+@compiled
+def time_on(d, parameters, node, base, prompt, output):
+    """Returns the same for what else is sent, infinity on a node that serves nobody."""
+    if d.nodes[node].services == 0:
+        return np.inf
+    return time_among(d, parameters, node, occupied(d, node), base, prompt, output)
+
+
+@kept_rule
 def soonest(d):
     """The node that finishes each request soonest; ``facts`` are `BASE`, `PROMPT`, `OUTPUT`."""
     for j in range(candidates(d)):

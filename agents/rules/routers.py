@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from agents.rules.draws import below, two_below
+from agents.rules.kept import kept_rule
 from agents.rules.plan import (
     NONE,
     cache_use,
@@ -17,7 +18,6 @@ from agents.rules.plan import (
     send,
 )
 from edgecloud_gym.simulator.compiled.inlining import inlined
-from edgecloud_gym.simulator.rules import rule
 
 
 @inlined
@@ -54,7 +54,7 @@ def _least_loaded(d, edge_alone):
     return best
 
 
-@rule
+@kept_rule
 def first_fit(d):
     """The first node that takes a request."""
     for j in range(candidates(d)):
@@ -78,19 +78,19 @@ def _fill(d, cloud):
             j += 1
 
 
-@rule
+@kept_rule
 def edge_only(d):
     """The first node of the edge, which is all but slots, that takes a request."""
     _fill(d, False)
 
 
-@rule
+@kept_rule
 def cloud_only(d):
     """The first node of slots that takes a request."""
     _fill(d, True)
 
 
-@rule
+@kept_rule
 def random(d):
     """A node by chance, of those that take a request."""
     for j in range(candidates(d)):
@@ -101,7 +101,7 @@ def random(d):
             send(d, j, _nth_open(d, below(d.random, count)))
 
 
-@rule
+@kept_rule
 def round_robin(d):
     """The next node that takes a request, in their order and round again.
 
@@ -119,7 +119,7 @@ def round_robin(d):
         d.memory[0] = (node + 1) % len(d.room)
 
 
-@rule
+@kept_rule
 def least_connections(d):
     """The node with the fewest requests, whatever its speed."""
     for j in range(candidates(d)):
@@ -134,7 +134,7 @@ def least_connections(d):
         send(d, j, best)
 
 
-@rule
+@kept_rule
 def join_shortest_queue(d):
     """The least loaded node that takes a request."""
     for j in range(candidates(d)):
@@ -145,7 +145,7 @@ def join_shortest_queue(d):
             send(d, j, k)
 
 
-@rule
+@kept_rule
 def edge_first(d):
     """The least loaded node of the edge, or of the cloud if the edge has no room."""
     for j in range(candidates(d)):
@@ -158,7 +158,7 @@ def edge_first(d):
             send(d, j, k)
 
 
-@rule
+@kept_rule
 def power_of_two(d):
     """The less loaded of two nodes drawn from those that take a request."""
     for j in range(candidates(d)):
@@ -176,7 +176,7 @@ def power_of_two(d):
         send(d, j, other if load(d, other) < load(d, k) else k)
 
 
-@rule
+@kept_rule
 def least_kv(d):
     """The node with the largest share of its cache left."""
     for j in range(candidates(d)):

@@ -10,28 +10,41 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.base import Agent, Info, Observation
+from agents.base import Info, Observation
 from agents.prediction.forecasts import as_forecast, forecast
+from agents.rules.walk.packing import (
+    SHARPNESS,
+    forget_expected,
+    walk_facts,
+    walk_memory,
+    walk_parameters,
+)
+from agents.rules.walk.rule import walk_rule
 from agents.schedulers.policy_file import MODELS, PolicyFile, bundled_model, read_policy
+from agents.schedulers.ruled import RuleScheduler
 from edgecloud_gym.config import Priority
 from edgecloud_gym.envs.base import EdgeCloudEnv
 from edgecloud_gym.envs.time_series import TimeSeriesEnv
 from edgecloud_gym.files import replacing
+from edgecloud_gym.simulator.rules import Rule
 from edgecloud_gym.wrappers.forecast import Forecast
 from edgecloud_gym.wrappers.walk import QueueWalk
 
 
-class PolicyAgent(Agent):
+class PolicyAgent(RuleScheduler):
     """Walks the queue, ranked by predicted time, and chooses for each request as a network does.
 
-    It does not learn here, and so it has nothing to explore: it takes its likeliest choice.
+    It does not learn here, and so it has nothing to explore: it takes its likeliest choice. The
+    networks of `agents.policies.walk` are played as a compiled rule, without torch.
 
     Args:
         model: A file that ``edgecloud train`` wrote; by default the model of this algorithm that
             comes with the package for the environment at hand.
     """
 
-    work_conserving = False
+    cluster_rule: ClassVar[Rule | None] = walk_rule
+    memory_size: ClassVar[int] = 0  # `remembered` makes it
+    head: ClassVar[str] = "network/action_net."  # what scores the choices, in a file
 
     def __init__(self, model: str | Path | None = None) -> None:
         """Reads the model, if one is named.
@@ -45,7 +58,6 @@ class PolicyAgent(Agent):
         self.model = None if model is None else str(model)
         self._file: PolicyFile | None = None
         self._known: tuple[Any, PolicyFile, Forecast] | None = None
-        self._built: tuple[Any, Any] | None = None
         if model is not None:
             self._take(Path(model))
 
@@ -80,49 +92,45 @@ class PolicyAgent(Agent):
             self._known = (dataset, file, forecast(self._predictor, dataset))
         return self._known[2]
 
-    def reset(self, env: gym.Env[Any, Any], seed: int) -> None:
-        """Prepares for an episode.
+    def facts(self) -> NDArray[np.float64]:
+        """Returns what is predicted of each row."""
+        simulator = self.env.simulator
+        mean_output = simulator.workload.mean_output
+        return walk_facts(self._forecast(), self.env.dataset.prompt_tokens, mean_output)
+
+    def parameters(self) -> NDArray[np.float64]:
+        """Returns the network and what the nodes are.
 
         Raises:
             ValueError: If the model does not fit the environment.
         """
-        super().reset(env, seed)
-        from agents.policies.algorithms import ALGORITHMS
-        from agents.policies.playing import Player
+        file, features = self.file, len(self._forecast().features)
+        sharpness = file.walk.network.get("sharpness", SHARPNESS)
+        simulator = self.env.simulator
+        try:
+            return walk_parameters(
+                file.arrays, self.head, sharpness, file.walk.skips, simulator, features
+            )
+        except ValueError as error:
+            raise ValueError(f"{file.path}: {error}") from error
 
-        file = self.file
-        self._walk = QueueWalk(self.env.simulator, self._forecast(), file.walk.skips)
-        self._scores = ALGORITHMS[self.name].scores
-        key = (file, self._walk.nodes)
-        if self._built is None or self._built[0] != key:
-            spaces = self._walk.space(), self._walk.action_space(self._scores)
-            self._built = (key, Player(file.policy(*spaces)))
-        self._player = self._built[1]
-        self._player.forget()
-        self._begins = True
-
-    def act(self, observation: Observation, info: Info, explore: bool = True) -> NDArray[np.int64]:
-        """Decides as the model does; see `Agent.act`."""
-        del observation, info, explore
-        walk = self._walk
-        walk.start(begun=slice(None) if self._begins else None)
-        self._begins = False
-        ended = False
-        while not ended:
-            choice = self._player.choose(walk.observe())
-            ended = bool(walk.choose(walk.best(choice) if self._scores else choice)[0][0])
-        return np.array(walk.picks[0])
+    def remembered(self) -> NDArray[np.float64]:
+        """Returns its memory, with room for all requests that have arrived."""
+        return walk_memory(self.env.simulator, self._parameters, self._memory)
 
     def rows_changed(self, rows: NDArray[np.int64]) -> None:
         """Predicts the requests that rows stand for now."""
-        known = self._forecast()
-        found = self._predictor.predict_dataset(self.env.dataset, rows)
-        self._walk.replace(rows, as_forecast(found))
-        self.env.simulator.set_scores(known.time)
+        simulator, known = self.env.simulator, self._forecast()
+        found = as_forecast(self._predictor.predict_dataset(self.env.dataset, rows))
+        known.time[rows] = found.time
+        prompts = self.env.dataset.prompt_tokens
+        some = None if prompts is None else prompts[rows]
+        self._facts[rows] = walk_facts(found, some, simulator.workload.mean_output)
+        simulator.set_scores(known.time)
 
     def forget_predictions(self) -> None:
         """Forgets what was expected of those who are at nodes."""
-        self._walk.forget()
+        forget_expected(self._memory, len(self.env.config.nodes), self._parameters)
 
     def predicted_times(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Returns the times that dispatched requests were ranked by; see `Agent`."""
@@ -180,15 +188,70 @@ class DQNAgent(PolicyAgent):
     """Deep Q-network (Mnih et al., 2015)."""
 
     name: ClassVar[str] = "dqn"
+    head: ClassVar[str] = "network/q_net.q_net."
 
 
-class SACAgent(PolicyAgent):
+class TorchPolicyAgent(PolicyAgent):
+    """The same with networks of Stable-Baselines3's own, which torch plays."""
+
+    _built: tuple[Any, Any] | None = None
+
+    def reset(self, env: gym.Env[Any, Any], seed: int) -> None:
+        """Prepares for an episode.
+
+        Raises:
+            ValueError: If the model does not fit the environment.
+        """
+        super().reset(env, seed)
+        from agents.policies.algorithms import ALGORITHMS
+        from agents.policies.playing import Player
+
+        file = self.file
+        self._walk = QueueWalk(self.env.simulator, self._forecast(), file.walk.skips)
+        self._scores = ALGORITHMS[self.name].scores
+        key = (file, self._walk.nodes)
+        if self._built is None or self._built[0] != key:
+            spaces = self._walk.space(), self._walk.action_space(self._scores)
+            self._built = (key, Player(file.policy(*spaces)))
+        self._player = self._built[1]
+        self._player.forget()
+        self._begins = True
+
+    def parameters(self) -> NDArray[np.float64]:
+        """Returns nothing: no rule plays its network."""
+        return np.empty(0)
+
+    def act(self, observation: Observation, info: Info, explore: bool = True) -> NDArray[np.int64]:
+        """Decides as the model does; see `Agent.act`."""
+        del observation, info, explore
+        walk = self._walk
+        walk.start(begun=slice(None) if self._begins else None)
+        self._begins = False
+        ended = False
+        while not ended:
+            choice = self._player.choose(walk.observe())
+            ended = bool(walk.choose(walk.best(choice) if self._scores else choice)[0][0])
+        return np.array(walk.picks[0])
+
+    def rows_changed(self, rows: NDArray[np.int64]) -> None:
+        """Predicts the requests that rows stand for now."""
+        known = self._forecast()
+        found = self._predictor.predict_dataset(self.env.dataset, rows)
+        self._walk.replace(rows, as_forecast(found))
+        self.env.simulator.set_scores(known.time)
+
+    def forget_predictions(self) -> None:
+        """Forgets what was expected of those who are at nodes."""
+        self._walk.forget()
+
+
+class SACAgent(TorchPolicyAgent):
     """Soft actor-critic (Haarnoja et al., 2018), which scores the choices."""
 
     name: ClassVar[str] = "sac"
 
 
-class RecurrentPPOAgent(PolicyAgent):
+class RecurrentPPOAgent(TorchPolicyAgent):
     """PPO that remembers, with an LSTM."""
 
     name: ClassVar[str] = "recurrent-ppo"

@@ -76,12 +76,17 @@ class RuleScheduler(Scheduler):
         """Returns the rule's numbers in this episode, float64 (n,)."""
         return _NOTHING
 
+    def remembered(self) -> NDArray[np.float64]:
+        """Returns its memory, as long as the requests that have arrived by now make it."""
+        return self._memory
+
     @property
     def decision(self) -> Decision:
         """What the rule is handed."""
         simulator = self.env.simulator
         if self._seen is not simulator.arrays:
             self._seen = simulator.arrays
+            self._memory = self.remembered()
             self._decision = make_decision(
                 simulator,
                 facts=self._facts,

@@ -48,7 +48,12 @@ _CONTINUOUS: Final = {
     **_EDGE,
     "edge_queue": (1.0, 0.4),
 }
-_CLUSTER: Final = {"fill_limit": (1.1, 0.2), "own_time": (0.3, 0.2)}
+_CLUSTER: Final = {
+    "fill_limit": (1.1, 0.2),
+    "own_time": (0.3, 0.2),
+    "hold_level": (1.0, 0.5),
+    "hold_queue": (1.0, 0.5),
+}
 
 
 class Progress(NamedTuple):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
 from typing import Any, Final
 
 import numba
@@ -10,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecloud_gym.simulator.compiled import episode
+from edgecloud_gym.simulator.compiled.cache import CompiledFunction, SourcedCache
 from edgecloud_gym.simulator.compiled.decision import Decision
-from edgecloud_gym.simulator.compiled.pointers import address_of
 from edgecloud_gym.simulator.simulator import Simulator
 
 _CHUNK: Final = 2048  # decisions, some milliseconds, between two looks at Python's signals
@@ -22,22 +24,27 @@ class Rule:
 
     It is compiled when it is first used.
 
+    Args:
+        function: What is compiled.
+        folders: Where all sources lie that it calls, beside the simulator's own: its machine code
+            is kept on the disk until one of them changes. Without any it is compiled in every
+            process, as nobody knows when it would be out of date.
+
     Attributes:
         function: What is compiled.
     """
 
-    def __init__(self, function: Callable[[Decision], None]) -> None:
+    def __init__(self, function: Callable[[Decision], None], *folders: Path) -> None:
         self.function = function
         self.__doc__ = function.__doc__
-        # Nothing is allocated in a rule, so that Numba need not count references.
-        self._dispatcher = numba.njit(error_model="numpy", _nrt=False)(function)
-        self._code: Callable[[Decision], None] | None = None
+        self._folders = folders
+        self._entry: Callable[[Decision], None] | None = None
 
     def __repr__(self) -> str:
         return f"<rule {self.function.__name__}>"
 
-    def __reduce__(self) -> tuple[type[Rule], tuple[Callable[[Decision], None]]]:
-        return Rule, (self.function,)  # machine code is a process's own
+    def __reduce__(self) -> tuple[type[Rule], tuple[Any, ...]]:
+        return Rule, (self.function, *self._folders)  # machine code is a process's own
 
     def __call__(self, decision: Decision) -> None:
         """Adds to a decision's plan.
@@ -45,16 +52,24 @@ class Rule:
         Raises:
             numba.core.errors.NumbaError: If Numba cannot compile the function.
         """
-        if self._code is None:
-            kind = (numba.typeof(decision),)
-            self._dispatcher.compile(kind)
-            self._code = self._dispatcher.overloads[kind].entry_point
-        self._code(decision)
+        if self._entry is None:
+            self._entry = self._compiled.compiled_for((decision,))
+        self._entry(decision)
 
-    def address(self, kind: Any) -> int:
-        """Returns where its machine code for decisions of a Numba type is."""
-        self._dispatcher.compile((kind,))
-        return address_of(self._dispatcher.overloads[(kind,)])
+    def address(self, decision: Decision) -> int:
+        """Returns where its machine code for such decisions is."""
+        return self._compiled.address_for((decision,))
+
+    @cached_property
+    def _compiled(self) -> CompiledFunction:
+        return CompiledFunction(self._build, *self._folders)
+
+    def _build(self, sources: str, cache: bool) -> Any:
+        # Nothing is allocated in a rule, so that Numba need not count references.
+        dispatcher = numba.njit(error_model="numpy", _nrt=False)(self.function)
+        if cache and self._folders:
+            dispatcher._cache = SourcedCache(self.function, sources)
+        return dispatcher
 
 
 def rule(function: Callable[[Decision], None]) -> Rule:
@@ -95,6 +110,7 @@ def make_decision(
         states=state.nodes[0],
         curves=simulator.curves,
         requests=state.requests[0],
+        finished=state.finished[0],
         window=state.window[0],
         signals=state.signals[0],
         facts=facts,
@@ -126,7 +142,7 @@ class RulePlayer:
         self._everyone = np.ones(1, np.bool_)
         output = simulator.output()
         self._unwritten = (output.floats, output.ids, output.masks)
-        self._addresses = (simulator.step_address, rule.address(numba.typeof(decision)))
+        self._addresses = (simulator.step_address, rule.address(decision))
         self._play = episode.play_rule.compiled_for((*self._addresses, *self._arguments(decision)))
 
     def play(self, decision: Decision) -> Iterator[float]:

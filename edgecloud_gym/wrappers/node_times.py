@@ -24,6 +24,11 @@ class NodeTimes:
 
     Args:
         simulator: Whose nodes they are.
+
+    Attributes:
+        mean_output: Tokens of the mean answer, at least 1.
+        fitting: How many requests each node serves side by side, as far as its cache holds them
+            (nodes,).
     """
 
     def __init__(self, simulator: Simulator) -> None:
@@ -34,6 +39,15 @@ class NodeTimes:
         workload = simulator.workload
         self.mean_output = max(1.0, workload.mean_output)
         self._context = workload.mean_prompt + workload.mean_output / 2
+        self.fitting = np.array([self._fitting(node) for node in self._nodes])
+
+    def _fitting(self, node: Node) -> float:
+        if not isinstance(node, Engine):
+            return float(node.services * node.batch)
+        model = node.engine
+        if model.kv_tokens is None:
+            return float(model.sequences)
+        return min(float(model.sequences), max(1.0, model.kv_tokens / max(1.0, self._context)))
 
     def __call__(self, occupied: Floats, base: Floats, prompt: Floats, output: Floats) -> Floats:
         """Returns predicted times until a request is done, s (lanes, nodes).
@@ -72,9 +86,7 @@ class NodeTimes:
         self, k: int, node: Engine, occupied: Floats, prompt: Floats, output: Floats
     ) -> Floats:
         model = node.engine
-        most = float(model.sequences)
-        if model.kv_tokens is not None:
-            most = min(most, max(1.0, model.kv_tokens / max(1.0, self._context)))
+        most = self.fitting[k]
         running = np.minimum(occupied + 1.0, most)
         waiting = np.maximum(0.0, occupied + 1 - most) / self._capacities[k]
         others = (running - 1) * self._context  # tokens that these look back on

@@ -50,6 +50,8 @@ WALK_NODES: Final = Block(
     _log("stretch", "log of the candidate's predicted time over the shortest of that batch"),
     _log("time", "log of the predicted time (s) until it would be done there"),
     _log("excess", "the same less the least of all nodes"),
+    Column("crowded", "with it they would be more than are served side by side, cache included"),
+    _log("cost", "log of two parts that time and one of the work there, less the least of all"),
     _log("lag", "log of how much slower than predicted the node was of late"),
 )
 WALK_SYSTEM: Final = Block(
@@ -90,6 +92,7 @@ class WalkFeatures:
         self._total = np.maximum(1, simulator.total_room).astype(np.float64)
         self._places = np.array([node.services * node.batch for node in config.nodes])
         self._batch = np.array([node.batch for node in config.nodes])
+        self._rates = np.maximum(1e-9, simulator.workload.capacities)
         self._scale = simulator.workload.mean_latency
         self._pair = config.is_pair
         self._fixed = self._node_constants()
@@ -206,6 +209,7 @@ class WalkFeatures:
         share = room / self._total
         self.plain = self._times(occupied, self.base, self._prompt[row], self._output[row])
         times = np.log(self.plain) + walk.lag
+        there = occupied + 1.0
         closed = np.where(legal, FEATURE_LIMIT, times).min(axis=1)
         system[:, _S.closed] = np.minimum(closed, FEATURE_LIMIT)
         others = max(1, room.shape[1] - 1)
@@ -223,6 +227,9 @@ class WalkFeatures:
         out[:, :, _N.stretch] = np.log(self.base[:, np.newaxis] / shortest)
         out[:, :, _N.time] = times
         out[:, :, _N.excess] = times - times.min(axis=1, keepdims=True)
+        out[:, :, _N.crowded] = there > np.maximum(1.0, self._times.fitting)
+        cost = np.log((there / self._rates + 2.0 * self.plain) / 3.0) + walk.lag
+        out[:, :, _N.cost] = cost - cost.min(axis=1, keepdims=True)
         out[:, :, _N.lag] = walk.lag
         return np.clip(out, -FEATURE_LIMIT, FEATURE_LIMIT, out=out)
 

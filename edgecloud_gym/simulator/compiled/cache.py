@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numba
+from numba.core.caching import FunctionCache
 
 from edgecloud_gym.simulator.compiled.pointers import address_of
 
@@ -56,28 +57,44 @@ def source_digest(folder: Path = SIMULATOR) -> str:
     return digest.hexdigest()
 
 
+class SourcedCache(FunctionCache):  # type: ignore[misc]
+    """Numba's disk cache of a function, with a digest of sources in its key.
+
+    For functions that are handed to us as they are; one that we build ourselves captures the
+    digest, so that it is in Numba's own key.
+
+    Raises:
+        RuntimeError: If Numba finds no folder to write to.
+    """
+
+    def __init__(self, function: Callable[..., Any], sources: str) -> None:
+        super().__init__(function)
+        self._sources = sources
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        return (*super()._index_key(sig, codegen), self._sources)
+
+
 class CompiledFunction:
     """A function that is compiled for the types of its arguments, or loaded from the disk.
 
     Args:
         build: Given a digest of the sources and whether to use Numba's cache, returns the
             function as `numba.njit` makes it.
-        folder: Where the sources lie that it calls, beside the simulator's own.
+        folders: Where the sources lie that it calls, beside the simulator's own.
 
     Raises:
         ImportError: If Numba's compiler is switched off, or the sources are absent.
     """
 
-    def __init__(self, build: Callable[[str, bool], Any], folder: Path = SIMULATOR) -> None:
+    def __init__(self, build: Callable[[str, bool], Any], *folders: Path) -> None:
         if numba.config.DISABLE_JIT:
             raise ImportError(
                 "NUMBA_DISABLE_JIT is set: edgecloud_gym's simulator has no form that is not "
                 "compiled; unset it"
             )
         self._build = build
-        self._sources = source_digest()
-        if folder != SIMULATOR:
-            self._sources += source_digest(folder)
+        self._sources = "".join(map(source_digest, (SIMULATOR, *folders)))
         self._function = self._cached()
 
     @property

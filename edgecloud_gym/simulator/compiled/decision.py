@@ -21,6 +21,8 @@ class Decision(NamedTuple):
         states: `NODE_STATE_DTYPE` (nodes,), how busy they are.
         curves: All nodes' slowdown curves, float64; see ``first_curve`` of a node.
         requests: `REQUEST_DTYPE` (requests,), in order of arrival.
+        finished: Who is done, by their place in ``requests``, in that order, int32 (requests,); of
+            them those from ``done_before`` on since the last step.
         window: Who the candidates are, by their place in ``requests``, int32 (M,).
         signals: What is shown of a cluster's nodes, ``signal_age`` old, float32 (nodes * F,).
         facts: What the agent knows of each dataset row, float64 (rows, k).
@@ -40,6 +42,7 @@ class Decision(NamedTuple):
     states: Any
     curves: Any
     requests: Any
+    finished: Any
     window: Any
     signals: Any
     facts: Any

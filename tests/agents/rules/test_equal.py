@@ -9,12 +9,13 @@ import pytest
 from agents import AGENT_NAMES, Agent, make_agent
 from agents.experiments.episode import play_steps
 from agents.registry import agent_class
+from agents.schedulers.policy_file import POLICIES
 from agents.schedulers.ruled import RuleScheduler
 from edgecloud_gym import EngineModel, RequestDataset
 from edgecloud_gym.nodes import Engine, Sequences, Slots, StaticBatches
 from edgecloud_gym.simulator.state import LANE_DTYPE
 
-PLAIN = [name for name in AGENT_NAMES if name not in ("sb3", "warm-linear")]
+PLAIN = [name for name in AGENT_NAMES if name not in ("sb3", "warm-linear", *POLICIES)]
 RULES = [name for name in PLAIN if issubclass(agent_class(name), RuleScheduler)]
 MODEL = EngineModel(
     step_overhead=0.0,

@@ -1,14 +1,12 @@
-"""Index policies: what they decide can be worked out by hand, and their scores say the same."""
+"""Index policies: what they decide can be worked out by hand."""
 
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import pytest
 
 from agents import make_agent
-from agents.rules.index import CONTINUOUS_THUMB, STATIC_THUMB, Index
-from agents.rules.scores import cluster_scores, pair_scores
+from agents.rules.index import Index
 from edgecloud_gym import RequestDataset
 from edgecloud_gym.arrivals import Trace
 from edgecloud_gym.nodes import Slots
@@ -16,7 +14,13 @@ from edgecloud_gym.nodes import Slots
 TIMES = np.array([8.0, 1.0, 2.0, 2.4, 2.6, 0.5])
 
 
-def at_once(name: str, env: str = "Static", times: Any = TIMES, **settings: Any) -> Any:
+def at_once(
+    name: str,
+    env: str = "Static",
+    times: Any = TIMES,
+    index: Index | None = None,
+    **settings: Any,
+) -> Any:
     """Resets an environment in which requests of given times arrive together."""
     chosen = {
         "dataset": RequestDataset.from_arrays(base_latency=times),
@@ -28,7 +32,9 @@ def at_once(name: str, env: str = "Static", times: Any = TIMES, **settings: Any)
         **settings,
     }
     made = gym.make(f"EdgeCloud-{env}-v0", **chosen)
-    agent = make_agent(name)
+    agent: Any = make_agent(name)
+    if index is not None:
+        agent.index = lambda: index
     agent.reset(made, 0)
     observation, info = made.reset(seed=0)
     action = agent.act(observation, info)
@@ -61,20 +67,20 @@ def test_in_a_cluster_requests_wait_rather_than_queue_at_a_node() -> None:
     assert sent == {0: 1, 1: 2, 2: 0}
 
 
-@pytest.mark.parametrize("index", [STATIC_THUMB, CONTINUOUS_THUMB, Index(0.5, -2.0, 0.4, 1.0)])
-def test_pair_scores_say_what_the_rule_decides(index: Index) -> None:
-    log_times, shares = np.log(TIMES)[:, np.newaxis], np.array([0.0, 0.25, 1.0])
-    choice = pair_scores(index, log_times, 4, shares, True).argmax(axis=-1)
-    for i, log_time in enumerate(log_times[:, 0]):
-        for k, share in enumerate(shares):
-            level = index.edge_level + index.edge_free * share + index.edge_queue * np.log(5.0)
-            edge = log_time <= level + index.edge_full * (share == 0)
-            assert choice[i, k] == (1 if edge else 2 if share else 0)
+def test_a_request_waits_for_a_node_that_costs_much_less() -> None:
+    nodes = [
+        Slots("fast", slots=1, time_multiplier=1.0, network_rtt=0.0),
+        Slots("slow", slots=1, time_multiplier=8.0, network_rtt=0.0),
+    ]
 
+    def sent(times: list[float], **numbers: float) -> Any:
+        index = Index(own_time=1.0, **numbers)
+        return at_once("oracle-placement", "Cluster", np.array(times), index, nodes=nodes)
 
-def test_cluster_scores_have_no_largest_but_waiting_where_all_are_full_enough() -> None:
-    index = Index(fill_limit=1.0, own_time=0.0)
-    rate, fitting = np.array([2.0, 1.0]), np.array([4.0, 4.0])
-    there = np.array([[1.0, 1.0], [3.0, 1.0], [5.0, 5.0]])
-    scores = cluster_scores(index, there, rate, fitting, np.ones(2), np.array([True, True]))
-    assert scores.argmax(axis=-1).tolist() == [1, 2, 0]
+    # The fast node is taken by the first: for the second it would cost its time and the
+    # mean of all, 1 / rate, which are 2 s each; the slow one costs 16 s: 4 times, log 4 = 1.39.
+    assert sent([2.0, 2.0], hold_level=1.3) == {0: 1, 1: 0}
+    assert sent([2.0, 2.0], hold_level=1.5) == {0: 1, 1: 2}
+    # With others behind it, it holds the less.
+    assert sent([2.0, 2.0, 2.0], hold_level=1.3) == {0: 1, 1: 0, 2: 0}
+    assert sent([2.0, 2.0, 2.0], hold_level=1.3, hold_queue=1.0) == {0: 1, 1: 2, 2: 0}

@@ -1,0 +1,49 @@
+"""Scenarios of the benchmark suite that a network learns in besides its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agents.experiments.scenario import Scenario
+from agents.schedulers.policy_file import POLICIES
+from agents.suite.definition import load_suite
+
+
+def read_elsewhere(
+    names: Sequence[str], agent: str, place: Scenario, split: str
+) -> tuple[Scenario, ...]:
+    """Returns scenarios of the suite, with other prompts than the suite tests with.
+
+    Args:
+        names: Scenarios, or groups, of which those count that are of the same environment.
+        agent: Who learns.
+        place: Where it learns anyway.
+        split: Whose prompts arrive.
+
+    Raises:
+        ValueError: If there is no such scenario, it is none to learn in besides, or the agent
+            learns in one place only.
+    """
+    if not names:
+        return ()
+    if agent not in POLICIES:
+        raise ValueError(f"--scenario: {agent} learns in one place; networks learn in several")
+    nodes = len(place.make().unwrapped.simulator.config.nodes)  # type: ignore[attr-defined]
+    found = []
+    for name in names:
+        cells = load_suite().select([name]).cells
+        mine = [cell for cell in cells if cell.env_id == place.env_id and not cell.trace]
+        if not mine:
+            raise ValueError(f"--scenario {name!r}: must have a scenario of {place.env_id}")
+        for cell in mine:
+            settings = {key: value for key, value in cell.settings.items() if key != "slo"}
+            settings |= {"split": split, "dataset": place.dataset}
+            scenario = Scenario(cell.env_id, settings, cell.name)
+            there = len(scenario.make().unwrapped.simulator.config.nodes)  # type: ignore[attr-defined]
+            if there != nodes:
+                raise ValueError(
+                    f"--scenario {name!r}: {cell.name} has {there} nodes, not {nodes} as "
+                    f"{place.label}; a network learns with one number of nodes, and plays any"
+                )
+            found.append(scenario)
+    return tuple(found)
