@@ -12,7 +12,9 @@ from agents.base import Agent, Info, Observation
 from agents.gateway.decisions import DecisionProcess, Player, Round
 from agents.prediction import predictor_for
 from agents.prediction.belief import Belief
+from agents.prediction.forecasts import as_forecast
 from agents.registry import make_agent
+from agents.rules.walk.packing import walk_facts
 from edgecloud_gym.dataset import RequestDataset, load_dataset
 from edgecloud_gym.simulator.compiled.follow import FINISHED
 from edgecloud_gym.simulator.live import LiveEvent, LiveRequest
@@ -109,10 +111,11 @@ def test_a_network_knows_who_a_row_stands_for(data: RequestDataset) -> None:
     agent: Any = process.player.agent
     rows = live.rows.present
     dataset: Any = live.rows
-    times = agent.file.predictor().predict_dataset(dataset, rows).expected_time
-    assert np.ptp(times) > 0.3
-    np.testing.assert_allclose(agent._walk._features._time[rows], times)
-    np.testing.assert_allclose(live._table["score"][rows], times)
+    found = as_forecast(agent.file.predictor().predict_dataset(dataset, rows))
+    assert np.ptp(found.time) > 0.3
+    np.testing.assert_allclose(live._table["score"][rows], found.time)
+    facts = walk_facts(found, live.rows.prompt_tokens[rows], live.workload.mean_output)
+    np.testing.assert_allclose(agent._facts[rows], facts)
 
 
 def test_who_asks_for_no_embeddings_costs_none() -> None:
