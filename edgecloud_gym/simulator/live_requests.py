@@ -12,6 +12,7 @@ from edgecloud_gym.dataset import RequestDataset
 
 _SHORTEST: Final = 1e-3  # s; logs of times are learnt from, and clocks stand still for less
 
+
 class LiveRequests:
     """What a `RequestDataset` has, of requests that come and go.
 
