@@ -181,9 +181,8 @@ def _protocol_means(summary: pd.DataFrame) -> pd.DataFrame:
     table["seeds"] = runs["seed"].nunique().loc[keys].to_numpy()
     for column, metric in (
         ("requests", "arrived"),
-        ("p95", "jct_p95_censored"),
-        ("p99", "jct_p99"),
-        ("longest", "jct_max"),
+        ("p95", P95),
+        ("p99", "jct_p99_censored"),
     ):
         table[column] = runs[metric].mean().loc[keys].to_numpy()
     return table

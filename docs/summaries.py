@@ -411,6 +411,67 @@ def engine_list(_: str = "") -> str:
     return _table(head, lines, "llrrrrr")
 
 
+def live(_: str = "") -> str:
+    """Returns live and simulated times by agent, quickest live first, and the picture of them.
+
+    Measured by ``python -m tests.agents.gateway.sim_to_real --publish docs``.
+    """
+    if not (DATA / "live.csv").exists():
+        return "*Not measured with this version yet.*"
+    table = read("live")
+    lines = []
+    for arrivals, rows in table.groupby("arrivals", sort=False):
+        ranks = rows["jct_mean_sim"].rank().astype(int)
+        for place, (index, row) in enumerate(rows.iterrows(), 1):
+            cells = [arrivals, row["agent"]]
+            for metric in ("jct_mean", "ttft_mean"):
+                measured, simulated = row[f"{metric}_live"], row[f"{metric}_sim"]
+                error = 100.0 * (simulated / measured - 1.0)
+                cells += [f"{measured:.2f}", f"{simulated:.2f}", f"{error:+.0f} %"]
+            lines.append([*cells, f"{place} / {ranks[index]}"])
+    head = [
+        "arrivals",
+        "",
+        "JCT live (s)",
+        "simulated",
+        "",
+        "TTFT live (s)",
+        "simulated",
+        "",
+        "rank",
+    ]
+    pairs = int(table["contradicted"].sum()) // 2
+    said = (
+        f"{table['requests'].iloc[0]} requests per agent at {table['rate'].iloc[0]:g}/s. Ranks are "
+        f"live / simulated; pairs of agents that are ranked otherwise in simulation although they "
+        f"differ live by more than the 95 % interval of their paired difference: {pairs}."
+    )
+    picture = "![Live and simulated times of each agent](assets/live.png)"
+    return f"{_table(head, lines, 'llrrrrrrr')}\n\n{said}\n\n{picture}"
+
+
+def gateway(_: str = "") -> str:
+    """Returns what the gateway adds to a request, in ms.
+
+    Measured by ``python -m tests.benchmarks.gateway --publish docs``.
+    """
+    if not (DATA / "gateway.csv").exists():
+        return "*Not measured with this version yet.*"
+    lines = [
+        [
+            row.agent,
+            f"{row.what}, p{row.percentile}",
+            f"{row.direct:.1f}",
+            f"{row.gateway:.1f}",
+            f"{row.added:+.1f}",
+            "" if np.isnan(row.goal) else f"≤ {row.goal:g}",
+        ]
+        for row in read("gateway").itertuples()
+    ]
+    head = ["agent", "ms", "direct", "by the gateway", "added", "goal"]
+    return _table(head, lines, "llrrrr")
+
+
 def versions(step: str) -> str:
     """Returns with what a step was run."""
     found = json.loads((DATA / "versions.json").read_text())[step]

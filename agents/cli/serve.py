@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from agents.gateway.prompts import Encoder
     from agents.gateway.servers.spec import ClusterFile
 
+_SWITCH = 5e-4  # s that a decision may keep tokens from passing, a tenth of what is usual
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -135,6 +137,7 @@ def serve(
         )
         server = make_server(gateway, host, port)
         typer.echo(f"{player.agent.name} routes over {len(cluster.servers)} servers", err=True)
+        sys.setswitchinterval(_SWITCH)
         with one_torch_thread():
             server.run()
         if gateway.failure is not None:
@@ -215,10 +218,10 @@ def read_agent(text: str, trust: bool = False) -> Agent:
 
 
 def make_encoder() -> Encoder:
-    """Returns the encoder of prompts, the one that bundled datasets were embedded with."""
-    from data_tools.bundling.embed import Embedder
+    """Returns the encoder of prompts: the model that bundled datasets were embedded with."""
+    from data_tools.bundling.packed import PackedEmbedder
     from data_tools.cli.console import quieten_transformers
 
     quieten_transformers()
-    embedder = Embedder(device="cpu")
+    embedder = PackedEmbedder()
     return lambda prompts: embedder.encode(prompts).vectors

@@ -55,7 +55,7 @@ class Outcome:
         forced: How many of ``sent`` the agent would have left waiting.
         fallbacks: Decisions that the fallback rule took because the agent raised.
         stuck: Whether somebody waits though nobody is at any node: the agent wants it so.
-        shadow: Where a shadow agent would have sent whom, by key.
+        shadow: Where a shadow agent would have sent whom, by key, after repair.
     """
 
     sent: list[tuple[int, int]] = field(default_factory=list)
@@ -208,17 +208,15 @@ class DecisionProcess:
         return outcome
 
     def _ask_shadow(self) -> dict[int, int]:
-        """Returns where the shadow would send whom."""
+        """Returns where the shadow would send whom, its picks repaired as those of who routes."""
         assert self.shadow is not None
         env = self.shadow.env
         if not env.is_epoch:
             return {}
         action, fell_back = self.shadow.act()
-        keys = env.keys()
+        sent = {} if fell_back else dict(env.rehearse(action))
         env.look_on()
-        if fell_back:
-            return {}
-        return {k: int(a) - 1 for k, a in zip(keys, action, strict=False) if a}
+        return sent
 
     def _mirror(self, now: float, sent: Sequence[tuple[int, int]]) -> None:
         """Tells the shadow who has been sent where."""

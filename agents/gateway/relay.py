@@ -30,6 +30,7 @@ _OWN_HEADERS: Final = {
     b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"date", b"server", b"te",
     b"trailer", b"proxy-authenticate",
 }  # fmt: skip
+_RENEWED: Final = 0.05  # how late a stream may be found to have stalled, as a share of that time
 _LARGEST_ANSWER: Final = 64 * 2**20  # bytes of one that does not stream
 
 
@@ -193,6 +194,7 @@ class _Attempt:
         """Passes on a stream as it comes; what is before the first token goes with it."""
         limits, ticket = self._limits, self._ticket
         latest = anyio.current_time() + limits.total_time
+        renewed = -math.inf
         reader = AnswerReader(stream=True)
         try:
             async for chunk in response.aiter_raw():
@@ -202,7 +204,10 @@ class _Attempt:
                     self._held.append(chunk)
                     continue
                 await self._pass_chunk(chunk, reader, response)
-                scope.deadline = min(latest, anyio.current_time() + limits.stall_time)
+                now = anyio.current_time()
+                if now - renewed > _RENEWED * limits.stall_time:  # not for every token
+                    renewed = now
+                    scope.deadline = min(latest, now + (1 + _RENEWED) * limits.stall_time)
         except httpx2.HTTPError:
             if not reader.done:
                 raise  # else all that matters is there

@@ -30,6 +30,7 @@ from edgecloud_gym.dataset import RequestDataset
 Floats = NDArray[np.float64]
 
 PREDICTOR: Final = "predictor_digest"  # an array of a state, which older files lack
+REMEMBERED: Final = 100_000  # prompts of a changing table, of which there is no end
 _REFRESH: Final = 1000  # updates between inversions from scratch, against rounding
 
 
@@ -67,6 +68,7 @@ class Belief:
         self._updates = 0
         self._fitted = _support_keys(predictor)
         self._memory: dict[int, tuple[float, float]] = {}  # by key: times served, mean log time
+        self._changing = False
 
     def look_at(self, dataset: RequestDataset, rows: NDArray[np.int32]) -> None:
         """Speaks of these rows (n,) of a dataset from now on; what was learnt before is kept.
@@ -75,32 +77,92 @@ class Belief:
             ValueError: If the dataset has no embeddings, or of another width.
         """
         self.prior = self.predictor.predict_dataset(dataset, rows)
-        assert dataset.embeddings is not None
-        embeddings, counts = dataset.embeddings[rows], dataset.prompt_tokens
-        tokens = None if counts is None else counts[rows]
+        embeddings, tokens = _prompts(dataset, rows)
         keys, first, self._places = np.unique(
             prompt_keys(embeddings, tokens), return_index=True, return_inverse=True
         )
-        self._keys: list[int] = keys.tolist()
-        self._tells = ~np.isin(keys, self._fitted)
-        values = self.predictor.kernel_values(
-            embeddings[first], None if tokens is None else tokens[first]
+        self._make_places(len(keys))
+        self._enter(
+            np.arange(len(keys)),
+            keys,
+            embeddings[first],
+            None if tokens is None else tokens[first],
+            self.prior.log_time_mean[first],
+            self._fitted,
         )
-        self._phi = values @ self.predictor.features.projection[:, : len(self._information)]
-        self._own = self.predictor.ridge + np.maximum(1.0 - np.sum(self._phi**2, axis=1), 0.0)
-        self._prior = self.prior.log_time_mean[first]
-        self._scale = np.sqrt(self.predictor.time.amplitude(self._prior))
-        self._blur = (self._noise / self._scale) ** 2  # the noise, in the unit of the process
-        known = [self._memory.get(key, (0.0, 0.0)) for key in self._keys]
-        self._served, self._mean_log = np.array(known).reshape(-1, 2).T.copy()
+
+    def look_at_changing(self, dataset: RequestDataset) -> None:
+        """Speaks of all rows of a table whose rows stand for one request after the other.
+
+        There the lengths of prompts are estimates, which differ from one time to the next: prompts
+        are told apart by their embeddings alone, and the first of `REMEMBERED` are forgotten.
+
+        Raises:
+            ValueError: If the table has no embeddings, or of another width.
+        """
+        self._changing = True
+        self._places = np.arange(len(dataset))
+        self._make_places(len(dataset))
+        kernel = self.predictor.features.kernel
+        self._fitted_texts = prompt_keys(kernel.embeddings, None)
+        self.prior = self.predictor.predict_dataset(dataset)
+        self.change(dataset, self._places, self.prior.log_time_mean)
+
+    def change(self, dataset: RequestDataset, rows: NDArray[np.int64], prior: Floats) -> None:
+        """Takes note that rows of such a table stand for other requests from now on.
+
+        Args:
+            dataset: The table.
+            rows: Which rows (n,).
+            prior: The predictor's mean log times of them (n,).
+        """
+        embeddings, tokens = _prompts(dataset, rows)
+        keys = prompt_keys(embeddings, None)
+        self._enter(rows, keys, embeddings, tokens, prior, self._fitted_texts)
+
+    def _make_places(self, count: int) -> None:
+        """Makes room for so many prompts."""
+        self._keys = np.zeros(count, np.uint64)
+        self._tells = np.zeros(count, np.bool_)
+        self._phi = np.zeros((count, len(self._information)))
+        self._own, self._prior, self._scale, self._blur, self._served, self._mean_log = np.zeros(
+            (6, count)
+        )
+
+    def _enter(
+        self,
+        places: NDArray[np.int64],
+        keys: NDArray[np.uint64],
+        embeddings: NDArray[np.floating[Any]],
+        tokens: NDArray[Any] | None,
+        prior: Floats,
+        fitted: NDArray[np.uint64],
+    ) -> None:
+        """Writes what is known of prompts in their places."""
+        values = self.predictor.kernel_values(embeddings, tokens)
+        phi = values @ self.predictor.features.projection[:, : len(self._information)]
+        self._keys[places] = keys
+        self._tells[places] = ~np.isin(keys, fitted)
+        self._phi[places] = phi
+        self._own[places] = self.predictor.ridge + np.maximum(1.0 - np.sum(phi**2, axis=1), 0.0)
+        self._prior[places] = prior
+        scale = np.sqrt(self.predictor.time.amplitude(prior))
+        self._scale[places] = scale
+        self._blur[places] = (self._noise / scale) ** 2  # the noise, in the unit of the process
+        known = [self._memory.get(key, (0.0, 0.0)) for key in keys.tolist()]
+        self._served[places], self._mean_log[places] = np.array(known).reshape(-1, 2).T
 
     def observe(self, index: int, log_time: float) -> None:
         """Learns that the prompt of ``rows[index]`` took so long, exp(log_time) s."""
         place = self._places[index]
         weight, told = self._told(place)
-        self._served[place] += 1.0
-        self._mean_log[place] += (log_time - self._mean_log[place]) / self._served[place]
-        self._memory[self._keys[place]] = float(self._served[place]), float(self._mean_log[place])
+        served = self._served[place] + 1.0
+        mean = self._mean_log[place] + (log_time - self._mean_log[place]) / served
+        same = self._keys == self._keys[place]  # of a changing table more than one row may be it
+        self._served[same], self._mean_log[same] = served, mean
+        self._memory[int(self._keys[place])] = float(served), float(mean)
+        if self._changing and len(self._memory) > REMEMBERED:
+            del self._memory[next(iter(self._memory))]  # who came first
         more, tells = self._told(place)
         phi, added = self._phi[place], more - weight
         self._information += phi * (tells - told)
@@ -184,6 +246,15 @@ class Belief:
         """Returns what tells apart the features that weights are of: the predictor's prompts."""
         facts = self._fitted.tobytes() + bytes(f"{len(self._information)}", "ascii")
         return np.frombuffer(blake2b(facts, digest_size=8).digest(), np.uint8)
+
+
+def _prompts(
+    dataset: RequestDataset, rows: NDArray[Any]
+) -> tuple[NDArray[np.float32], NDArray[np.int32] | None]:
+    """Returns embeddings (n, D) and, where they are known, token counts (n,) of rows (n,)."""
+    assert dataset.embeddings is not None
+    counts = dataset.prompt_tokens
+    return dataset.embeddings[rows], None if counts is None else counts[rows]
 
 
 def _support_keys(predictor: Predictor) -> NDArray[np.uint64]:

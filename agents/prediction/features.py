@@ -44,11 +44,16 @@ class Kernel:
     embedding_scale: float
     token_scale: float
 
+    @cached_property
+    def _squares(self) -> Floats:
+        """Squared lengths of the supports (m,): 1, but for their rounding."""
+        return np.asarray(np.sum(self.embeddings**2, axis=1))
+
     def __call__(self, embeddings: Floats, lengths: Floats) -> Floats:
         """Returns k of n prompts, embeddings (n, D) of length 1, with the m supports (n, m)."""
         apart = (
             np.sum(embeddings**2, axis=1)[:, None]
-            + np.sum(self.embeddings**2, axis=1)
+            + self._squares
             - 2.0 * embeddings @ self.embeddings.T
         )
         longer = lengths[:, None] - self.lengths

@@ -127,6 +127,18 @@ class LiveEnv(ClusterEnv):
         self._simulator.run(APPLY, self._simulator.output(), actions[np.newaxis])
         return self.live.dispatched()
 
+    def rehearse(self, action: NDArray[np.int64]) -> list[tuple[int, int]]:
+        """Returns what `dispatch` would, and sends nobody.
+
+        Args:
+            action: As of ``step``.
+
+        Raises:
+            TypeError: If the action does not hold integers.
+            ValueError: If its shape or a value is wrong.
+        """
+        return self.live.rehearsed(self.checked(action)[np.newaxis])
+
     def checked(self, action: NDArray[np.int64]) -> NDArray[np.int64]:
         """Returns an action of the right type.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +15,7 @@ from edgecloud_gym.nodes import StaticBatches
 from edgecloud_gym.priorities import AgedScores
 from edgecloud_gym.simulator.compiled import follow
 from edgecloud_gym.simulator.compiled.engine.layout import ENGINE_REQUEST_DTYPE
+from edgecloud_gym.simulator.compiled.events import APPLY
 from edgecloud_gym.simulator.compiled.views import Engines
 from edgecloud_gym.simulator.live_requests import LiveRequests
 from edgecloud_gym.simulator.parameters import TABLE_DTYPE, WAITING, prompt_feature
@@ -275,6 +276,8 @@ class LiveSimulator(Simulator):
         state.served["finish"][0, request] = event.time
         row = int(state.requests["row"][0, request])
         start = float(state.served["admitted"][0, request])
+        if np.isnan(start):  # done before it was believed to have begun, as of a node far away
+            start = float(state.requests["dispatch"][0, request])
         self.rows.finish(row, event.value, event.time - start)
         self._leaving.append(row)
 
@@ -294,6 +297,33 @@ class LiveSimulator(Simulator):
         before = int(self._known[0])
         self._follow([], float(self.state.lanes["now"][0]))
         return self._where(self._at_nodes[before : self._known[0]])
+
+    def rehearsed(self, actions: NDArray[np.int64]) -> list[tuple[int, int]]:
+        """Returns whom an action (1, M) would send where, repaired as ever, and sends nobody.
+
+        Returns:
+            Keys of requests and nodes, in the order of the candidates.
+        """
+        changing = self._changing()
+        kept = [array.copy() for array in changing]
+        self.run(APPLY, self.output(), actions)
+        candidates = self.state.window[0, : self.state.lanes["window_size"][0]]
+        gone = self.state.requests["slot"][0, candidates] != WAITING
+        found = self._where(candidates[gone])
+        for array, before in zip(changing, kept, strict=True):
+            array[...] = before
+        return found
+
+    def _changing(self) -> list[NDArray[Any]]:
+        """Returns the arrays that an action changes."""
+        state = self.state
+        arrays: list[NDArray[Any] | None] = [
+            state.lanes, state.nodes, state.requests, state.slots, state.members, state.steps,
+            state.served,
+        ]  # fmt: skip
+        if state.engines is not None:
+            arrays += [state.engines.states, state.engines.sequences, state.engines.phases]
+        return [array for array in arrays if array is not None]
 
     def key(self, request: int) -> int:
         """Returns the key of a request that is there."""

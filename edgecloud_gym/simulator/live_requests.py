@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecloud_gym.dataset import RequestDataset
+
+_SHORTEST: Final = 1e-3  # s; logs of times are learnt from, and clocks stand still for less
 
 
 class LiveRequests:
@@ -89,7 +92,8 @@ class LiveRequests:
             service: How long it was in service (s).
         """
         self.response_tokens[row] = output_tokens
-        self.base_latency[row] = self.alone(int(self.prompt_tokens[row]), output_tokens, service)
+        alone = self.alone(int(self.prompt_tokens[row]), output_tokens, service)
+        self.base_latency[row] = max(_SHORTEST, alone)
 
     @property
     def present(self) -> NDArray[np.int64]:

@@ -1,10 +1,11 @@
-"""What a gateway adds to the time of a request: asked directly and through it, in turns.
+"""What a gateway adds to a request: asked directly and through it, in turns, at 100 requests/s.
 
-    python -m tests.benchmarks.gateway [--rate 100] [--seconds 20] [--agent fcfs] [--ppo]
+    python -m tests.benchmarks.gateway [--only fcfs ppo] [--seconds 10] [--publish docs]
 
-Servers, gateway (on one core) and client are processes of their own. The servers write into each
-token when they sent it, so that what a token takes on its way is measured as well. With ``--ppo`` a
-policy network, not trained, decides over embeddings of prompts that are all different.
+Two minutes on a machine that does nothing else. The gateway has a core to itself, fake servers and
+client share the others. It is measured with `fcfs`, which looks at nothing, and with the network
+that comes with the package, which reads an embedding of every prompt; all prompts are different.
+The servers write into each token when they sent it: what one takes on its way is measured as well.
 """
 
 from __future__ import annotations
@@ -20,15 +21,33 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
 import httpx2
 import numpy as np
+import pandas as pd
 
+from edgecloud_gym.files import replacing
 from tests.agents.gateway.support import CHAT, FakeServer, question
+from tests.benchmarks.support import print_table
 
+SERVERS: Final = 3
+TOKENS, PAUSE = 8, 0.005  # of an answer; between them (s)
+WARM_UP: Final = 2.0  # s
+KINDS: Final = ("whole request", "first token", "further tokens")
+# ms that the gateway may add, by agent, kind and percentile.
+GOALS: Final = {
+    ("fcfs", "whole request", 50): 3.0,
+    ("fcfs", "whole request", 99): 15.0,
+    ("fcfs", "first token", 50): 2.0,
+    ("ppo", "whole request", 50): 15.0,
+}
 _STAMP = re.compile(rb'"content": "w(\d+\.\d+) "')
-SERVERS = 3
+_LAST = b"\r\n0\r\n\r\n"
 
 
 class StampingServer(FakeServer):
@@ -38,15 +57,74 @@ class StampingServer(FakeServer):
         return event.replace(f'"w{number - 1} "'.encode(), f'"w{time.monotonic():.6f} "'.encode())
 
 
-async def serve_fakes(ports: list[int], tokens: int, pause: float) -> None:
+async def serve_fakes(ports: Sequence[int]) -> None:
+    """Serves until it is killed."""
     for port in ports:
-        server = StampingServer("m", tokens, pause)
+        server = StampingServer("m", TOKENS, PAUSE)
         server.port = port
         await server.start()
     await asyncio.Event().wait()
 
 
+class Client:
+    """Asks with as little work as can be: what it measures is not to be its own.
+
+    Attributes:
+        times: Of whole requests, first tokens and further tokens (ms).
+    """
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        self.times: dict[str, list[float]] = {kind: [] for kind in KINDS}
+        self._places = [(parts.hostname, parts.port) for parts in map(urlsplit, urls)]
+        self._idle: list[list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]] = [
+            [] for _ in urls
+        ]
+
+    async def ask(self, number: int, text: str) -> None:
+        """Asks one of the servers, in turns."""
+        which = number % len(self._places)
+        body = json.dumps(question(text)).encode()
+        head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+        begun = time.monotonic()
+        idle = self._idle[which]
+        reader, writer = idle.pop() if idle else await asyncio.open_connection(*self._places[which])
+        writer.write(head + body)
+        status = await reader.readline()
+        assert b" 200 " in status, status
+        await reader.readuntil(b"\r\n\r\n")
+        seen, tail = 0, b""
+        while not tail.endswith(_LAST):
+            part = await reader.read(65536)
+            assert part, "broke off"
+            now = time.monotonic()
+            for stamp in _STAMP.findall(part):
+                kind = "further tokens" if seen else "first token"
+                self.times[kind].append(1e3 * (now - float(stamp)))
+                seen += 1
+            tail = (tail + part)[-len(_LAST) :]
+        self.times["whole request"].append(1e3 * (time.monotonic() - begun))
+        idle.append((reader, writer))
+
+    async def run(self, rate: float, seconds: float, seed: int) -> None:
+        """Asks at random times, so many a second on average."""
+        rng = random.Random(seed)
+        async with asyncio.TaskGroup() as group:
+            for number in range(round(rate * seconds)):
+                group.create_task(self.ask(number, f"Question {number}: {rng.random()}"))
+                await asyncio.sleep(rng.expovariate(rate))
+        for _, writer in (pair for idle in self._idle for pair in idle):
+            writer.close()
+
+
+def measure(urls: Sequence[str], rate: float, seconds: float, seed: int) -> dict[str, list[float]]:
+    """Returns what requests to these servers took (ms), see `Client`."""
+    client = Client(urls)
+    asyncio.run(client.run(rate, seconds, seed))
+    return client.times
+
+
 def free_ports(count: int) -> list[int]:
+    """Returns ports that nobody listens at."""
     sockets = [socket.socket() for _ in range(count)]
     for one in sockets:
         one.bind(("127.0.0.1", 0))
@@ -56,100 +134,75 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-async def measure(
-    urls: list[str], rate: float, seconds: float, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns total times, and how long first and further tokens were on their way (ms)."""
-    rng = random.Random(seed)
-    totals: list[float] = []
-    firsts: list[float] = []
-    others: list[float] = []
-
-    async with httpx2.AsyncClient(timeout=60, trust_env=False) as client:
-
-        async def ask(number: int) -> None:
-            begun = time.monotonic()
-            seen = 0
-            body = question(f"Question {number} of {seed}: {rng.random()}")
-            async with client.stream("POST", urls[number % len(urls)] + CHAT, json=body) as answer:
-                assert answer.status_code == 200, await answer.aread()
-                async for part in answer.aiter_raw():
-                    now = time.monotonic()
-                    for stamp in _STAMP.findall(part):
-                        (others if seen else firsts).append(now - float(stamp))
-                        seen += 1
-            totals.append(time.monotonic() - begun)
-
-        async with asyncio.TaskGroup() as group:
-            for number in range(round(rate * seconds)):
-                group.create_task(ask(number))
-                await asyncio.sleep(rng.expovariate(rate))
-    return tuple(1e3 * np.array(times) for times in (totals, firsts, others))  # type: ignore[return-value]
+@contextmanager
+def running(command: Sequence[str], cores: set[int]) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs a module on some cores until the block ends."""
+    process = subprocess.Popen([sys.executable, "-m", *command], stderr=subprocess.DEVNULL)
+    try:
+        os.sched_setaffinity(process.pid, cores)
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
 
 
-def untrained_ppo(path: Path, nodes: Path) -> None:
-    """Saves a policy network for these nodes that has learnt nothing: it takes as long as any."""
-    import gymnasium
-    from sb3_contrib import MaskablePPO
-
-    from agents.schedulers.sb3_file import save_model
-    from edgecloud_gym.node_files import load_nodes
-    from edgecloud_gym.wrappers import SequentialAssignment
-
-    env = SequentialAssignment(
-        gymnasium.make("EdgeCloud-Cluster-v0", nodes=load_nodes(nodes), candidate_pool_size=16)
-    )
-    save_model(MaskablePPO("MultiInputPolicy", env, device="cpu", n_steps=64), path)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.gateway")
-    parser.add_argument("--rate", type=float, default=100.0)
-    parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--tokens", type=int, default=8)
-    parser.add_argument("--pause", type=float, default=0.005)
-    parser.add_argument("--agent", default="fcfs")
-    parser.add_argument("--ppo", action="store_true")
-    parser.add_argument("--fakes", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.fakes:
-        ports = [int(port) for port in given.fakes.split(",")]
-        asyncio.run(serve_fakes(ports, given.tokens, given.pause))
-        return
-    *ports, port = free_ports(SERVERS + 1)
-    common = ["--tokens", str(given.tokens), "--pause", str(given.pause)]
-    fakes = subprocess.Popen(
-        [sys.executable, "-m", "tests.benchmarks.gateway", *common,
-         "--fakes", ",".join(map(str, ports))]
-    )  # fmt: skip
+def compare(
+    agent: str, urls: Sequence[str], given: argparse.Namespace, core: int
+) -> list[dict[str, object]]:
+    """Measures a gateway with an agent, and prints it; returns a row per kind and percentile."""
+    (port,) = free_ports(1)
+    gateway = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory() as folder:
         nodes = Path(folder) / "nodes.json"
         engine = {"kind": "engine", "model": "rtxpro6000-llama-3.1-8b", "backlog": 16}
-        nodes.write_text(json.dumps(
-            [{"name": f"n{k}", "url": f"http://127.0.0.1:{p}", **engine}
-             for k, p in enumerate(ports)]
-        ))  # fmt: skip
-        agent = given.agent
-        if given.ppo:
-            agent = str(Path(folder) / "ppo.zip")
-            untrained_ppo(Path(agent), nodes)
-        command = [sys.executable, "-m", "agents.cli", "serve", "--nodes", str(nodes),
-                   "--agent", agent, "--port", str(port)]  # fmt: skip
-        gateway = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        os.sched_setaffinity(gateway.pid, {max(os.sched_getaffinity(0))})
-        try:
-            url = f"http://127.0.0.1:{port}"
-            wait_for(url + "/health")
-            report(given, [f"http://127.0.0.1:{p}" for p in ports], url, gateway.pid)
-        finally:
-            for process in (gateway, fakes):
-                process.terminate()
-                process.wait()
+        listed = [{"name": f"n{k}", "url": url, **engine} for k, url in enumerate(urls)]
+        nodes.write_text(json.dumps(listed))
+        command = ["agents.cli", "serve", "--nodes", str(nodes), "--agent", agent]
+        with running([*command, "--port", str(port)], {core}) as process:
+            wait_for(gateway + "/health", process)
+            measure([gateway], given.rate, WARM_UP, seed=99)
+            before = cpu_seconds(process.pid)
+            rounds: dict[str, list[dict[str, list[float]]]] = {"direct": [], "gateway": []}
+            for seed in range(given.rounds):
+                for name, asked in (("direct", urls), ("gateway", [gateway])):
+                    rounds[name].append(measure(asked, given.rate, given.seconds, seed))
+            spent = 1e3 * (cpu_seconds(process.pid) - before)
+    rows = list(_rows(agent, rounds))
+    _show(agent, rows, spent / (given.rounds * round(given.rate * given.seconds)), given.rate)
+    return rows
 
 
-def wait_for(url: str) -> None:
+def _rows(
+    agent: str, rounds: dict[str, list[dict[str, list[float]]]]
+) -> Iterator[dict[str, object]]:
+    for kind in KINDS:
+        times = {n: np.concatenate([r[kind] for r in found]) for n, found in rounds.items()}
+        for percentile in (50, 99):
+            direct, through = (float(np.percentile(t, percentile)) for t in times.values())
+            goal = GOALS.get((agent, kind, percentile))
+            yield {
+                "agent": agent, "what": kind, "percentile": percentile, "direct": direct,
+                "gateway": through, "added": through - direct, "goal": goal,
+            }  # fmt: skip
+
+
+def _show(agent: str, rows: Sequence[dict[str, object]], spent: float, rate: float) -> None:
+    lines = []
+    for row in rows:
+        goal = row["goal"]
+        verdict = ""
+        if isinstance(goal, float) and isinstance(row["added"], float):
+            verdict = f"<= {goal:g}" + ("" if row["added"] <= goal else " MISSED")
+        figures = (f"{row[name]:.2f}" for name in ("direct", "gateway", "added"))
+        lines.append((f"{row['what']}, p{row['percentile']}", *figures, verdict))
+    title = f"{agent}, {rate:g} requests/s, one core: {spent:.2f} ms of it per request"
+    print_table(title, ("ms", "direct", "by gateway", "added", "goal"), lines)
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Waits for a gateway to take requests."""
     for _ in range(1200):
+        assert process.poll() is None, "the gateway has ended"
         try:
             if httpx2.get(url, trust_env=False).status_code == 200:
                 return
@@ -165,23 +218,33 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def report(given: argparse.Namespace, direct: list[str], gateway: str, pid: int) -> None:
-    print(f"load {os.getloadavg()[0]:.1f}; {given.rate:g} requests/s, {given.tokens} tokens")
-    times: dict[str, list[tuple[np.ndarray, ...]]] = {"direct": [], "gateway": []}
-    asyncio.run(measure([gateway], given.rate, 2.0, 99))  # warms up
-    before = cpu_seconds(pid)
-    for n in range(given.rounds):
-        for name, urls in (("direct", direct), ("gateway", [gateway])):
-            times[name].append(asyncio.run(measure(urls, given.rate, given.seconds, n)))
-    asked = given.rounds * round(given.rate * given.seconds)
-    print(
-        f"processor time of the gateway: {1e3 * (cpu_seconds(pid) - before) / asked:.2f} ms/request"
-    )
-    for index, what in enumerate(("whole request", "first token", "further tokens")):
-        rows = {n: np.concatenate([t[index] for t in rounds]) for n, rounds in times.items()}
-        for q in (50, 99):
-            a, b = (float(np.percentile(rows[name], q)) for name in ("direct", "gateway"))
-            print(f"{what}, p{q}: {a:.2f} ms direct, {b:.2f} ms by the gateway: {b - a:+.2f} ms")
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.gateway")
+    parser.add_argument("--only", nargs="+", default=["fcfs", "ppo"], help="agents")
+    parser.add_argument("--rate", type=float, default=100.0)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--publish", type=Path, help="folder of the docs: writes data/gateway.csv")
+    parser.add_argument("--fakes", nargs="+", type=int, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.fakes:
+        asyncio.run(serve_fakes(given.fakes))
+        return
+    cores = os.sched_getaffinity(0)
+    own = max(cores)
+    others = cores - {own} or cores
+    os.sched_setaffinity(0, others)
+    ports = free_ports(SERVERS)
+    print(f"load {os.getloadavg()[0]:.1f}, {len(cores)} cores")
+    fakes = ["tests.benchmarks.gateway", "--fakes", *map(str, ports)]
+    with running(fakes, others):
+        urls = [f"http://127.0.0.1:{port}" for port in ports]
+        rows = [row for agent in given.only for row in compare(agent, urls, given, own)]
+    if given.publish:
+        table = pd.DataFrame(rows).assign(rate=given.rate)
+        with replacing(given.publish / "data" / "gateway.csv") as temporary:
+            table.to_csv(temporary, index=False, float_format="%.3f")
 
 
 if __name__ == "__main__":

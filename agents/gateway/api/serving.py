@@ -42,6 +42,7 @@ def make_server(gateway: Gateway, host: str, port: int) -> uvicorn.Server:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         lifespan="on",
         timeout_graceful_shutdown=5,
         timeout_keep_alive=30,

@@ -93,7 +93,7 @@ def read_record(folder: Path, reference: RequestDataset | None = None) -> Record
         prompt_tokens=prompts,
         response_tokens=outputs,
         slowdown=known.slowdown,
-        name=folder.name,
+        name=known.name,  # agents predict by what they predicted by live
     )
     return RecordedRun(agent, done, len(table) - len(done), dataset)
 

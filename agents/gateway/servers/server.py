@@ -10,7 +10,7 @@ from typing import Final
 
 import httpx2
 
-from agents.gateway.api.openai import Question
+from agents.gateway.api.openai import PATHS, Question
 from agents.gateway.limits import Limits
 from agents.gateway.servers.slowness import Slowness
 from agents.gateway.servers.spec import ServerSpec
@@ -69,6 +69,7 @@ class Server:
         self._faults = 0
         self._closed_until = 0.0
         self._probe_needed = True
+        self._urls = {path: httpx2.URL(spec.url + path) for path in PATHS}  # parsed once
         headers = {"authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
         self._client = httpx2.AsyncClient(
             headers=headers,
@@ -105,7 +106,7 @@ class Server:
         body = question.body_for(self.spec.serves)
         try:
             async with self._client.stream(
-                "POST", self.spec.url + question.path, content=body, headers=headers
+                "POST", self._urls[question.path], content=body, headers=headers
             ) as response:
                 await _check_status(response)
                 yield response
@@ -172,7 +173,8 @@ class Server:
 
 async def _check_status(response: httpx2.Response) -> None:
     status = response.status_code
-    if status < 500 and status not in _STATUS:
+    # A redirect is no answer: requests go to the servers of the file and nowhere else.
+    if status < 500 and status not in _STATUS and not response.is_redirect:
         return
     await response.aread()
     text = " ".join(response.text[:300].split())

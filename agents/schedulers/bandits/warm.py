@@ -31,6 +31,9 @@ class WarmLinear(PredictedSJF):
     anew after every completion. With ``explore=False`` it is `predicted-sjf` with what it
     remembers.
 
+    In front of real servers it learns alike; there prompts are known by their embeddings alone, as
+    their lengths are estimates.
+
     There is no exploration bonus: every request is served sooner or later, and tells its time then,
     so that optimism has nothing to find out.
 
@@ -43,7 +46,6 @@ class WarmLinear(PredictedSJF):
 
     name: ClassVar[str] = "warm-linear"
     learns: ClassVar[bool] = True
-    plays_live: ClassVar[bool] = False  # it believes something of each row of a dataset
 
     def __init__(
         self,
@@ -65,8 +67,12 @@ class WarmLinear(PredictedSJF):
         """
         base: Any = env.unwrapped
         dataset, self._rows = base.dataset, base.simulator.workload.rows
-        self._belief = self._belief_for(predictor_for(dataset, self.predictor))
-        self._belief.look_at(dataset, self._rows)
+        self._belief = self._belief_for(predictor_for(dataset.reference, self.predictor))
+        if dataset.reference is dataset:
+            self._belief.look_at(dataset, self._rows)
+        else:  # live: rows are taken by one request after the other
+            self._rows = np.arange(len(dataset))
+            self._belief.look_at_changing(dataset)
         self._index = np.full(len(dataset), -1)
         self._index[self._rows] = np.arange(len(self._rows))
         self._logs = np.zeros(len(dataset))
@@ -76,6 +82,18 @@ class WarmLinear(PredictedSJF):
         super().reset(env, seed)
         self._prior_facts = self._facts[self._rows]
         self._update()
+
+    def rows_changed(self, rows: NDArray[np.int64]) -> None:
+        """Believes of the requests that rows stand for now what it has learnt of their prompts."""
+        super().rows_changed(rows)
+        self._prior_facts[rows] = self._facts[rows]
+        self.belief.change(self.env.dataset, rows, self._prediction.log_time_mean[rows])
+        self._update()
+        self.env.simulator.set_scores(self._logs)
+
+    def forget_predictions(self) -> None:
+        """Forgets which times were predicted for whom; see `Agent.forget_predictions`."""
+        self._sent.clear()
 
     def _belief_for(self, predictor: Predictor) -> Belief:
         if self._belief is None:

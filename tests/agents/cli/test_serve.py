@@ -54,6 +54,18 @@ def test_what_is_wrong_is_said(
     assert message in words(result)
 
 
+@pytest.mark.parametrize("host", [None, "0.0.0.0"])
+def test_it_listens_at_the_loopback_address_unless_it_is_told_otherwise(
+    host: str | None, nodes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("uvicorn.Server.run", lambda server: asked.append(server.config.host))
+    result = invoke("serve", "--nodes", nodes, *([] if host is None else ["--host", host]))
+    assert asked == [host or "127.0.0.1"]
+    assert ("whoever reaches this machine may ask" in words(result)) == (host is not None)
+    assert f"could not listen at {asked[0]}:8000" in words(result)
+
+
 def test_replay_wants_a_record(tmp_path: Path) -> None:
     result = invoke("replay", tmp_path)
     assert result.exit_code == 2

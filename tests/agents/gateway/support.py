@@ -42,6 +42,7 @@ class FakeServer:
         headers: Further headers of answers that are not 200.
         break_after: After how many tokens it breaks the connection; None for never.
         hangs: Whether it says nothing, until this is cleared.
+        stalls_after: After how many tokens it says nothing more; None for never.
         asked: Bodies of the requests that it was sent.
         active: How many it answers now.
         most_active: How many it has answered at a time.
@@ -55,6 +56,7 @@ class FakeServer:
         self.headers: Mapping[str, str] = {}
         self.break_after: int | None = None
         self.hangs = False
+        self.stalls_after: int | None = None
         self.asked: list[bytes] = []
         self.keys: list[str] = []
         self.completed = 0
@@ -147,6 +149,8 @@ class FakeServer:
         for number, event in enumerate(events(self.tokens)):
             if self.break_after is not None and number > self.break_after:
                 return False
+            while self.stalls_after is not None and number > self.stalls_after:
+                await asyncio.sleep(0.01)
             event = self.event(number, event)
             writer.write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
             await writer.drain()
@@ -183,6 +187,13 @@ def answer(tokens: int) -> dict[str, Any]:
     text = "".join(f"w{n} " for n in range(tokens))
     message = {"message": {"content": text}, "finish_reason": "stop"}
     return {"choices": [message], "usage": {"prompt_tokens": 7, "completion_tokens": tokens}}
+
+
+def error(response: httpx2.Response) -> dict[str, Any]:
+    """What an OpenAI client reads of an error."""
+    found = response.json()["error"]
+    assert set(found) == {"message", "type", "param", "code"}
+    return dict(found)
 
 
 def question(text: str = "Tell me.", stream: bool = True, **more: Any) -> dict[str, Any]:

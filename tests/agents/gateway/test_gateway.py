@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import numpy as np
 import pytest
 
@@ -16,9 +14,9 @@ from agents.gateway.limits import Limits
 from agents.registry import make_agent
 from tests.agents.gateway.support import (
     CHAT,
-    FakeServer,
     answer,
     engine,
+    error,
     events,
     make_gateway,
     question,
@@ -26,13 +24,6 @@ from tests.agents.gateway.support import (
     running,
     started,
 )
-
-
-def error(response: httpx2.Response) -> dict[str, Any]:
-    """What an OpenAI client reads of an error."""
-    found = response.json()["error"]
-    assert set(found) == {"message", "type", "param", "code"}
-    return dict(found)
 
 
 def test_answers_pass_through_byte_for_byte() -> None:
@@ -91,91 +82,6 @@ def test_nodes_take_what_they_hold_and_no_more() -> None:
     run(test)
 
 
-def fail_first(servers: Sequence[FakeServer], fault: str) -> None:
-    if fault == "refuses":
-        servers[0].status = 500
-    elif fault == "overloaded":
-        servers[0].status, servers[0].headers = 429, {"retry-after": "1"}
-    elif fault == "wrong key":
-        servers[0].status = 401
-    elif fault == "hangs":
-        servers[0].hangs = True
-    elif fault == "breaks":
-        servers[0].break_after = 0
-
-
-@pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("fault", ["refuses", "overloaded", "wrong key", "hangs", "breaks", "dies"])
-def test_what_has_shown_no_token_is_tried_elsewhere(fault: str, stream: bool) -> None:
-    async def test() -> None:
-        limits = Limits(first_token_time=0.5, total_time=0.5, drain_time=1)
-        async with started(2) as servers:
-            gateway = make_gateway(servers, limits=limits)
-            async with running(gateway) as client:
-                if fault == "dies":
-                    await servers[0].stop()
-                fail_first(servers, fault)
-                response = await client.post(CHAT, json=question(stream=stream))
-                assert response.status_code == 200
-                assert response.headers["x-edgecloud-node"] == "n1"
-                if stream:
-                    assert response.content == b"".join(events(5))
-                health = (await client.get("/health")).json()["nodes"]["n0"]
-                assert not health["open"]
-                assert health["trouble"]
-                text = (await client.get("/metrics")).text
-                assert "edgecloud_request_retries_total 1.0" in text
-            assert not gateway.dispatcher.tickets
-
-    run(test)
-
-
-def test_a_server_that_comes_back_is_asked_again() -> None:
-    async def test() -> None:
-        async with started(1) as servers, running(make_gateway(servers)) as client:
-            await servers[0].stop()
-            asked = asyncio.create_task(client.post(CHAT, json=question()))
-            await asyncio.sleep(0.3)
-            assert not asked.done()  # it waits for its only server
-            await servers[0].start()
-            assert (await asked).status_code == 200
-
-    run(test)
-
-
-def test_what_has_begun_ends_with_an_error_in_the_stream() -> None:
-    async def test() -> None:
-        async with started(1) as servers:
-            gateway = make_gateway(servers)
-            servers[0].break_after = 3
-            async with running(gateway) as client:
-                response = await client.post(CHAT, json=question())
-                assert response.status_code == 200
-                first, last = response.content.rstrip().rsplit(b"\n\n", 1)
-                assert first.startswith(b"".join(events(5)[:4]).rstrip())
-                told = json.loads(last.removeprefix(b"data: "))["error"]
-                assert "n0 broke off" in told["message"]
-                assert len(servers[0].asked) == 1
-            assert not gateway.dispatcher.tickets
-
-    run(test)
-
-
-@pytest.mark.parametrize(("status", "seen"), [(500, 502), (429, 429)])
-def test_what_nobody_answers_fails_once(status: int, seen: int) -> None:
-    async def test() -> None:
-        async with started(2) as servers:
-            for server in servers:
-                server.status, server.headers = status, {"retry-after": "0"}
-            async with running(make_gateway(servers, limits=Limits(attempts=2))) as client:
-                response = await client.post(CHAT, json=question())
-                assert response.status_code == seen
-                assert f"answered {status}" in error(response)["message"]
-            assert sum(len(s.asked) for s in servers) == 2
-
-    run(test)
-
-
 def test_errors_of_the_request_itself_pass_through() -> None:
     async def test() -> None:
         async with started(2) as servers, running(make_gateway(servers)) as client:
@@ -189,116 +95,36 @@ def test_errors_of_the_request_itself_pass_through() -> None:
     run(test)
 
 
-@pytest.mark.parametrize("waits", [True, False])
-def test_a_client_that_goes_frees_its_place(waits: bool) -> None:
-    async def test() -> None:
-        nodes = [engine("a", sequences=1)]
-        async with started(1, pause=0.05) as servers:
-            gateway = make_gateway(servers, nodes=nodes)
-            async with running(gateway) as client:
-                kept = asyncio.create_task(client.post(CHAT, json=question()))
-                await asyncio.sleep(0.05)
-                gone = asyncio.create_task(client.post(CHAT, json=question()))
-                await asyncio.sleep(0.05)
-                left, stays = (gone, kept) if waits else (kept, gone)
-                left.cancel()
-                response = await stays
-                assert response.status_code == 200
-                assert (await client.post(CHAT, json=question())).status_code == 200
-                text = (await client.get("/metrics")).text
-                assert 'edgecloud_requests_total{outcome="abandoned"} 1.0' in text
-            assert not gateway.dispatcher.tickets
-            assert servers[0].active == 0
-            assert servers[0].completed == 2
-            assert servers[0].most_active == 1
-
-    run(test)
-
-
-def test_a_full_queue_is_said_with_when_to_come_back() -> None:
-    async def test() -> None:
-        nodes = [engine("a", sequences=1)]
-        async with started(1, pause=0.05) as servers:
-            gateway = make_gateway(servers, nodes=nodes, limits=Limits(queue=2))
-            async with running(gateway) as client:
-                asked = [asyncio.create_task(client.post(CHAT, json=question())) for _ in range(5)]
-                answers = await asyncio.gather(*asked)
-            refused = [a for a in answers if a.status_code == 429]
-            assert 2 <= len(refused) <= 3  # the first may have left the queue by then
-            assert error(refused[0])["code"] == "queue_full"
-            assert int(refused[0].headers["retry-after"]) >= 1
-
-    run(test)
-
-
-def test_who_waits_too_long_is_told_why() -> None:
-    async def test() -> None:
-        async with started(1) as servers:
-            gateway = make_gateway(servers, limits=Limits(queue_time=0.3, drain_time=1))
-            async with running(gateway) as client:
-                await servers[0].stop()
-                response = await client.post(CHAT, json=question())
-                assert response.status_code == 503
-                assert "n0 cannot be reached" in error(response)["message"]
-
-    run(test)
-
-
-def test_an_agent_that_raises_is_stood_in_for(caplog: pytest.LogCaptureFixture) -> None:
-    async def test() -> None:
-        async with started(2) as servers:
-            gateway = make_gateway(servers)
-
-            def act(*_: object) -> None:
-                raise ZeroDivisionError("no")
-
-            gateway.process.player.agent.act = act  # type: ignore[method-assign, assignment]
-            async with running(gateway) as client:
-                for _ in range(3):
-                    assert (await client.post(CHAT, json=question())).status_code == 200
-                text = (await client.get("/metrics")).text
-                assert "edgecloud_agent_faults_total 3.0" in text
-
-    run(test)
-    said = [r for r in caplog.records if "join-shortest-queue decides instead" in r.getMessage()]
-    assert len(said) == 1
-
-
-def test_a_defect_ends_the_gateway_and_leaves_nobody_waiting(
-    caplog: pytest.LogCaptureFixture,
+@pytest.mark.parametrize(
+    ("name", "learns"), [("c2ucb", "ridge_sum"), ("warm-linear", "information")]
+)
+def test_what_was_learnt_is_saved_now_and_then_and_at_the_end(
+    name: str, learns: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("agents.gateway.gateway._SAVE_EVERY", 0.05)
+    path = tmp_path / "agent.npz"
+
     async def test() -> None:
         async with started(1) as servers:
-            gateway = make_gateway(servers)
-
-            def decide(_: object) -> None:
-                raise ZeroDivisionError("ours")
-
-            gateway.process.decide = decide  # type: ignore[method-assign, assignment]
-            async with running(gateway) as client:
-                response = await client.post(CHAT, json=question())
-                assert response.status_code == 503
-            assert isinstance(gateway.failure, ZeroDivisionError)
-
-    run(test)
-    assert "the decision process has failed" in caplog.text
-
-
-def test_what_was_learnt_is_saved_at_the_end(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with started(1) as servers:
-            gateway = make_gateway(servers, "c2ucb")
+            gateway = make_gateway(servers, name)
             agent = gateway.process.player.agent
-            gateway._save = lambda: agent.save(tmp_path / "agent.npz")
+            gateway._save = lambda: agent.save(path)
             async with running(gateway) as client:
                 for k in range(4):
                     await client.post(CHAT, json=question(f"Question {k}"))
-            learnt = make_agent("c2ucb")
-            learnt.load(tmp_path / "agent.npz")
+                await asyncio.sleep(0.2)
+                assert path.exists()
+                path.unlink()
+                await asyncio.sleep(0.2)
+                assert path.exists()
+                await client.post(CHAT, json=question("Another question"))
+                await client.post(CHAT, json=question("And another one"))
+            learnt = make_agent(name)
+            learnt.load(path)
             assert learnt.state().keys() == agent.state().keys()
-            for name, value in agent.state().items():
-                np.testing.assert_array_equal(learnt.state()[name], value)
-            assert learnt.state()["ridge_sum"].any()
+            for key, value in agent.state().items():
+                np.testing.assert_array_equal(learnt.state()[key], value)
+            assert learnt.state()[learns].any()
 
     run(test)
 

@@ -10,8 +10,10 @@ import pytest
 from agents.gateway.records.parity import check_parity
 from agents.gateway.records.reading import read_record, recorded_nodes
 from agents.gateway.records.recorder import ROUNDS
+from agents.prediction import predictor_for
 from data_tools.calibration.logs import read_log
 from edgecloud_gym.arrivals import read_trace
+from edgecloud_gym.dataset import load_dataset
 from edgecloud_gym.nodes import Slots
 from tests.agents.cli.conftest import invoke
 from tests.agents.gateway.support import CHAT, engine, make_gateway, question, run, running, started
@@ -60,6 +62,7 @@ def live_run(folder: Path, agent: str, shadow: str | None = None, requests: int 
         "least-kv",
         "historical-lrt",
         "c2ucb",
+        "warm-linear",
         "predicted-sjf",
         "ppo",
     ],
@@ -69,6 +72,9 @@ def test_a_recorded_run_is_decided_alike(agent: str, tmp_path: Path) -> None:
     parity = check_parity(tmp_path / "log")
     assert parity.differences == ()
     assert parity.decisions >= 25
+    if agent == "predicted-sjf":  # a simulation of it predicts by what it predicted by, too
+        recorded = read_record(tmp_path / "log").dataset
+        assert predictor_for(recorded) is predictor_for(load_dataset("smollm2-135m"))
 
 
 def test_another_decision_is_noticed(tmp_path: Path) -> None:

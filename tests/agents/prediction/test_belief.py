@@ -1,6 +1,7 @@
 """The belief against the joint normal distribution that it conditions, fitted in one go."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from agents.prediction.belief import Belief, prompt_keys
 from agents.prediction.features import FeatureMap, Kernel, unit
 from agents.prediction.regression import Regression
 from edgecloud_gym import RequestDataset
+from edgecloud_gym.simulator.live_requests import LiveRequests
 from tests.agents.prediction.support import drawn
 
 DATA = drawn(90)
@@ -169,3 +171,39 @@ def test_what_was_learnt_goes_with_its_predictor() -> None:
             stranger.restore(state)
     del state["predictor_digest"]  # as in older files
     Belief(predictor, 7, NOISE).restore(state)
+
+
+def test_of_a_changing_table_only_so_many_prompts_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agents.prediction.belief.REMEMBERED", 3)
+    table: Any = LiveRequests(DATA, 1)
+    belief = Belief(Predictor.fit(DATA), 30, NOISE)
+    belief.look_at_changing(table)
+    assert DATA.embeddings is not None
+    for row in range(5):
+        table.embeddings[:] = DATA.embeddings[row]
+        belief.change(table, np.array([0]), belief.prior.log_time_mean[:1])
+        belief.observe(0, 0.0)
+    assert belief.state()["keys"].tolist() == prompt_keys(DATA.embeddings[2:5], None).tolist()
+
+
+def test_a_table_whose_rows_change_is_believed_alike() -> None:
+    predictor = Predictor.fit(DATA)
+    rows = DATA.rows("test")
+    still = Belief(predictor, 30, NOISE)
+    still.look_at(DATA, rows)
+    assert DATA.embeddings is not None
+    assert DATA.prompt_tokens is not None
+    table: Any = LiveRequests(DATA, 5)
+    changing = Belief(predictor, 30, NOISE)
+    changing.look_at_changing(table)
+    who, seen = served(rows, 40, seed=3)
+    for turn, (place, log) in enumerate(zip(who.tolist(), seen.tolist(), strict=True)):
+        at = np.array([turn % 5, (turn + 1) % 5])  # in two rows at a time
+        table.embeddings[at] = DATA.embeddings[rows[place]]
+        table.prompt_tokens[at] = DATA.prompt_tokens[rows[place]]
+        changing.change(table, at, still.prior.log_time_mean[[place, place]])
+        for belief, index in ((still, place), (changing, int(at[turn % 2]))):
+            belief.observe(index, log)
+        assert_allclose(changing.log_times()[at], still.log_times()[place], rtol=1e-9)

@@ -51,7 +51,14 @@ def serve(port: int, threads: int) -> None:
 
 @contextmanager
 def served(threads: int = 1) -> Iterator[str]:
-    """Runs a server until the block ends, and yields its base URL.
+    """Runs a server until the block ends, and yields its base URL; see `started`."""
+    with started(threads) as (url, _):
+        yield url
+
+
+@contextmanager
+def started(threads: int = 1) -> Iterator[tuple[str, int]]:
+    """Runs a server until the block ends, and yields its base URL and its process.
 
     One thread leaves the other core of a small machine to the client; two would also wait for each
     other at every step, for seconds when the machine is busy.
@@ -70,7 +77,7 @@ def served(threads: int = 1) -> Iterator[str]:
             assert server.poll() is None, "the server ended by itself"
             assert time.monotonic() < deadline, "the server did not start"
             time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", server.pid
     finally:
         server.kill()
         server.wait()

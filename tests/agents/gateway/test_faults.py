@@ -1,0 +1,259 @@
+"""Faults of servers, clients, agents and of the gateway itself (INV-59)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from agents.gateway.limits import Limits
+from agents.gateway.prompts import Embeddings
+from tests.agents.gateway.support import (
+    CHAT,
+    FakeServer,
+    encode,
+    engine,
+    error,
+    events,
+    make_gateway,
+    question,
+    run,
+    running,
+    started,
+)
+
+
+def fail_first(servers: Sequence[FakeServer], fault: str) -> None:
+    if fault == "refuses":
+        servers[0].status = 500
+    elif fault == "overloaded":
+        servers[0].status, servers[0].headers = 429, {"retry-after": "1"}
+    elif fault == "redirects":  # to where the file does not say
+        servers[0].status, servers[0].headers = 302, {"location": "http://127.0.0.1:9/"}
+    elif fault == "wrong key":
+        servers[0].status = 401
+    elif fault == "hangs":
+        servers[0].hangs = True
+    elif fault == "breaks":
+        servers[0].break_after = 0
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    "fault", ["refuses", "overloaded", "redirects", "wrong key", "hangs", "breaks", "dies"]
+)
+def test_what_has_shown_no_token_is_tried_elsewhere(fault: str, stream: bool) -> None:
+    async def test() -> None:
+        limits = Limits(first_token_time=0.5, total_time=0.5, drain_time=1)
+        async with started(2) as servers:
+            gateway = make_gateway(servers, limits=limits)
+            async with running(gateway) as client:
+                if fault == "dies":
+                    await servers[0].stop()
+                fail_first(servers, fault)
+                response = await client.post(CHAT, json=question(stream=stream))
+                assert response.status_code == 200
+                assert response.headers["x-edgecloud-node"] == "n1"
+                if stream:
+                    assert response.content == b"".join(events(5))
+                health = (await client.get("/health")).json()["nodes"]["n0"]
+                assert not health["open"]
+                assert health["trouble"]
+                text = (await client.get("/metrics")).text
+                assert "edgecloud_request_retries_total 1.0" in text
+            assert not gateway.dispatcher.tickets
+
+    run(test)
+
+
+def test_a_server_that_comes_back_is_asked_again() -> None:
+    async def test() -> None:
+        async with started(1) as servers, running(make_gateway(servers)) as client:
+            await servers[0].stop()
+            asked = asyncio.create_task(client.post(CHAT, json=question()))
+            await asyncio.sleep(0.3)
+            assert not asked.done()  # it waits for its only server
+            await servers[0].start()
+            assert (await asked).status_code == 200
+
+    run(test)
+
+
+def test_what_has_begun_ends_with_an_error_in_the_stream() -> None:
+    async def test() -> None:
+        async with started(1) as servers:
+            gateway = make_gateway(servers)
+            servers[0].break_after = 3
+            async with running(gateway) as client:
+                response = await client.post(CHAT, json=question())
+                assert response.status_code == 200
+                first, last = response.content.rstrip().rsplit(b"\n\n", 1)
+                assert first.startswith(b"".join(events(5)[:4]).rstrip())
+                told = json.loads(last.removeprefix(b"data: "))["error"]
+                assert "n0 broke off" in told["message"]
+                assert len(servers[0].asked) == 1
+            assert not gateway.dispatcher.tickets
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [
+        (Limits(stall_time=0.3, drain_time=1), "gave nothing for 0.3 s"),
+        (Limits(total_time=0.3, drain_time=1), "took more than 0.3 s"),
+    ],
+)
+def test_a_stream_that_stalls_is_broken_off(limits: Limits, why: str) -> None:
+    async def test() -> None:
+        async with started(1) as servers:
+            servers[0].stalls_after = 2
+            gateway = make_gateway(servers, limits=limits)
+            async with running(gateway) as client:
+                response = await client.post(CHAT, json=question())
+                assert response.content.startswith(b"".join(events(5)[:3]))
+                last = response.content.rstrip().rsplit(b"\n\n", 1)[1]
+                assert why in json.loads(last.removeprefix(b"data: "))["error"]["message"]
+            assert not gateway.dispatcher.tickets
+            assert servers[0].active == 0
+
+    run(test)
+
+
+@pytest.mark.parametrize(("status", "seen"), [(500, 502), (429, 429)])
+def test_what_nobody_answers_fails_once(status: int, seen: int) -> None:
+    async def test() -> None:
+        async with started(2) as servers:
+            for server in servers:
+                server.status, server.headers = status, {"retry-after": "0"}
+            async with running(make_gateway(servers, limits=Limits(attempts=2))) as client:
+                response = await client.post(CHAT, json=question())
+                assert response.status_code == seen
+                assert f"answered {status}" in error(response)["message"]
+            assert sum(len(s.asked) for s in servers) == 2
+
+    run(test)
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_client_that_goes_frees_its_place(waits: bool) -> None:
+    async def test() -> None:
+        nodes = [engine("a", sequences=1)]
+        async with started(1, pause=0.05) as servers:
+            gateway = make_gateway(servers, nodes=nodes)
+            async with running(gateway) as client:
+                kept = asyncio.create_task(client.post(CHAT, json=question()))
+                await asyncio.sleep(0.05)
+                gone = asyncio.create_task(client.post(CHAT, json=question()))
+                await asyncio.sleep(0.05)
+                left, stays = (gone, kept) if waits else (kept, gone)
+                left.cancel()
+                response = await stays
+                assert response.status_code == 200
+                assert (await client.post(CHAT, json=question())).status_code == 200
+                text = (await client.get("/metrics")).text
+                assert 'edgecloud_requests_total{outcome="abandoned"} 1.0' in text
+            assert not gateway.dispatcher.tickets
+            assert servers[0].active == 0
+            assert servers[0].completed == 2
+            assert servers[0].most_active == 1
+
+    run(test)
+
+
+def test_a_full_queue_is_said_with_when_to_come_back() -> None:
+    async def test() -> None:
+        nodes = [engine("a", sequences=1)]
+        async with started(1, pause=0.05) as servers:
+            gateway = make_gateway(servers, nodes=nodes, limits=Limits(queue=2))
+            async with running(gateway) as client:
+                asked = [asyncio.create_task(client.post(CHAT, json=question())) for _ in range(5)]
+                answers = await asyncio.gather(*asked)
+            refused = [a for a in answers if a.status_code == 429]
+            assert 2 <= len(refused) <= 3  # the first may have left the queue by then
+            assert error(refused[0])["code"] == "queue_full"
+            assert int(refused[0].headers["retry-after"]) >= 1
+
+    run(test)
+
+
+def test_who_waits_too_long_is_told_why() -> None:
+    async def test() -> None:
+        async with started(1) as servers:
+            gateway = make_gateway(servers, limits=Limits(queue_time=0.3, drain_time=1))
+            async with running(gateway) as client:
+                await servers[0].stop()
+                response = await client.post(CHAT, json=question())
+                assert response.status_code == 503
+                assert "n0 cannot be reached" in error(response)["message"]
+
+    run(test)
+
+
+def test_an_agent_that_raises_is_stood_in_for(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with started(2) as servers:
+            gateway = make_gateway(servers)
+
+            def act(*_: object) -> None:
+                raise ZeroDivisionError("no")
+
+            gateway.process.player.agent.act = act  # type: ignore[method-assign, assignment]
+            async with running(gateway) as client:
+                for _ in range(3):
+                    assert (await client.post(CHAT, json=question())).status_code == 200
+                text = (await client.get("/metrics")).text
+                assert "edgecloud_agent_faults_total 3.0" in text
+
+    run(test)
+    said = [r for r in caplog.records if "join-shortest-queue decides instead" in r.getMessage()]
+    assert len(said) == 1
+
+
+def test_a_prompt_that_cannot_be_embedded_is_routed_without(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def embed(prompts: Sequence[str]) -> NDArray[np.float32]:
+        assert not any("\ud800" in prompt for prompt in prompts)
+        if "bad" in prompts:
+            raise ZeroDivisionError("no")
+        return encode(prompts)
+
+    async def test() -> None:
+        async with started(1) as servers:
+            gateway = make_gateway(servers, "predicted-sjf")
+            gateway._embeddings = Embeddings(embed)
+            async with running(gateway) as client:
+                texts = ["good", "bad", "half \ud800", *(f"another {k}" for k in range(20))]
+                bodies = [json.dumps(question(text)) for text in texts]
+                asked = [client.post(CHAT, content=body) for body in bodies]
+                assert {a.status_code for a in await asyncio.gather(*asked)} == {200}
+                assert await gateway._embeddings.of("good") is not None
+                assert await gateway._embeddings.of("bad") is None
+
+    run(test)
+    assert "a prompt could not be embedded" in caplog.text
+
+
+def test_a_defect_ends_the_gateway_and_leaves_nobody_waiting(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test() -> None:
+        async with started(1) as servers:
+            gateway = make_gateway(servers)
+
+            def decide(_: object) -> None:
+                raise ZeroDivisionError("ours")
+
+            gateway.process.decide = decide  # type: ignore[method-assign, assignment]
+            async with running(gateway) as client:
+                response = await client.post(CHAT, json=question())
+                assert response.status_code == 503
+            assert isinstance(gateway.failure, ZeroDivisionError)
+
+    run(test)
+    assert "the decision process has failed" in caplog.text
