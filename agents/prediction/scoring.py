@@ -64,7 +64,7 @@ def score(prediction: Prediction, times: Floats, tokens: NDArray[np.int32] | Non
         times: (n,) their true base latencies (s).
         tokens: (n,) their answers, if known.
     """
-    from scipy.stats import kendalltau, somersd
+    from scipy.stats import kendalltau
 
     logs, expected = np.log(times), prediction.expected_time
     order = np.array_split(np.argsort(expected, kind="stable"), min(GROUPS, len(times)))
@@ -76,7 +76,7 @@ def score(prediction: Prediction, times: Floats, tokens: NDArray[np.int32] | Non
         crps=float(crps(prediction, times).mean()),
         expected_ratio=float(expected.mean() / times.mean()),
         kendall=float(kendalltau(prediction.log_time_mean, logs).statistic),
-        concordance=0.5 + 0.5 * float(somersd(logs, prediction.log_time_mean).statistic),
+        concordance=concordance(prediction.log_time_mean, times),
         coverage=np.array([float(np.mean(times <= prediction.quantile(q))) for q in LEVELS]),
         expected=np.array([expected[group].mean() for group in order]),
         observed=np.array([times[group].mean() for group in order]),
@@ -87,6 +87,24 @@ def score(prediction: Prediction, times: Floats, tokens: NDArray[np.int32] | Non
         if unknown
         else float(kendalltau(prediction.output_tokens, tokens).statistic),
     )
+
+
+def concordance(predicted: Floats, times: Floats) -> float:
+    """Returns the share of the pairs (of different times) that are predicted in the right order.
+
+    Pairs predicted equal count half: 1/2 + D/2 with Somers' D of the predictions given the times.
+    SciPy's ``somersd`` takes time of the order n^4 where all values differ; this takes n^2.
+
+    Args:
+        predicted: (n,) predictions, in any unit.
+        times: (n,) true times.
+    """
+    right, pairs = 0.0, 0
+    for i in range(1, len(times)):
+        sooner = np.sign(times[:i] - times[i])
+        right += float(sooner @ np.sign(predicted[:i] - predicted[i]))
+        pairs += int(np.count_nonzero(sooner))
+    return 0.5 + 0.5 * right / pairs if pairs else float("nan")
 
 
 def explained(means: Floats, values: Floats) -> float:

@@ -7,10 +7,17 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy.integrate import quad
-from scipy.stats import lognorm
+from scipy.stats import lognorm, somersd
 
 from agents.prediction import Prediction
-from agents.prediction.scoring import ceiling, crps, log_scores, measurement_variance, score
+from agents.prediction.scoring import (
+    ceiling,
+    concordance,
+    crps,
+    log_scores,
+    measurement_variance,
+    score,
+)
 from edgecloud_gym import RequestDataset
 
 RNG = np.random.default_rng(0)
@@ -89,3 +96,14 @@ def test_the_ceiling_is_what_measuring_again_leaves(tmp_path: Path) -> None:
     assert ceiling(data, data.rows("all"), variance) == pytest.approx(1.0 / 1.04, abs=0.01)
     path.write_text(json.dumps(rows[0]))
     assert measurement_variance(path) is None
+
+
+def test_concordance_is_somers_d_and_quick_for_many_prompts() -> None:
+    rng = np.random.default_rng(5)
+    predicted, times = rng.integers(6, size=(2, 60)).astype(float)
+    expected = 0.5 + 0.5 * somersd(times, predicted).statistic
+    assert concordance(predicted, times) == pytest.approx(expected, rel=1e-12)
+    many = rng.random(3000)  # with n^4 operations this would take days
+    assert concordance(many, many) == 1.0
+    assert concordance(-many, many) == 0.0
+    assert np.isnan(concordance(many, np.ones(3000)))
