@@ -157,7 +157,11 @@ def protocols(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
     )
     if result.failures:
         raise RuntimeError(f"{len(result.failures)} runs failed: {result.failures[0]}")
-    summary = result.summary
+    return protocol_tables(result.summary, {cell.name: cell for cell in suite.cells})
+
+
+def protocol_tables(summary: pd.DataFrame, cells: dict[str, Cell]) -> dict[str, pd.DataFrame]:
+    """Returns means by cell and agent, and differences of our agents from all others."""
     pairs = []
     for other in dict.fromkeys(summary["agent"]):
         compared = compare_agents(summary, JCT, other)
@@ -165,10 +169,9 @@ def protocols(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
     pairs = pd.concat(pairs)
     pairs = pairs[pairs["agent"] != pairs["other"]]
     columns = ["difference", "difference_low", "difference_high"]
-    scenarios = {cell.name: cell for cell in suite.cells}
     return {
-        "protocols": _in_cells(_protocol_means(summary), scenarios),
-        "protocol_pairs": _in_cells(pairs[["env", "agent", "other", *columns]], scenarios),
+        "protocols": _in_cells(_protocol_means(summary), cells),
+        "protocol_pairs": _in_cells(pairs[["env", "agent", "other", *columns]], cells),
     }
 
 
