@@ -43,7 +43,7 @@ ROUTERS = ("predicted-sjf", "least-kv", "join-shortest-queue", "power-of-two", "
 IN_PAIRS = ("predicted-sjf",)
 SYSTEMS = dict(zip(ENV_IDS, ("static", "time-series", "continuous"), strict=True))
 LOADS = (0.8, 0.95, 1.1)
-TRAINING = {"lanes": 64, "learning_rate": 3e-4, "n_steps": 128}
+TRAINING = {"lanes": 64, "learning_rate": 1e-4, "n_steps": 128, "sharpness": 6.0}
 TRAINED_AT = {"load": 0.95, "duration": 150.0}
 TRAINING_SEEDS = 3
 ABLATION_STEPS = 163_840  # twenty rollouts
