@@ -124,7 +124,9 @@ def _read_script(path: Path) -> Run:
 
     def run(inputs: Arrays) -> list[NDArray[Any]]:
         with torch.no_grad():
-            found = module(*(torch.from_numpy(inputs[name]) for name in names))
+            found = module(
+                *(torch.tensor(inputs[name]) for name in names)
+            )  # the arrays may be read-only
         parts = found if isinstance(found, tuple) else (found,)
         return [np.asarray(part) for part in parts]
 
