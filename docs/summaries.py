@@ -14,6 +14,7 @@ LINEAR = ("clinucb", "c2ucb")
 NEURAL = ("cn-greedy", "cn-ducb", "neural-linear", "cn-ts")
 BANDITS = (*LINEAR, *NEURAL)
 OURS = ("predicted-sjf", "index", "index-aged", "warm-linear", "ppo")
+FROZEN_TWIN = "warm-linear"  # which is predicted-sjf as long as it may not learn
 INFORMED = (ORACLE, "oracle-placement")  # they know the true times
 
 
@@ -33,6 +34,7 @@ def readme(load: float = 0.95, protocol: str = "new-frozen") -> str:
     """Returns the README's table, narrow enough for a terminal: one load, three environments."""
     table = read("protocols")
     rows = table[(table["protocol"] == protocol) & (table["load"] == load)]
+    rows = rows[rows["agent"] != FROZEN_TWIN]
     means = rows.pivot_table(index="agent", columns="env", values="jct", sort=False)
     agents = np.log(means).mean(axis=1).sort_values().index
     best = {env_id: means[env_id].drop(index=list(INFORMED)).idxmin() for env_id in means}
