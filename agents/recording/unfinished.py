@@ -13,14 +13,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from edgecloud_gym.files import UnreadableFileError, read_json, replacing, write_json
-from edgecloud_gym.wrappers.recorded import EpisodeOrder, read_order, write_order
+
+if TYPE_CHECKING:
+    from edgecloud_gym.wrappers.recorded import EpisodeOrder
 
 _BEGUN: Final = "recording.json"
 _LOCK: Final = "lock"
@@ -91,6 +93,8 @@ class Unfinished:
 
     def keep(self, episode: Finished, learnt: Arrays | None) -> None:
         """Keeps an episode, and what the agent has learnt up to its end."""
+        from edgecloud_gym.wrappers.recorded import write_order  # numba, which takes a while
+
         number = self.count
         write_order(self._order(number), [episode.order])
         if learnt is not None:
@@ -105,6 +109,8 @@ class Unfinished:
         Raises:
             UnreadableFileError: If a file is damaged.
         """
+        from edgecloud_gym.wrappers.recorded import read_order
+
         for number in range(self.count):
             arrays = _read(self._episode(number))
             names = json.loads(str(arrays.pop("names")))
