@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+NAME = "m"
 SEQUENCES = 4
 CONTEXT = 4096  # tokens per sequence
 START_LIMIT = 60.0  # s
@@ -36,6 +37,7 @@ def serve(port: int, threads: int) -> None:
 
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(model_file())
+    parameters.model_alias = {NAME}  # else it is called by its path
     parameters.n_parallel = SEQUENCES
     parameters.n_ctx = SEQUENCES * CONTEXT
     parameters.cpuparams.n_threads = threads
