@@ -119,7 +119,8 @@ def bench_suite(
             traces = {} if azure is None else {"azure": azure}
             suite = load_suite(version, quick=quick).with_traces(traces).select(scenario or [])
             if not suite.cells:
-                raise ValueError(f"there is nothing to play: {'; '.join(suite.skipped.values())}")
+                why = "; ".join(suite.skipped.values()) or "--quick has no such scenario"
+                raise ValueError(f"there is nothing to play: {why}")
             suite = suite if seeds is None else suite.first_seeds(seeds)
             specs = with_yardsticks(suite, _entrants(suite, agents, agent_file, trust))
         if show:

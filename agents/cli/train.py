@@ -34,7 +34,7 @@ from agents.cli.scenarios import (
     read_environment,
     replay_trace,
 )
-from agents.cli.train_elsewhere import read_elsewhere
+from agents.cli.train_elsewhere import check_learns_elsewhere, read_elsewhere
 from agents.cli.train_index import INDEX, train_index
 from agents.cli.train_one import train_one
 from agents.cli.train_predictor import PREDICTOR, train_predictor
@@ -178,6 +178,7 @@ def train(
         with reading_input(gym.error.Error, ModuleNotFoundError):
             name, options = read_agent(agent)
             check_suffix(name, output)
+            check_learns_elsewhere(name, scenario or ())
             if name == PREDICTOR:
                 warn_of_others(context)
                 train_predictor(dataset, options, seed, output)

@@ -9,6 +9,12 @@ from agents.schedulers.policy_file import POLICIES
 from agents.suite.definition import load_suite
 
 
+def check_learns_elsewhere(agent: str, names: Sequence[str]) -> None:
+    """Raises ``ValueError`` if scenarios are given to an agent that learns in one place."""
+    if names and agent not in POLICIES:
+        raise ValueError(f"--scenario: {agent} learns in one place; networks learn in several")
+
+
 def read_elsewhere(
     names: Sequence[str], agent: str, place: Scenario, split: str
 ) -> tuple[Scenario, ...]:
@@ -26,15 +32,16 @@ def read_elsewhere(
     """
     if not names:
         return ()
-    if agent not in POLICIES:
-        raise ValueError(f"--scenario: {agent} learns in one place; networks learn in several")
+    check_learns_elsewhere(agent, names)
     nodes = len(place.make().unwrapped.simulator.config.nodes)  # type: ignore[attr-defined]
     found = []
     for name in names:
         cells = load_suite().select([name]).cells
         mine = [cell for cell in cells if cell.env_id == place.env_id and not cell.trace]
         if not mine:
-            raise ValueError(f"--scenario {name!r}: must have a scenario of {place.env_id}")
+            raise ValueError(
+                f"--scenario {name!r}: must have a scenario of {place.env_id} that replays no trace"
+            )
         for cell in mine:
             settings = {key: value for key, value in cell.settings.items() if key != "slo"}
             settings |= {"split": split, "dataset": place.dataset}

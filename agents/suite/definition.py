@@ -133,7 +133,8 @@ class Suite:
         groups = list(dict.fromkeys(cell.group for cell in self.cells))
         raise ValueError(
             f"scenario {name!r}: must be one of the groups {', '.join(groups)}, or a scenario of "
-            f"theirs, such as {names[0]}{did_you_mean(name, [*groups, *names])}; --list shows all"
+            f"theirs, such as {names[0]}{did_you_mean(name, [*groups, *names])}; "
+            "`edgecloud bench-suite --list` shows all"
         )
 
     def zero(self, cell: Cell) -> str:

@@ -63,3 +63,12 @@ def test_the_command_tells_of_a_scenario_that_there_is_none(tmp_path: Path) -> N
     result = invoke("train", "ppo", *chosen)
     assert result.exit_code == 2
     assert "scenario 'cahce'" in words(result)
+
+
+@pytest.mark.parametrize(("agent", "file"), [("predictor", "p.npz"), ("index", "i.json")])
+def test_who_learns_in_one_place_is_told_so(agent: str, file: str, tmp_path: Path) -> None:
+    chosen = ("--env", "cluster", "--scenario", "cache", "--output", tmp_path / file)
+    result = invoke("train", agent, *chosen)
+    assert result.exit_code == 2
+    assert f"--scenario: {agent} learns in one place" in words(result)
+    assert not (tmp_path / file).exists()
