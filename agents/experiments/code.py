@@ -46,6 +46,8 @@ _PRESENTATION: Final = (
 )
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]+")
 _PLAIN: Final = (bool, int, float, complex, str, bytes, tuple, list, dict, set, type(None))
+# Environments may lie in layers, of which the lower ones are none of Python's own folders.
+_INSTALLED: Final = ("site-packages", "dist-packages")
 _OURS: Final = (Path(edgecloud_gym.__file__ or "").parent, Path(__file__).parents[1])
 
 
@@ -229,6 +231,8 @@ def _compiled(thing: type | FunctionType) -> str:
 
 def _value(value: object) -> str:
     """Returns what a global holds as text; of an array its content, which a repr cuts short."""
+    if isinstance(value, np.ma.MaskedArray):
+        return f"{_value(value.data)}{_value(np.ma.getmaskarray(value))}"
     if isinstance(value, np.ndarray):
         return f"{value.dtype}{value.shape}{digest(value.tobytes())}"
     return _text(value)
@@ -314,7 +318,9 @@ def _is_installed(name: str) -> bool:
     if top in sys.stdlib_module_names or top in sys.builtin_module_names:
         return True
     origin = _origin(top)
-    return origin is not None and any(folder in origin.parents for folder in _installed_folders())
+    return origin is not None and any(
+        folder in _installed_folders() or folder.name in _INSTALLED for folder in origin.parents
+    )
 
 
 @cache

@@ -173,6 +173,32 @@ def test_code_in_memory_counts_where_there_is_no_file() -> None:
     assert identities[0] == identities[1] != identities[2]
 
 
+def test_what_another_layer_of_the_environment_has_installed_is_no_code_of_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "lower" / "site-packages"
+    site.mkdir(parents=True)
+    (site / "layered.py").write_text("class Base:\n    pass\n")
+    (tmp_path / "above.py").write_text("import layered\n\nclass Mine(layered.Base):\n    pass\n")
+    for folder in (site, tmp_path):
+        monkeypatch.syspath_prepend(folder)
+    above = importlib.import_module("above")
+    assert [Path(file).name for file in code_behind(above.Mine).files] == ["above.py"]
+    for name in ("above", "layered"):
+        monkeypatch.delitem(sys.modules, name)
+
+
+def test_masked_arrays_count_by_content_and_mask() -> None:
+    def identity(value: object) -> object:
+        namespace: dict[str, Any] = {"__name__": "cell", "VALUE": value}
+        exec("class Mine:\n    def act(self):\n        return VALUE", namespace)
+        return code_behind(namespace["Mine"]).identity()
+
+    one, other = (np.ma.masked_array([1.0, 2.0], mask) for mask in ([0, 1], [1, 0]))
+    assert identity(one) == identity(one.copy()) != identity(other)
+    assert identity(np.ma.masked) == identity(np.ma.masked)  # whose attributes cannot be set
+
+
 def test_a_module_changed_in_memory_counts_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
