@@ -1,6 +1,6 @@
 """MkDocs hooks: what pages take from data and code when the site is built.
 
-- ``{{ table argument }}`` becomes a table of `summaries` or `reference`.
+- ``{{ table argument }}`` becomes a table of the modules beside this one.
 - A path or a test that a page names in code style must exist, else the build warns.
 """
 
@@ -9,7 +9,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+import protocol_tables
 import reference
+import server_tables
 import summaries
 import trained
 
@@ -17,30 +19,30 @@ ROOT = Path(__file__).resolve().parent.parent
 TABLES = {
     "about": summaries.about,
     "ablations": trained.ablations,
-    "boosts": summaries.boosts,
+    "boosts": protocol_tables.boosts,
     "closed-forms": summaries.closed_forms,
     "command": reference.command,
     "count": summaries.count,
     "ecosystem": summaries.ecosystem,
-    "engines": summaries.engines,
-    "engine-list": summaries.engine_list,
-    "engine-peers": summaries.engine_peers,
-    "gateway": summaries.gateway,
+    "engines": server_tables.engines,
+    "engine-list": server_tables.engine_list,
+    "engine-peers": server_tables.engine_peers,
+    "gateway": server_tables.gateway,
     "identities": summaries.identities,
     "intervals": summaries.intervals,
     "learned": summaries.learned,
     "learning": summaries.learning,
-    "live": summaries.live,
+    "live": server_tables.live,
     "machines": trained.machines,
     "models": trained.models,
     "paper": summaries.paper,
     "nodes": trained.nodes,
     "ppo": trained.ppo,
     "predictor": summaries.predictor,
-    "protocols": summaries.protocols,
-    "tails": summaries.tails,
-    "verdicts": summaries.verdicts,
-    "against": summaries.against,
+    "protocols": protocol_tables.protocols,
+    "tails": protocol_tables.tails,
+    "verdicts": protocol_tables.verdicts,
+    "against": protocol_tables.against,
     "reference-traces": summaries.reference_traces,
     "schedulers": summaries.schedulers,
     "settings": reference.settings,

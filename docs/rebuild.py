@@ -25,7 +25,7 @@ from typing import Any
 import boost_runs
 import numpy as np
 import pandas as pd
-import summaries
+import protocol_tables
 import validation_runs
 
 from agents import Scenario, run_experiment
@@ -157,10 +157,10 @@ def protocols(folder: Path, workers: int | None) -> dict[str, pd.DataFrame]:
     )
     if result.failures:
         raise RuntimeError(f"{len(result.failures)} runs failed: {result.failures[0]}")
-    return protocol_tables(result.summary, {cell.name: cell for cell in suite.cells})
+    return protocol_summaries(result.summary, {cell.name: cell for cell in suite.cells})
 
 
-def protocol_tables(summary: pd.DataFrame, cells: dict[str, Cell]) -> dict[str, pd.DataFrame]:
+def protocol_summaries(summary: pd.DataFrame, cells: dict[str, Cell]) -> dict[str, pd.DataFrame]:
     """Returns means by cell and agent, and differences of our agents from all others."""
     pairs = []
     for other in dict.fromkeys(summary["agent"]):
@@ -318,9 +318,9 @@ def _update_readme() -> None:
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
-        print(f"README.md has no {BEGIN} ... {END}; the table is:\n\n{summaries.readme()}")
+        print(f"README.md has no {BEGIN} ... {END}; the table is:\n\n{protocol_tables.readme()}")
         return
-    path.write_text(f"{before}{begin}\n{summaries.readme()}\n{end}{after}", encoding="utf-8")
+    path.write_text(f"{before}{begin}\n{protocol_tables.readme()}\n{end}{after}", encoding="utf-8")
     print("  README.md: main table")
 
 
