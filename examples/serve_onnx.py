@@ -1,6 +1,6 @@
 """Plays an exported policy with onnxruntime and NumPy alone, neither torch nor SB3.
 
-edgecloud export model.zip --format onnx  # of agents.save_model
+edgecloud export model.zip --trust --format onnx  # of agents.save_model
 python examples/serve_onnx.py model.onnx
 """
 

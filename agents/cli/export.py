@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agents.cli.options import Nodes
+from agents.cli.options import Nodes, Trust
+from agents.cli.reading import check_trust
 from agents.experiments.model_file import ModelFile, read_model_file
 from agents.registry import AGENT_NAMES, make_agent
 from agents.schedulers.policy_file import MODELS, POLICIES
@@ -29,8 +30,7 @@ def export(
         typer.Argument(
             metavar="MODEL",
             help="File of a trained model, or the name of one that comes with the package, such as "
-            "ppo-static. A file of Stable-Baselines3 (.zip) holds pickled objects: take only those "
-            "you trust.",
+            "ppo-static. A file of Stable-Baselines3 (.zip) holds pickled objects: --trust.",
             show_default=False,
         ),
     ],
@@ -46,6 +46,7 @@ def export(
         ),
     ] = None,
     nodes: Nodes = None,
+    trust: Trust = False,
 ) -> None:
     """Export a trained model, to be played without this package.
 
@@ -56,7 +57,7 @@ def export(
 
     For example:
 
-    edgecloud export model.zip --format onnx
+    edgecloud export model.zip --trust --format onnx
 
     edgecloud export ppo-continuous --format torchscript
     """
@@ -67,6 +68,7 @@ def export(
             file = find_model(model)
             found = read_model_file(file)
             _check_exportable(found)
+            check_trust([found], trust)
             own = file.parent == MODELS
             path = output or (Path(file.name) if own else file).with_suffix(_SUFFIXES[form])
             if path.resolve() == file.resolve():

@@ -141,8 +141,18 @@ def test_nothing_is_written_that_chooses_otherwise(
 
 
 def test_the_command(trained: Any, tmp_path: Path) -> None:
+    untrusted = invoke("export", trained("ppo"), "--output", tmp_path / "p.pt")
+    assert untrusted.exit_code == 2
+    assert "give --trust" in words(untrusted)
+    assert not (tmp_path / "p.pt").exists()
     told = invoke(
-        "export", trained("ppo"), "--format", "torchscript", "--output", tmp_path / "p.pt"
+        "export",
+        trained("ppo"),
+        "--trust",
+        "--format",
+        "torchscript",
+        "--output",
+        tmp_path / "p.pt",
     )
     assert told.exit_code == 0, told.output
     assert "candidates (5, 4)" in words(told)
@@ -166,10 +176,10 @@ def test_refusals(tmp_path: Path, learnable: Path) -> None:
     with pytest.raises(TypeError, match=r"agent='sac.zip': must be an SB3Agent"):
         export_model("sac.zip", tmp_path / "sac.pt")  # type: ignore[arg-type]
     content = (tmp_path / "sac.zip").read_bytes()
-    told = invoke("export", tmp_path / "sac.zip", "--output", tmp_path / "sac.zip")
+    told = invoke("export", tmp_path / "sac.zip", "--trust", "--output", tmp_path / "sac.zip")
     assert "sac.zip: is the model itself" in words(told)
     assert (tmp_path / "sac.zip").read_bytes() == content
-    told = invoke("export", tmp_path / "sac.zip", "--format", "torchscript")
+    told = invoke("export", tmp_path / "sac.zip", "--trust", "--format", "torchscript")
     assert told.exit_code == 2
     assert "must be of PPO, A2C, TRPO, MaskablePPO or DQN" in words(told)
 
