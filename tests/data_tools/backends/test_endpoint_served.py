@@ -30,10 +30,10 @@ pytestmark = pytest.mark.skipif(
 @contextmanager
 def served(model: Path, port: int, *more: str) -> Iterator[subprocess.Popen[bytes]]:
     """Runs `transformers serve` until the block ends."""
-    program = Path(sys.executable).with_name("transformers")
+    program = [sys.executable, "-m", "transformers.cli.transformers"]  # layers have no scripts
     options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
     server = subprocess.Popen(
-        [program, "serve", model, *options, *more],
+        [*program, "serve", model, *options, *more],
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
