@@ -66,3 +66,9 @@ def _learn_briefly(model: Any, learn: Any, steps: int, *given: Any, **options: A
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Names bytes by their argument: archives hold times, and each worker makes its own."""
     return argname if isinstance(val, bytes) else None
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Looks for doctests in no helper of the tests: to look is to import, in every worker."""
+    is_helper = collection_path.suffix == ".py" and not collection_path.name.startswith("test_")
+    return True if is_helper else None

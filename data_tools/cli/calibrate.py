@@ -86,8 +86,8 @@ def calibrate(
     """
     with reporting("No file was written."):
         with reading_input():
-            from data_tools.calibration.calibrate import RESAMPLES
             from data_tools.calibration.calibrate import calibrate as calibrate_logs
+            from data_tools.calibration.identify import RESAMPLES
             from data_tools.calibration.logs import read_log
             from data_tools.calibration.sweep import is_sweep_file, read_steps
             from edgecloud_gym.files import check_writable
@@ -123,6 +123,7 @@ def calibrate(
                     served_model=model,
                     hardware=hardware,
                     sweep=steps,
+                    resamples=RESAMPLES,
                     progress=advance,
                     **settings,
                 )

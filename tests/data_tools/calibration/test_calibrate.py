@@ -28,6 +28,14 @@ def log(tmp_path: Path) -> Log:
     return read_log(vllm(tmp_path, requests(5.0, n=80)))
 
 
+@pytest.fixture
+def fitted_roughly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fits from fewer places, for tests that do not ask how well."""
+    monkeypatch.setattr("data_tools.calibration.fit.GUESSES", 20)
+    monkeypatch.setattr("data_tools.calibration.fit.SEARCHES", 1)
+    monkeypatch.setattr("data_tools.calibration.identify.RESAMPLES", 2)
+
+
 def test_finds_the_server_that_wrote_two_logs(tmp_path: Path, log: Log) -> None:
     other = read_log(vllm(tmp_path, requests(12.0, n=80, seed=1)))
     result = calibrate([log, other], name="mine", **KNOWN)
@@ -48,7 +56,7 @@ def test_finds_the_server_that_wrote_two_logs(tmp_path: Path, log: Log) -> None:
 
 
 def test_one_log_is_judged_on_the_requests_not_fitted(log: Log) -> None:
-    result = calibrate([log], **KNOWN)
+    result = calibrate([log], lookahead=True, **KNOWN)
     fitted, judged = result.judgements
     assert (fitted.fitted, judged.fitted) == (True, False)
     assert result.model.errors == pytest.approx(dict(judged.errors), abs=1e-5)
@@ -70,13 +78,14 @@ def test_requests_that_never_meet_are_refused(tmp_path: Path) -> None:
 def test_a_number_that_leaves_no_trace_is_not_given(tmp_path: Path) -> None:
     server = SERVER.replaced(prefill_overhead=0.0, context_time=0.0)
     log = read_log(vllm(tmp_path, requests(5.0, n=80, server=server, noise=0.05)))
-    result = calibrate([log], **KNOWN)
+    result = calibrate([log], lookahead=True, **KNOWN)
     for name in ("prefill_overhead", "context_time"):
         assert result.model.intervals[name] is None
         assert getattr(result.model, name) == 0
         assert any(note.startswith(f"{name}: not identified") for note in result.notes)
 
 
+@pytest.mark.usefixtures("fitted_roughly")
 def test_says_what_the_log_cannot_tell(tmp_path: Path) -> None:
     rows = requests(40.0, n=100)
     log = read_log(vllm(tmp_path, rows))
@@ -85,9 +94,10 @@ def test_says_what_the_log_cannot_tell(tmp_path: Path) -> None:
     assert any("no prompt longer than batched_tokens=4096" in note for note in notes)
 
 
+@pytest.mark.usefixtures("fitted_roughly")
 def test_a_sweep_is_taken_as_measured(log: Log) -> None:
     curve = ((1.0, 0.008), (32.0, 0.009), (2048.0, 0.09))
-    result = calibrate([log], sweep=curve, **KNOWN)
+    result = calibrate([log], sweep=curve, lookahead=True, **KNOWN)
     assert result.model.step_times == curve
     assert not any(row.fitted for row in result.judgements)
     assert set(result.model.intervals.values()) == {None}
@@ -126,11 +136,12 @@ def test_the_simplex_finds_the_bottom_of_a_valley() -> None:
     assert value < 1e-4
 
 
+@pytest.mark.usefixtures("fitted_roughly")
 def test_the_command_prints_draws_and_writes(tmp_path: Path) -> None:
     from agents.cli.app import make_app
 
     app = make_app()
-    path = vllm(tmp_path, requests(5.0, n=60))
+    path = vllm(tmp_path, requests(5.0, n=40))
     output = tmp_path / "mine.json"
     ran = CliRunner().invoke(
         app, ["calibrate", str(path), "--sequences", "32", "--lookahead", "-o", str(output)]

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,17 @@ from data_tools.calibration.sweep import read_sweep
 from edgecloud_gym.files import UnreadableFileError
 from tests.data_tools.calibration.support import LEFT_OUT, WRITERS, lines, requests, table, vllm
 
-ROWS = requests(6.0, n=24)
+
+@cache
+def served() -> list[Any]:
+    """What the server did; made when first asked for, as that compiles it."""
+    return requests(6.0, n=24)
 
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_every_format_gives_the_same_requests(kind: str, tmp_path: Path) -> None:
-    log = read_log(WRITERS[kind](tmp_path, ROWS))
-    sent, _, first, finish, prompt, output = np.array(ROWS).T
+    log = read_log(WRITERS[kind](tmp_path, served()))
+    sent, _, first, finish, prompt, output = np.array(served()).T
     assert log.kind == kind
     assert log.left_out == LEFT_OUT.get(kind, {})
     for name, values in {"sent": sent, "first": first, "finish": finish}.items():
@@ -32,11 +37,11 @@ def test_every_format_gives_the_same_requests(kind: str, tmp_path: Path) -> None
 def test_columns_of_ones_own_with_units(tmp_path: Path) -> None:
     rows = [
         {"t_ms": s * 1e3, "ft_us": f * 1e6, "end": e, "in": p, "out": o}
-        for s, _, f, e, p, o in ROWS
+        for s, _, f, e, p, o in served()
     ]
     columns = {"sent": "t_ms", "first": "ft_us", "finish": "end", "prompt": "in", "output": "out"}
     log = read_log(table(tmp_path / "mine.csv", rows), columns)
-    np.testing.assert_allclose(log.finish, np.array(ROWS)[:, 3] - ROWS[0][0], atol=1e-6)
+    np.testing.assert_allclose(log.finish, np.array(served())[:, 3] - served()[0][0], atol=1e-6)
     with pytest.raises(ValueError, match="columns: 'output' is missing"):
         read_log(tmp_path / "mine.csv", {k: v for k, v in columns.items() if k != "output"})
 
@@ -63,7 +68,7 @@ def test_durations_alone_are_one_request_after_another(tmp_path: Path) -> None:
 
 def test_settings_are_read_where_the_log_has_them(tmp_path: Path) -> None:
     more = {"max_num_seqs": 64, "kv_blocks": 100, "block_size": 32, "max_num_batched_tokens": 512}
-    assert read_log(vllm(tmp_path, ROWS, **more)).settings == {
+    assert read_log(vllm(tmp_path, served(), **more)).settings == {
         "sequences": 64,
         "kv_tokens": 3200,
         "block_size": 32,
@@ -72,13 +77,13 @@ def test_settings_are_read_where_the_log_has_them(tmp_path: Path) -> None:
 
 
 def test_unsorted_is_sorted_and_said(tmp_path: Path) -> None:
-    log = read_log(vllm(tmp_path, ROWS[::-1]))
+    log = read_log(vllm(tmp_path, served()[::-1]))
     assert (np.diff(log.sent) >= 0).all()
     assert any("sorted" in note for note in log.notes)
 
 
 def test_two_clocks_are_brought_together_and_said(tmp_path: Path) -> None:
-    path = vllm(tmp_path, ROWS)
+    path = vllm(tmp_path, served())
     records: list[dict[str, Any]] = [json.loads(line) for line in path.read_text().splitlines()]
     delays = np.linspace(0.002, 0.05, len(records))
     for record, delay in zip(records, delays, strict=True):
@@ -87,23 +92,27 @@ def test_two_clocks_are_brought_together_and_said(tmp_path: Path) -> None:
     assert any("two clocks" in note for note in log.notes)
     assert log.front_end == 0
     np.testing.assert_allclose(
-        (log.finish - log.sent)[5], ROWS[5][3] - ROWS[5][0] + delays[5] - 0.002, atol=1e-5
+        (log.finish - log.sent)[5],
+        served()[5][3] - served()[5][0] + delays[5] - 0.002,
+        atol=1e-5,
     )
     for record, drift in zip(records, np.linspace(0, 90, len(records)), strict=True):
         record["arrival_time"] += drift
     log = read_log(lines(path, records))
     assert any("drift" in note for note in log.notes)
-    np.testing.assert_allclose((log.finish - log.sent)[5], ROWS[5][3] - ROWS[5][0], atol=1e-6)
+    np.testing.assert_allclose(
+        (log.finish - log.sent)[5], served()[5][3] - served()[5][0], atol=1e-6
+    )
 
 
 def test_times_of_two_clocks_that_nothing_joins_are_refused(tmp_path: Path) -> None:
-    rows = [(s + 1.7e9, a, f, e, p, o) for s, a, f, e, p, o in ROWS]
+    rows = [(s + 1.7e9, a, f, e, p, o) for s, a, f, e, p, o in served()]
     with pytest.raises(UnreadableFileError, match=r"24 of 24 requests .* two clocks"):
         read_log(vllm(tmp_path, rows))
 
 
 def test_the_front_end_is_told_apart_from_the_engine(tmp_path: Path) -> None:
-    path = vllm(tmp_path, ROWS)
+    path = vllm(tmp_path, served())
     records = [json.loads(line) for line in path.read_text().splitlines()]
     for record in records:
         record["client_sent"] = record["queued_ts"] - 0.004
@@ -131,7 +140,7 @@ def test_the_front_end_is_told_apart_from_the_engine(tmp_path: Path) -> None:
     ],
 )
 def test_a_faulty_record_is_named(change: dict[str, Any], message: str, tmp_path: Path) -> None:
-    path = vllm(tmp_path, ROWS)
+    path = vllm(tmp_path, served())
     records = [json.loads(line) for line in path.read_text().splitlines()]
     records[3] |= change
     with pytest.raises(UnreadableFileError, match=message):
@@ -143,7 +152,7 @@ ODD = (None, "x", 5, True, [5], {"a": 1}, [None], 10**400, float("nan"))
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_odd_values_anywhere_are_named_or_passed_over(kind: str, tmp_path: Path) -> None:
-    path = WRITERS[kind](tmp_path, ROWS)
+    path = WRITERS[kind](tmp_path, served())
     if path.suffix == ".csv":
         return
     text = path.read_text()
@@ -183,10 +192,10 @@ def replaced(value: Any, place: tuple[Any, ...], new: Any) -> Any:
 
 
 def test_requests_without_output_are_left_out_and_counted(tmp_path: Path) -> None:
-    rows = [(*row[:5], 0) if i < 3 else row for i, row in enumerate(ROWS)]
+    rows = [(*row[:5], 0) if i < 3 else row for i, row in enumerate(served())]
     log = read_log(vllm(tmp_path, rows))
     assert log.left_out == {"without output tokens": 3}
-    assert len(log) == len(ROWS) - 3
+    assert len(log) == len(served()) - 3
 
 
 def test_aggregates_and_strangers_are_refused(tmp_path: Path) -> None:
@@ -201,18 +210,19 @@ def test_aggregates_and_strangers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UnreadableFileError, match="holds no record"):
         read_log(path)
     with pytest.raises(UnreadableFileError, match="10 finished requests or more are needed, got 5"):
-        read_log(vllm(tmp_path, ROWS[:5]))
+        read_log(vllm(tmp_path, served()[:5]))
 
 
 def test_a_zip_is_of_the_format_of_the_file_inside(tmp_path: Path) -> None:
     rows = [
-        {"s": s, "f": f, "e": e, "in": prompt, "out": output} for s, _, f, e, prompt, output in ROWS
+        {"s": s, "f": f, "e": e, "in": prompt, "out": output}
+        for s, _, f, e, prompt, output in served()
     ]
     plain = table(tmp_path / "mine.csv", rows)
     columns = {"sent": "s", "first": "f", "finish": "e", "prompt": "in", "output": "out"}
     with zipfile.ZipFile(tmp_path / "log.zip", "w") as archive:
         archive.write(plain, "mine.csv")
-    assert len(read_log(tmp_path / "log.zip", columns)) == len(ROWS)
+    assert len(read_log(tmp_path / "log.zip", columns)) == len(served())
 
 
 @pytest.mark.parametrize("seconds", ["1_0", "٣", "soon", "inf", "-1", "0"])
