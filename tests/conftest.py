@@ -1,6 +1,8 @@
 """Fixtures that several test packages share."""
 
 import os
+import subprocess
+import sys
 from functools import partialmethod
 from inspect import signature
 from pathlib import Path
@@ -18,6 +20,34 @@ settings.load_profile("repeatable")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+# What takes longest to compile, in two processes: all workers would compile it at the same time.
+COMPILED = (
+    """
+import gymnasium, numpy
+from agents import run_experiment
+from edgecloud_gym import RequestDataset
+from edgecloud_gym.engines import EngineModel
+from edgecloud_gym.simulator.engine_log import simulate_engine
+settings = {"dataset": RequestDataset.from_arrays(numpy.ones(9)), "observe": "id", "duration": 2.0}
+run_experiment("EdgeCloud-Static-v0", ["fcfs", "random"], 1, settings, None)
+times = dict.fromkeys(("step_overhead", "step_floor", "token_time", "context_time"), 0.01)
+simulate_engine(EngineModel(**times, sequences=2), [0.0], [9], [9])
+""",
+    """
+import gymnasium
+gymnasium.make("edgecloud_gym:EdgeCloud-Cluster-v0", duration=2.0).reset(seed=0)
+""",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compiles the simulator before several workers start, which a fresh clone needs."""
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        commands = [[sys.executable, "-c", code] for code in COMPILED]
+        started = [subprocess.Popen(command, cwd=REPOSITORY) for command in commands]
+        for process in started:
+            process.wait()
 
 
 @pytest.fixture(scope="session")

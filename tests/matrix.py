@@ -146,21 +146,26 @@ def constraints(layer: Layer) -> list[str]:
     return [line for line in lines if "==" in line and not (own and line.startswith("gymnasium="))]
 
 
-def write_table() -> None:
+def write_table(table: Path = TABLE, cells: Path = CELLS) -> None:
     """Writes the table of the documentation: what the tests have found to work, and how.
 
-    What earlier runs have found counts as well, until ``make clean``.
+    What earlier runs have found counts as well, until ``make clean``. A library of which nothing
+    was found was not tried, and stands in the table as it did.
     """
-    found = {path.name: path.read_text() for path in CELLS.iterdir()}
-    libraries = sorted({name.split("--")[0] for name in found})
-    with TABLE.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["library", "env", *FORMS])
-        for library in libraries:
-            for env_id in IDS:
-                ways = [found.get(f"{library}--{env_id}--{form}", NOT) for form in FORMS]
-                writer.writerow([library, env_id, *ways])
-    print(f"{TABLE.relative_to(ROOT)}: {len(libraries)} libraries")
+    with table.open(newline="") as file:
+        rows = {(row["library"], row["env"]): row for row in csv.DictReader(file)}
+    found = {path.name: path.read_text() for path in cells.iterdir()}
+    tried = {name.split("--")[0] for name in found}
+    libraries = sorted(tried | {library for library, _ in rows})
+    for library in tried:
+        for env_id in IDS:
+            ways = {form: found.get(f"{library}--{env_id}--{form}", NOT) for form in FORMS}
+            rows[library, env_id] = {"library": library, "env": env_id, **ways}
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["library", "env", *FORMS], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows[library, env_id] for library in libraries for env_id in IDS)
+    print(f"{table.name}: {len(libraries)} libraries, {len(tried)} of them tried")
 
 
 if __name__ == "__main__":
