@@ -19,10 +19,10 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def invoke(*arguments: object, columns: int = 80) -> Result:
-    """Runs ``edgecloud`` with arguments, in a terminal of so many columns."""
+def invoke(*arguments: object, columns: int = 80, encoding: str = "utf-8") -> Result:
+    """Runs ``edgecloud`` with arguments, in a terminal of so many columns and that encoding."""
     given = [str(argument) for argument in arguments]
-    return CliRunner().invoke(make_app(), given, env={"COLUMNS": str(columns)})
+    return CliRunner(charset=encoding).invoke(make_app(), given, env={"COLUMNS": str(columns)})
 
 
 @pytest.fixture

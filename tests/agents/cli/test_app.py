@@ -97,18 +97,15 @@ def test_environments_in_short(name: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp437", "utf-8"])
-def test_any_terminal(encoding: str, bare: Path, tmp_path: Path, repository: Path) -> None:
-    arguments = ["compare", "--env", "static", "--agents", "fcfs,random", "--seeds", "5"]
-    arguments += ["--duration", "10", "--workers", "1", "--dataset", str(bare), "--output", "out"]
-    done = subprocess.run(
-        [sys.executable, "-m", "agents.cli", *arguments],
-        cwd=tmp_path,
-        capture_output=True,
-        check=False,
-        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(repository)},
-    )
-    assert done.returncode == 0, done.stderr.decode(encoding)
-    text = done.stdout.decode(encoding)
+def test_any_terminal(
+    encoding: str, bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ["compare", "--env", "static", "--agents", "fcfs,random", "--seeds", 5]
+    arguments += ["--duration", 10, "--workers", 1, "--dataset", bare, "--output", "out"]
+    result = invoke(*arguments, encoding=encoding)
+    assert result.exit_code == 0, result.exception
+    text = result.stdout_bytes.decode(encoding)
     assert "Results in out" in text
     (row,) = (line.split() for line in text.splitlines() if line.split()[1:2] == ["fcfs"])
     dash = "–" if encoding == "utf-8" else "-"
@@ -116,11 +113,15 @@ def test_any_terminal(encoding: str, bare: Path, tmp_path: Path, repository: Pat
     assert row.count(dash) >= 1  # no difference from itself
 
 
-@pytest.mark.parametrize("command", ["", "compare"])
-def test_help_on_any_terminal(command: str, repository: Path) -> None:
-    arguments = [command, "--help"] if command else ["--help"]
+@pytest.mark.parametrize("command", [(), ("compare",)])
+def test_help_on_any_terminal(command: tuple[str, ...]) -> None:
+    result = invoke(*command, "--help", encoding="ascii")
+    assert result.exit_code == 0, result.exception
+
+
+def test_as_a_process(repository: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "agents.cli", *arguments],
+        [sys.executable, "-m", "agents.cli", "--help"],
         capture_output=True,
         check=False,
         env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(repository)},

@@ -196,7 +196,7 @@ def test_a_full_disk_is_no_failure_of_a_run(
         patch.setenv("FULL_DISK", "1")
         with pytest.raises(OSError, match=r"runs: cannot be written \(.*; what has finished is"):
             run_experiment(STATIC, FullDisk, 2, SETTINGS, tmp_path, workers=2)
-    assert len(run_experiment(STATIC, FullDisk, 2, SETTINGS, tmp_path, workers=2).summary) == 2
+    assert len(run_experiment(STATIC, FullDisk, 2, SETTINGS, tmp_path).summary) == 2
 
 
 def played_elsewhere(folder: Path) -> int:

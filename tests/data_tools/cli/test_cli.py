@@ -1,5 +1,4 @@
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from data_tools.cli.app import register
 from edgecloud_gym import load_dataset
@@ -33,7 +32,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     app = typer.Typer()
     register(app)
-    return lambda *arguments: CliRunner().invoke(app, [str(item) for item in arguments])
+
+    def run(*arguments: object, encoding: str = "utf-8") -> Result:
+        return CliRunner(charset=encoding).invoke(app, [str(item) for item in arguments])
+
+    return run
 
 
 @pytest.fixture
@@ -302,20 +305,14 @@ def test_prompts_without_text_can_be_left_out(run, prompts: Path, tiny_model: Pa
     assert "5 rows, 0 of them failed" in result.stdout
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "cp437"])
 def test_commands_on_a_terminal_that_is_not_utf_8(
-    measured: Path, repository: Path, tmp_path: Path
+    encoding: str, run, measured: Path, tmp_path: Path
 ) -> None:
     named = measured.rename(tmp_path / "日本–[x].jsonl")
-    for encoding in ("ascii", "cp437"):
-        shown = subprocess.run(
-            [sys.executable, "-c", COMMAND, "describe", str(named), "--png", "p.png"],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(repository)},
-            capture_output=True,
-            check=False,
-        )
-        assert shown.returncode == 0, shown.stderr
-        assert b"[x]: dataset" in shown.stdout
+    shown = run("describe", named, "--png", "p.png", encoding=encoding)
+    assert shown.exit_code == 0, shown.exception
+    assert b"[x]: dataset" in shown.stdout_bytes
 
 
 def test_missing_prompt_file(run) -> None:

@@ -31,10 +31,10 @@ def test_llamacpp(tmp_path: Path) -> None:
             prompts=PROMPTS,
             concurrencies=(1, 2, 5),
             prompt_lengths=(32, 64),
-            rates=(1.5,),
-            duration=10.0,
+            rates=(2.5,),
+            duration=5.0,
             max_new_tokens=16,
-            repeats=2,
+            repeats=1,
         )
         (path,) = measure_server(job, show_progress=False)
     records = [record for record in read_records(path) if not record.warm_up]
