@@ -32,9 +32,9 @@ def test_llamacpp(tmp_path: Path) -> None:
             concurrencies=(1, 2, 5),
             prompt_lengths=(32, 64),
             rates=(2.5,),
-            duration=5.0,
+            duration=7.0,
             max_new_tokens=16,
-            repeats=1,
+            repeats=2,
         )
         (path,) = measure_server(job, show_progress=False)
     records = [record for record in read_records(path) if not record.warm_up]
