@@ -1,6 +1,5 @@
 """Every example runs, with short settings, and prints what it promises."""
 
-import os
 import runpy
 import sys
 from functools import partial
@@ -80,7 +79,8 @@ def test_it_runs(
     arguments, promised = EXAMPLES[name]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [name, *arguments])
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # no worker processes
+    # No worker processes.
+    monkeypatch.setattr("edgecloud_gym.processors.available_processors", lambda: 1)
     brief = partial(sb3.make_vec_env, duration=5.0)  # where an example asks for no duration
     monkeypatch.setattr(sb3, "make_vec_env", brief)
     runpy.run_path(str(repository / "examples" / name), run_name="__main__")
