@@ -63,9 +63,12 @@ def do_here(jobs: Any, count: int) -> Any:
         yield job, error_of(lambda: job.play(path))  # noqa: B023 - called now
 
 
-def test_the_best_is_kept_and_the_spread_told(learnable: Path, tmp_path: Path) -> None:
+def test_the_best_is_kept_and_the_spread_told(
+    learnable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.cli.train_seeds.do_in_processes", do_here)
     looks = ("--evaluate-every", 1, "--evaluation-seeds", 1, "--beside", "fcfs", "--seeds", 2)
-    result = train(learnable, tmp_path / "m.npz", *looks, "--workers", 1)
+    result = train(learnable, tmp_path / "m.npz", *looks)
     assert result.exit_code == 0, result.output
     scores = {}
     for seed in (0, 1):
