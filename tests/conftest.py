@@ -24,13 +24,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # What takes longest to compile, in two processes: all workers would compile it at the same time.
 COMPILED = (
     """
-import gymnasium, numpy
 from agents import run_experiment
-from edgecloud_gym import RequestDataset
 from edgecloud_gym.engines import EngineModel
 from edgecloud_gym.simulator.engine_log import simulate_engine
-settings = {"dataset": RequestDataset.from_arrays(numpy.ones(9)), "observe": "id", "duration": 2.0}
-run_experiment("EdgeCloud-Static-v0", ["fcfs", "random"], 1, settings, None)
+run_experiment("EdgeCloud-Static-v0", ["fcfs", "cn-ducb"], 1, {"duration": 20.0}, None)
 times = dict.fromkeys(("step_overhead", "step_floor", "token_time", "context_time"), 0.01)
 simulate_engine(EngineModel(**times, sequences=2), [0.0], [9], [9])
 """,
@@ -42,7 +39,7 @@ gymnasium.make("edgecloud_gym:EdgeCloud-Cluster-v0", duration=2.0).reset(seed=0)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compiles the simulator before several workers start, which a fresh clone needs."""
+    """Compiles simulator and bandits before several workers start, as a fresh clone must."""
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
         commands = [[sys.executable, "-c", code] for code in COMPILED]
         started = [subprocess.Popen(command, cwd=REPOSITORY) for command in commands]
