@@ -114,6 +114,8 @@ def test_bundled_models_say_where_they_are_from(name: str) -> None:
         {"batched_tokens": 64},
         {"step_times": ((1, 0.005), (16, 0.008), (2048, 0.2))},
         {"token_time": 5e-4},
+        {"token_time": 5e-4, "shared_prefix": 45},
+        {"token_time": 5e-4, "mixed_batches": False},
     ],
 )
 def test_capacity_is_the_rate_at_which_a_full_engine_finishes(change: dict[str, Any]) -> None:

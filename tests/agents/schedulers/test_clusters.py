@@ -14,6 +14,7 @@ from agents.schedulers.policy_file import POLICIES
 from edgecloud_gym import EngineModel, RequestDataset
 from edgecloud_gym.arrivals import Trace
 from edgecloud_gym.nodes import Engine, Sequences, Slots, StaticBatches
+from edgecloud_gym.wrappers.node_times import NodeTimes
 
 CLUSTER = "EdgeCloud-Cluster-v0"
 MODEL = EngineModel(
@@ -137,7 +138,10 @@ def test_edge_only_and_cloud_only() -> None:
     assert set(sent_to("cloud-only", 6)) == {"cloud"}
 
 
-@pytest.mark.parametrize("node", NODES, ids=lambda node: node.name)
+TEMPLATE = MODEL.replaced(shared_prefix=20, mixed_batches=False)  # prompts that begin alike
+
+
+@pytest.mark.parametrize("node", [*NODES, Engine("alike", model=TEMPLATE)], ids=lambda n: n.name)
 def test_alone_a_request_takes_what_is_predicted(node: Any) -> None:
     env = make([node], arrivals=Trace([1.0]), prompt_order="sequential")
     agent = make_agent("fcfs")
@@ -149,6 +153,19 @@ def test_alone_a_request_takes_what_is_predicted(node: Any) -> None:
     (expected,) = placement.times(plan, float(DATA.base_latency[0]), *tokens)
     run_episode(env, agent, 0, 0)
     assert env.unwrapped.request_log()["jct"][0] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("model", [MODEL, TEMPLATE, TEMPLATE.replaced(batched_tokens=16)])
+def test_wrappers_predict_the_same_times(model: EngineModel) -> None:
+    env = make([Engine("e", model=model, backlog=9)])
+    observation, _ = env.reset(seed=0)
+    plan = ClusterPlan(env.unwrapped.simulator, observation)
+    placement, walk = Placement(env.unwrapped.simulator), NodeTimes(env.unwrapped.simulator)
+    for occupied, prompt in ((0, 90), (0, 5), (2, 90), (7, 90)):
+        plan.room[0, 0] = 13 - occupied
+        expected = placement.times(plan, 1.0, prompt, 30)
+        numbers = ([[occupied]], [1.0], [prompt], [30])
+        assert walk(*(np.array(n, np.float64) for n in numbers))[0] == pytest.approx(expected)
 
 
 def test_who_waits_is_counted_in_the_prediction() -> None:
