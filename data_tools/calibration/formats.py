@@ -37,7 +37,7 @@ class Row(NamedTuple):
     output: float
     queued: float = NAN
     scheduled: float = NAN
-    cached: float = 0.0
+    cached: float = NAN
     left_out: str = ""
 
 
@@ -203,14 +203,14 @@ def _llamacpp(record: Record) -> Row:
     timings = record["timings"] if isinstance(record.get("timings"), Mapping) else record
     first = number(timings, "prompt_ms", MS)
     cached = optional(timings, "cache_n")
-    known = 0.0 if math.isnan(cached) else cached
     return Row(
         0.0,
         first,
         first + number(timings, "predicted_ms", MS),
-        number(timings, "prompt_n") + known,  # prompt_n counts what was computed
+        # prompt_n counts what was computed
+        number(timings, "prompt_n") + (0.0 if math.isnan(cached) else cached),
         number(timings, "predicted_n"),
-        cached=known,
+        cached=cached,
     )
 
 
@@ -257,6 +257,7 @@ def _ours(record: Record) -> Row:
         number(record, "completion_time"),
         number(record, "prompt_tokens"),
         number(record, "output_tokens"),
+        cached=optional(record, "cached_tokens"),
     )
 
 
