@@ -142,7 +142,7 @@ def steps_of(file: SweepFile) -> MeasuredSteps:
         ValueError: If fewer than two different steps were measured.
     """
     notes: list[str] = []
-    together = _together(file)
+    together = file.together
     context_time = _context_time(file, notes)
     decoding: dict[float, float] = {}
     for n in sorted({m.concurrency for m in file.rounds}):
@@ -174,6 +174,10 @@ def steps_of(file: SweepFile) -> MeasuredSteps:
         sequences=together,
         shared_prefix=int(np.median([m.cached_tokens for m in file.idle])) if file.idle else 0,
     )
+    if steps.shared_prefix:
+        notes.append(
+            f"shared_prefix: {steps.shared_prefix} tokens of every prompt were in the server's cache"
+        )
     mixed = _mixes(file, steps, notes)
     return replace(steps, mixed_batches=mixed, notes=tuple(notes))
 
@@ -190,7 +194,8 @@ def _mixes(file: SweepFile, steps: MeasuredSteps, notes: list[str]) -> bool:
             places.append((m.step - least) / (most - least))
     if not places:
         notes.append(
-            "mixed_batches: no prompt was read while others decoded; taken to be of one batch"
+            "mixed_batches: the sweep does not tell whether prompts are read in one batch with "
+            "those that decode: taken to be so"
         )
         return True
     if np.median(places) < HALFWAY:
@@ -200,18 +205,6 @@ def _mixes(file: SweepFile, steps: MeasuredSteps, notes: list[str]) -> bool:
         "them: a step with both takes the time of both"
     )
     return False
-
-
-def _together(file: SweepFile) -> int | None:
-    """Returns how many decoded together at most; None without rounds.
-
-    By the median of each concurrency's rounds: a client that is held up sees the end of one answer
-    after the beginning of the next.
-    """
-    found: dict[int, list[int]] = {}
-    for m in file.rounds:
-        found.setdefault(m.concurrency, []).append(m.together)
-    return max((int(np.median(some)) for some in found.values()), default=None)
 
 
 def _about_sequences(file: SweepFile, together: int) -> str:

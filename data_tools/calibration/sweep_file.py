@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import numpy as np
+
 from data_tools.calibration.formats import stated
 from edgecloud_gym.files import UnreadableFileError, read_json, write_json
 
@@ -103,13 +105,16 @@ class SweepFile:
     mixed: tuple[MixedMeasurement, ...] = ()
 
     @property
-    def decoding_beside(self) -> int | None:
-        """How many requests decode while another one comes; None where nobody is to.
+    def together(self) -> int | None:
+        """How many requests decoded together at most; None without rounds.
 
-        One less than a middle one of the concurrencies: the server should have a place for it.
+        By the median of each concurrency's rounds: a client that is held up sees the end of one
+        answer after the beginning of the next.
         """
-        levels = [n for n in self.concurrencies if n > 1]
-        return levels[(len(levels) - 1) // 2] - 1 if levels else None
+        found: dict[int, list[int]] = {}
+        for m in self.rounds:
+            found.setdefault(m.concurrency, []).append(m.together)
+        return max((int(np.median(some)) for some in found.values()), default=None)
 
     def with_idle(self, measured: IdleMeasurement) -> SweepFile:
         """Returns a copy with one more measurement."""

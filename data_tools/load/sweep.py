@@ -70,7 +70,7 @@ async def run_sweep(
         if kind == "idle":
             file = file.with_idle(await _idle(client, traits, level, repeat, rng))
         elif kind == "mixed":
-            for measured in await _mixed(client, traits, file, level, repeat, rng):
+            for measured in await _mixed(client, traits, file, repeat, rng):
                 file = file.with_mixed(measured)
         else:
             file = file.with_round(await _round(client, traits, file, level, repeat, rng))
@@ -80,21 +80,21 @@ async def run_sweep(
 
 
 def missing(file: SweepFile, rng: np.random.Generator) -> Iterator[tuple[int, str, int]]:
-    """Yields (repetition, kind, level) of what a file lacks, shuffled within each repetition.
+    """Yields (repetition, "idle" or "round", level) of what a file lacks, shuffled within each.
 
-    Kinds are "idle", "round" and "mixed".
+    A repetition ends with (repetition, "mixed", 0): how many the server runs is known by then.
     """
     levels = [("idle", length) for length in file.prompt_lengths]
     levels += [("round", n) for n in file.concurrencies]
-    if file.decoding_beside is not None:
-        levels.append(("mixed", file.decoding_beside))
     have = {(m.repeat, "idle", m.asked) for m in file.idle}
     have |= {(m.repeat, "round", m.concurrency) for m in file.rounds}
-    have |= {(m.repeat, "mixed", m.decoding) for m in file.mixed}
+    have |= {(m.repeat, "mixed", 0) for m in file.mixed}
     for repeat in range(file.repeats):
         for i in rng.permutation(len(levels)):
             if (repeat, *levels[i]) not in have:
                 yield (repeat, *levels[i])
+        if max(file.concurrencies, default=1) > 1 and (repeat, "mixed", 0) not in have:
+            yield (repeat, "mixed", 0)
 
 
 async def _idle(
@@ -156,12 +156,12 @@ async def _mixed(
     client: ChatClient,
     traits: ServerTraits,
     file: SweepFile,
-    decoding: int,
     repeat: int,
     rng: np.random.Generator,
 ) -> list[MixedMeasurement]:
     assert traits.scale is not None
     length = min(file.prompt_lengths)
+    decoding = max(1, (file.together or 1) - 1)  # the server has a place for one more
     begun = asyncio.Event()
     answers: dict[int, int] = {}  # chunks so far
 

@@ -30,7 +30,7 @@ from tests.data_tools.load.llama_server import SEQUENCES, served
 
 GOALS = {"e2e_mean": 0.08, "tpot_mean": 0.05, "ttft_mean": 0.20}
 LOADS = (0.5, 1.3)  # of the capacity, about: quiet, overloaded
-MEAN_PROMPT = 20.0  # tokens that are computed; as the mean answer, only the rates depend on it
+MEAN_PROMPT = 46.0  # tokens, those of the template among them; only the rates depend on it
 LONGEST = 96  # tokens of an answer
 MEAN_ANSWER = 60.0
 
@@ -64,7 +64,7 @@ def main() -> None:
         measure_server(sweep)
         steps = read_steps(sweep.sweep_path)
         capacity = steps.engine(lookahead=False).capacity(
-            MEAN_PROMPT, LONGEST if chosen.stand_in else MEAN_ANSWER
+            *((25.0, LONGEST) if chosen.stand_in else (MEAN_PROMPT, MEAN_ANSWER))
         )
         rates = [float(f"{share * capacity:.2g}") for share in LOADS]
         print(f"swept in {time.monotonic() - begin:.0f} s: {steps}; rates {rates}", flush=True)
