@@ -167,19 +167,19 @@ def steps_of(file: SweepFile) -> MeasuredSteps:
         notes.append(_about_sequences(file, together))
     tokens = sorted(points)
     rising = np.maximum.accumulate([points[t] for t in tokens])  # noise on a flat curve
-    steps = MeasuredSteps(
+    found = MeasuredSteps(
         step_times=tuple((t, float(f"{s:.4g}")) for t, s in zip(tokens, rising, strict=True)),
         context_time=float(f"{context_time:.4g}"),
         prefill_overhead=float(f"{prefill_overhead:.4g}"),
         sequences=together,
         shared_prefix=int(np.median([m.cached_tokens for m in file.idle])) if file.idle else 0,
     )
-    if steps.shared_prefix:
+    if found.shared_prefix:
         notes.append(
-            f"shared_prefix: {steps.shared_prefix} tokens of every prompt were in the server's cache"
+            f"shared_prefix: {found.shared_prefix} tokens of each prompt were in the server's cache"
         )
-    mixed = _mixes(file, steps, notes)
-    return replace(steps, mixed_batches=mixed, notes=tuple(notes))
+    mixed = _mixes(file, found, notes)
+    return replace(found, mixed_batches=mixed, notes=tuple(notes))
 
 
 def _mixes(file: SweepFile, steps: MeasuredSteps, notes: list[str]) -> bool:

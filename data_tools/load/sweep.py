@@ -75,7 +75,7 @@ async def run_sweep(
         else:
             file = file.with_round(await _round(client, traits, file, level, repeat, rng))
         save(file)
-        advance(f"{kind} {level}")
+        advance(kind if kind == "mixed" else f"{kind} {level}")
     return file
 
 
@@ -159,15 +159,44 @@ async def _mixed(
     repeat: int,
     rng: np.random.Generator,
 ) -> list[MixedMeasurement]:
-    assert traits.scale is not None
     length = min(file.prompt_lengths)
     decoding = max(1, (file.together or 1) - 1)  # the server has a place for one more
+    for _ in range(TRIES):
+        comers, others = await _meeting(client, traits, length, decoding, rng)
+        if all(exchange.first is not None for exchange in (*comers, *others)):
+            break
+    for exchange in (*comers, *others):
+        _require(client, exchange)
+    steps = [shared_step(one, others) for one in comers]
+    return [
+        MixedMeasurement(
+            decoding=decoding,
+            asked=length,
+            repeat=repeat,
+            prompt_tokens=one.prompt_tokens or 1,
+            cached_tokens=one.cached_tokens or 0,
+            step=step,
+            context=context,
+        )
+        for one, (step, context) in zip(comers, steps, strict=True)
+    ]
+
+
+async def _meeting(
+    client: ChatClient, traits: ServerTraits, length: int, decoding: int, rng: np.random.Generator
+) -> tuple[list[Exchange], list[Exchange]]:
+    """Lets a few requests, one after the other, come while so many others decode.
+
+    Returns:
+        Those that came, and the others.
+    """
+    assert traits.scale is not None
     begun = asyncio.Event()
-    answers: dict[int, int] = {}  # chunks so far
+    chunks: dict[int, int] = {}
 
     def on_chunk(exchange: Exchange) -> None:
-        answers[id(exchange)] = len(exchange.moments)
-        if sum(chunks >= LEAST_STEPS for chunks in answers.values()) == decoding:
+        chunks[id(exchange)] = len(exchange.moments)
+        if sum(count >= LEAST_STEPS for count in chunks.values()) == decoding:
             begun.set()
 
     prompts = [_story(traits.scale, length, rng) for _ in range(decoding)]
@@ -176,31 +205,13 @@ async def _mixed(
         for prompt in prompts
     ]
     others = asyncio.gather(*asked)
-    waited = asyncio.ensure_future(begun.wait())
-    await asyncio.wait({others, waited}, return_when=asyncio.FIRST_COMPLETED)
-    waited.cancel()
+    others.add_done_callback(lambda _: begun.set())  # of short answers
+    await begun.wait()
     comers = [
         await client.ask(traits.scale.prompt(length, rng), 1, extra=traits.extra)
         for _ in range(COMERS)
     ]
-    exchanges = await others
-    for exchange in (*comers, *exchanges):
-        _require(client, exchange)
-    found = []
-    for one in comers:
-        step, context = shared_step(one, exchanges)
-        found.append(
-            MixedMeasurement(
-                decoding=decoding,
-                asked=length,
-                repeat=repeat,
-                prompt_tokens=one.prompt_tokens or 1,
-                cached_tokens=one.cached_tokens or 0,
-                step=step,
-                context=context,
-            )
-        )
-    return found
+    return comers, await others
 
 
 def shared_step(one: Exchange, others: Sequence[Exchange]) -> tuple[float | None, float]:

@@ -104,7 +104,8 @@ def test_llama_cpp_tells_by_timings() -> None:
 @pytest.mark.parametrize(
     ("details", "cached"),
     [({"cached_tokens": 5}, 5), ({"cached_tokens": 0}, 0), (None, None), ({}, None), ([5], None),
-     ({"cached_tokens": None}, None), ({"cached_tokens": -1}, None), ({"cached_tokens": 2.5}, None)],
+     ({"cached_tokens": None}, None), ({"cached_tokens": -1}, None),
+     ({"cached_tokens": 2.5}, None)],
 )  # fmt: skip
 def test_prompt_tokens_found_in_a_cache_are_read(details: Any, cached: int | None) -> None:
     reader = AnswerReader(stream=False)
