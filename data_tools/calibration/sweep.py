@@ -142,7 +142,7 @@ def steps_of(file: SweepFile) -> MeasuredSteps:
         ValueError: If fewer than two different steps were measured.
     """
     notes: list[str] = []
-    together = file.together
+    together = _together(file)
     context_time = _context_time(file, notes)
     decoding: dict[float, float] = {}
     for n in sorted({m.concurrency for m in file.rounds}):
@@ -205,6 +205,18 @@ def _mixes(file: SweepFile, steps: MeasuredSteps, notes: list[str]) -> bool:
         "them: a step with both takes the time of both"
     )
     return False
+
+
+def _together(file: SweepFile) -> int | None:
+    """Returns how many decoded together at most; None without rounds.
+
+    By the median of each concurrency's rounds: a client that is held up sees the end of one answer
+    after the beginning of the next.
+    """
+    found: dict[int, list[int]] = {}
+    for m in file.rounds:
+        found.setdefault(m.concurrency, []).append(m.together)
+    return max((int(np.median(some)) for some in found.values()), default=None)
 
 
 def _about_sequences(file: SweepFile, together: int) -> str:

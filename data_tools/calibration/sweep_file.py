@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import numpy as np
-
 from data_tools.calibration.formats import stated
 from edgecloud_gym.files import UnreadableFileError, read_json, write_json
 
@@ -103,18 +101,6 @@ class SweepFile:
     configuration: Mapping[str, Any] = field(default_factory=dict)
     conditions: tuple[Mapping[str, Any], ...] = ()
     mixed: tuple[MixedMeasurement, ...] = ()
-
-    @property
-    def together(self) -> int | None:
-        """How many requests decoded together at most; None without rounds.
-
-        By the median of each concurrency's rounds: a client that is held up sees the end of one
-        answer after the beginning of the next.
-        """
-        found: dict[int, list[int]] = {}
-        for m in self.rounds:
-            found.setdefault(m.concurrency, []).append(m.together)
-        return max((int(np.median(some)) for some in found.values()), default=None)
 
     def with_idle(self, measured: IdleMeasurement) -> SweepFile:
         """Returns a copy with one more measurement."""

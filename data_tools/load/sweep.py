@@ -160,7 +160,9 @@ async def _mixed(
     rng: np.random.Generator,
 ) -> list[MixedMeasurement]:
     length = min(file.prompt_lengths)
-    decoding = max(1, (file.together or 1) - 1)  # the server has a place for one more
+    # One less than are known to decode together: the server has a place for one more.
+    together = max((m.concurrency for m in file.rounds if m.step is not None), default=1)
+    decoding = max(1, together - 1)
     for _ in range(TRIES):
         comers, others = await _meeting(client, traits, length, decoding, rng)
         if all(exchange.first is not None for exchange in (*comers, *others)):
