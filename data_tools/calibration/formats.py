@@ -21,6 +21,8 @@ UNITS: Final = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": MS, "us": US, "µs":
 FAILED: Final = "failed or cancelled"
 WARM_UP: Final = "warm-up"
 EMPTY: Final = "without output tokens"
+UNFINISHED: Final = "unfinished"
+WHOLE: Final = "without a time of the first token"  # such as those that did not stream
 
 OPEN_LOOP: Final = "edgecloud profile"
 
@@ -250,7 +252,9 @@ def _ours(record: Record) -> Row:
     if record.get("completion_time") in (None, "") or math.isnan(
         optional(record, "completion_time")
     ):
-        return _left_out("unfinished")
+        return _left_out(UNFINISHED)
+    if math.isnan(optional(record, "first_token_time")):
+        return _left_out(WHOLE)
     return Row(
         number(record, "arrival_time"),
         number(record, "first_token_time"),
