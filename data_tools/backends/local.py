@@ -15,7 +15,7 @@ from data_tools.backends.base import (
     LocalConfiguration,
     Measurement,
 )
-from data_tools.backends.decode_modes import choose_decoding, say_why_eager
+from data_tools.backends.decode_modes import choose_decoding, say_why
 from data_tools.backends.decoding import Generation
 from data_tools.backends.models import LoadedModel, is_out_of_memory, release_memory
 from data_tools.machine import library_versions
@@ -55,7 +55,7 @@ class LocalBackend:
         self._max_new_tokens = check_integer("max_new_tokens", max_new_tokens, least=1)
         self._chat = chat and bool(loaded.tokenizer.chat_template)
         self.decoding, reason = choose_decoding(loaded, decode)
-        say_why_eager(name, reason)
+        say_why(name, self.decoding, reason)
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -71,6 +71,7 @@ class LocalBackend:
             hardware=self._loaded.hardware,
             threads=torch.get_num_threads(),
             decode=None if self.decoding.mode == "eager" else self.decoding.mode,
+            compiled=self.decoding.compiled or None,
             max_new_tokens=self._max_new_tokens,
             chat_template=self._chat,
             generation=self._loaded.generation_settings,
