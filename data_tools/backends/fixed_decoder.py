@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -124,13 +124,14 @@ class FixedDecoder:
         self._position.fill_(length)
 
     def _step(self) -> None:
-        backend = self._backend
-        fused = (
-            nullcontext() if backend is None else fused_layers(self._model, self._cache, backend)
-        )
-        with fused:
+        with self._fused():
             self._forward(self.token, self._position[None])
         self._position.add_(1)
+
+    def _fused(self) -> AbstractContextManager[None]:
+        if self._backend is None:
+            return nullcontext()
+        return fused_layers(self._model, self._cache, self._backend, len(self.token))
 
     def _forward(self, ids: torch.Tensor, positions: torch.Tensor) -> None:
         more: dict[str, Any] = {"position_ids": positions} if self._takes_positions else {}

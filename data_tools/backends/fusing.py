@@ -23,9 +23,10 @@ from transformers.cache_utils import StaticLayer
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-OPTIONS: Final[dict[str, str | int | bool | Callable[..., Any]]] = {
+# Products with one vector become fused kernels, which are tuned; it takes some seconds more.
+FOR_ONE_SEQUENCE: Final[dict[str, str | int | bool | Callable[..., Any]]] = {
     "coordinate_descent_tuning": True
-}  # vector products as fused kernels, tuned
+}
 
 
 class FixedLayer(StaticLayer):  # type: ignore[misc]
@@ -78,7 +79,7 @@ def fixed_cache(config: PreTrainedConfig, capacity: int, position: torch.Tensor)
 
 @contextmanager
 def fused_layers(
-    model: PreTrainedModel, cache: StaticCache, backend: str | Callable[..., Any]
+    model: PreTrainedModel, cache: StaticCache, backend: str | Callable[..., Any], sequences: int
 ) -> Iterator[None]:
     """Runs a model's decoder layers compiled while the context is open.
 
@@ -86,6 +87,7 @@ def fused_layers(
         model: A model of `transformers`.
         cache: The cache it is called with, of `fixed_cache`.
         backend: Backend of `torch.compile`.
+        sequences: How many are decoded side by side.
 
     Raises:
         RuntimeError: If its layers are not the cache's, one for one.
@@ -93,30 +95,77 @@ def fused_layers(
     layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
     if len(layers) != len(cache.layers):
         raise RuntimeError(f"it has {len(layers)} decoder layers, its cache {len(cache.layers)}")
-    name = model.config._attn_implementation
-    attention = ALL_ATTENTION_FUNCTIONS.get(name)
-    options = OPTIONS if backend == "inductor" else None
+    tuned = backend == "inductor" and sequences == 1
+    options = dict(FOR_ONE_SEQUENCE) if tuned else None
     compiled = {
         kind: torch.compile(kind.forward, backend=backend, options=options)
         for kind in {type(layer) for layer in layers}
     }
-    try:
-        if attention is not None:
-            ALL_ATTENTION_FUNCTIONS[name] = torch.compiler.disable(attention)  # type: ignore[no-untyped-call]
-        for layer, part in zip(layers, cache.layers, strict=True):
-            layer.forward = _with_own_cache(compiled[type(layer)], layer, part)
-        yield
-    finally:
-        for layer in layers:
-            layer.__dict__.pop("forward", None)
-        if attention is not None:
-            del ALL_ATTENTION_FUNCTIONS[name]
+    added = _AddedMask(model.dtype)
+    name = model.config._attn_implementation
+    with _apart(name), _products_without_bias():
+        try:
+            for layer, part in zip(layers, cache.layers, strict=True):
+                layer.forward = _with_own_cache(compiled[type(layer)], layer, part, added)
+            yield
+        finally:
+            for layer in layers:
+                layer.__dict__.pop("forward", None)
 
 
 def _with_own_cache(
-    forward: Callable[..., Any], layer: nn.Module, part: StaticLayer
+    forward: Callable[..., Any], layer: nn.Module, part: StaticLayer, added: _AddedMask
 ) -> Callable[..., Any]:
-    def call(*inputs: Any, **settings: Any) -> Any:
-        return forward(layer, *inputs, **settings | {"past_key_values": part})
+    def call(*inputs: Any, attention_mask: torch.Tensor | None = None, **settings: Any) -> Any:
+        settings["past_key_values"] = part
+        return forward(layer, *inputs, attention_mask=added(attention_mask), **settings)
 
     return call
+
+
+class _AddedMask:
+    """The mask of a step as numbers to add, made once: attention would make them in each layer."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self._dtype = dtype
+        self._mask: torch.Tensor | None = None
+        self._numbers: torch.Tensor | None = None
+
+    def __call__(self, mask: torch.Tensor | None) -> torch.Tensor | None:
+        if mask is None or mask.dtype != torch.bool:
+            return mask
+        if mask is not self._mask:
+            self._mask = mask
+            zeros = torch.zeros_like(mask, dtype=self._dtype)
+            self._numbers = zeros.masked_fill_(~mask, -torch.inf)
+        return self._numbers
+
+
+@contextmanager
+def _apart(name: str) -> Iterator[None]:
+    """Leaves attention of this name out of what is compiled."""
+    attention = ALL_ATTENTION_FUNCTIONS.get(name)
+    if attention is None:
+        yield
+        return
+    ALL_ATTENTION_FUNCTIONS[name] = torch.compiler.disable(attention)  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        del ALL_ATTENTION_FUNCTIONS[name]
+
+
+def _product_and_sum(layer: nn.Linear, values: torch.Tensor) -> torch.Tensor:
+    product = nn.functional.linear(values, layer.weight)
+    return product if layer.bias is None else product + layer.bias
+
+
+@contextmanager
+def _products_without_bias() -> Iterator[None]:
+    """Computes linear layers as a product and a sum, which fuses where `addmm` does not."""
+    whole = nn.Linear.forward
+    nn.Linear.forward = _product_and_sum  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        nn.Linear.forward = whole  # type: ignore[method-assign]

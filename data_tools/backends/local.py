@@ -14,10 +14,15 @@ from data_tools.backends.base import (
     DecodeMode,
     LocalConfiguration,
     Measurement,
+    ModelUnavailableError,
 )
 from data_tools.backends.decode_modes import choose_decoding, say_why
 from data_tools.backends.decoding import Generation
-from data_tools.backends.models import LoadedModel, is_out_of_memory, release_memory
+from data_tools.backends.models import (
+    LoadedModel,
+    is_out_of_memory,
+    release_memory,
+)
 from data_tools.machine import library_versions
 from edgecloud_gym.checks import check_integer
 
@@ -79,9 +84,19 @@ class LocalBackend:
         ).to_json()
 
     def warm_up(self) -> None:
-        """Decodes a few tokens a few times: caches, memory pools and kernels settle."""
+        """Decodes a few tokens a few times: caches, memory pools and kernels settle.
+
+        Raises:
+            ModelUnavailableError: If the tokenizer makes no tokens of a plain sentence.
+        """
         # Without the chat template, which may refuse a prompt of its own.
-        prompt_ids = self._tokenize(WARM_UP_PROMPT, special_tokens=True)
+        try:
+            prompt_ids = self._tokenize(WARM_UP_PROMPT, special_tokens=True)
+        except ValueError as error:
+            raise ModelUnavailableError(
+                f"model {self.name!r}: its tokenizer makes no tokens of {WARM_UP_PROMPT!r}; is it"
+                " the model's own?"
+            ) from error
         for _ in range(WARM_UP_RUNS):
             self.decoding.greedy_decode(prompt_ids, WARM_UP_TOKENS)
 

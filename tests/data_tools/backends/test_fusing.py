@@ -61,7 +61,7 @@ def test_the_model_is_left_as_it_was(loaded: LoadedModel) -> None:
     attention = ALL_ATTENTION_FUNCTIONS.get(name)
     position = torch.zeros(1, dtype=torch.int64)
     cache = fixed_cache(loaded.text_config, 64, position)
-    with suppress(KeyboardInterrupt), fused_layers(loaded.model, cache, "eager"):
+    with suppress(KeyboardInterrupt), fused_layers(loaded.model, cache, "eager", 1):
         assert any("forward" in vars(module) for module in loaded.model.modules())
         raise KeyboardInterrupt
     assert not any("forward" in vars(module) for module in loaded.model.modules())
@@ -72,6 +72,6 @@ def test_a_cache_of_another_model(loaded: LoadedModel) -> None:
     cache = fixed_cache(deep(LlamaConfig, 5).config, 64, torch.zeros(1, dtype=torch.int64))
     with (
         pytest.raises(RuntimeError, match="decoder layers, its cache 5"),
-        fused_layers(loaded.model, cache, "eager"),
+        fused_layers(loaded.model, cache, "eager", 1),
     ):
         pass
