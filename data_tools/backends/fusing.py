@@ -27,6 +27,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 FOR_ONE_SEQUENCE: Final[dict[str, str | int | bool | Callable[..., Any]]] = {
     "coordinate_descent_tuning": True
 }
+MOST_VERSIONS: Final = 64  # of a layer's code; beyond them PyTorch would not compile it any more
 
 
 class FixedLayer(StaticLayer):  # type: ignore[misc]
@@ -103,7 +104,8 @@ def fused_layers(
     }
     added = _AddedMask(model.dtype)
     name = model.config._attn_implementation
-    with _apart(name), _products_without_bias():
+    many = torch._dynamo.config.patch(recompile_limit=MOST_VERSIONS)
+    with _apart(name), _products_without_bias(), many:
         try:
             for layer, part in zip(layers, cache.layers, strict=True):
                 layer.forward = _with_own_cache(compiled[type(layer)], layer, part, added)

@@ -1,11 +1,12 @@
 """Compiled layers give the tokens of the layers as they are, and are compiled once."""
 
 from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
-from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
+from transformers import AutoModelForCausalLM, Qwen2Config
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from data_tools.backends.fusing import fixed_cache, fused_layers
@@ -15,10 +16,12 @@ from data_tools.backends.models import LoadedModel, load_model
 PROMPTS = torch.tensor([[5, 6, 7, 2], [8, 9, 3, 1]])
 
 
-def deep(config: type[LlamaConfig] | type[Qwen2Config], layers: int) -> torch.nn.Module:
+def deep(
+    config: type[LlamaConfig] | type[Qwen2Config], layers: int, hidden_size: int = 16
+) -> torch.nn.Module:
     torch.manual_seed(0)
-    shape = config(
-        vocab_size=14, hidden_size=16, intermediate_size=32, num_hidden_layers=layers,
+    shape = Qwen2Config(
+        vocab_size=14, hidden_size=hidden_size, intermediate_size=32, num_hidden_layers=layers,
         num_attention_heads=4, num_key_value_heads=2, initializer_range=0.5,
     )  # fmt: skip
     return AutoModelForCausalLM.from_config(shape).eval()
@@ -41,12 +44,11 @@ def answers(loaded: LoadedModel, backend: object, sequences: int, room: int) -> 
     return tokens
 
 
-@pytest.mark.parametrize("config", [LlamaConfig, Qwen2Config])
-def test_all_layers_share_their_code(loaded: LoadedModel, config: type) -> None:
+def test_all_layers_share_their_code(loaded: LoadedModel) -> None:
     torch._dynamo.reset()
-    model = deep(config, 12)  # more than PyTorch would compile one function for
+    model = deep(12)  # more than PyTorch would compile one function for
     counter = CompileCounter()
-    other = LoadedModel(model, loaded.tokenizer, "deep", None, torch.device("cpu"))
+    other = LoadedModel(model, loaded.tokenizer, "deep", "none", torch.device("cpu"))
     for sequences, room in ((1, 60), (1, 100), (1, 200), (2, 60)):
         expected = answers(other, None, sequences, room)
         assert answers(other, counter, sequences, room) == expected
@@ -54,6 +56,19 @@ def test_all_layers_share_their_code(loaded: LoadedModel, config: type) -> None:
     # Parts of a layer around its attention, for one sequence and for several, with caches of
     # a first length and of any.
     assert counter.frame_count <= 12
+
+
+def test_one_model_after_the_other_is_compiled(loaded: LoadedModel) -> None:
+    torch._dynamo.reset()
+    counter = CompileCounter()
+    compiled = []
+    with torch._dynamo.config.patch(recompile_limit=2):  # beyond which PyTorch gives up
+        for width in range(1, 5):
+            model = deep(1, hidden_size=16 * width)
+            one = LoadedModel(model, loaded.tokenizer, "deep", "none", torch.device("cpu"))
+            answers(one, counter, 1, 60)
+            compiled.append(counter.frame_count)
+    assert all(after > before for before, after in pairwise(compiled))
 
 
 def test_the_model_is_left_as_it_was(loaded: LoadedModel) -> None:
@@ -69,7 +84,7 @@ def test_the_model_is_left_as_it_was(loaded: LoadedModel) -> None:
 
 
 def test_a_cache_of_another_model(loaded: LoadedModel) -> None:
-    cache = fixed_cache(deep(LlamaConfig, 5).config, 64, torch.zeros(1, dtype=torch.int64))
+    cache = fixed_cache(deep(5).config, 64, torch.zeros(1, dtype=torch.int64))
     with (
         pytest.raises(RuntimeError, match="decoder layers, its cache 5"),
         fused_layers(loaded.model, cache, "eager", 1),
