@@ -16,9 +16,7 @@ from data_tools.backends.models import LoadedModel, load_model
 PROMPTS = torch.tensor([[5, 6, 7, 2], [8, 9, 3, 1]])
 
 
-def deep(
-    config: type[LlamaConfig] | type[Qwen2Config], layers: int, hidden_size: int = 16
-) -> torch.nn.Module:
+def deep(layers: int, hidden_size: int = 16) -> torch.nn.Module:
     torch.manual_seed(0)
     shape = Qwen2Config(
         vocab_size=14, hidden_size=hidden_size, intermediate_size=32, num_hidden_layers=layers,
