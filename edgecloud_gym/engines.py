@@ -8,7 +8,13 @@ back on, a step takes
         step_overhead + max(step_floor, token_time · T) + context_time · K)
 
 or, where steps are not of that form, with a piecewise-linear curve over T, `step_times`, in place
-of max(step_floor, token_time · T).
+of max(step_floor, token_time · T). Servers that compute prompt tokens and those of decoding
+sequences one batch after the other (`mixed_batches` false) take that time for each of the two.
+
+Tokens at the head of a prompt that a server has in its cache already, such as those of a chat
+template that all prompts share (`shared_prefix`, or what is known of a single request), are not
+computed. They count among the cached tokens that a sequence looks back on, and each sequence holds
+them in the cache. One token of a prompt is always computed.
 """
 
 from __future__ import annotations
@@ -31,7 +37,7 @@ TIMES: Final = (
     "context_time",
     "prefill_overhead",
 )
-_FLAGS: Final = ("lookahead", "reserve_prompt", "prefix_caching")
+_FLAGS: Final = ("lookahead", "reserve_prompt", "prefix_caching", "mixed_batches")
 _TEXTS: Final = ("name", "served_model", "hardware", "source")
 _LONG_STEP: Final = 3600.0  # s; nothing that serves takes longer, so it is a slip of units
 _MOST: Final = 2**31 - 1  # counts are 32-bit integers in the compiled core
@@ -89,6 +95,10 @@ class EngineModel:
         reserve_prompt: Whether a request is admitted only if its whole prompt fits in the cache;
             otherwise its first piece is enough.
         prefix_caching: Whether the blocks of a preempted sequence stay readable until taken.
+        shared_prefix: Tokens at the head of every prompt that the server always has in its cache,
+            such as a chat template's. A preempted sequence finds them there again.
+        mixed_batches: Whether a step computes prompt tokens and those of decoding sequences in one
+            batch; otherwise one batch after the other, as llama.cpp does.
         step_times: Pairs (tokens, s), tokens increasing, that take the place of max(step_floor,
             token_time · T); the last slope goes on. None for that form itself.
         name: What it is called.
@@ -118,6 +128,8 @@ class EngineModel:
     lookahead: bool = True
     reserve_prompt: bool = True
     prefix_caching: bool = True
+    shared_prefix: int = 0
+    mixed_batches: bool = True
     step_times: tuple[tuple[float, float], ...] | None = None
     name: str = ""
     served_model: str = field(default="", repr=False)
@@ -148,6 +160,8 @@ class EngineModel:
         if self.kv_tokens is not None:
             limit = check_integer("kv_tokens", self.kv_tokens, least=self.block_size, most=_MOST)
             self._set("kv_tokens", limit)
+        prefix = check_integer("shared_prefix", self.shared_prefix, least=0, most=_MOST)
+        self._set("shared_prefix", prefix)
         for name in _FLAGS:
             self._set(name, check_bool(name, getattr(self, name)))
         if self.step_times is not None:
@@ -181,7 +195,11 @@ class EngineModel:
             context: Cached tokens that these look back on.
             prompt: Prompt tokens computed in it.
         """
-        time = self.step_overhead + self._computing(decoding + prompt) + self.context_time * context
+        apart = not self.mixed_batches and decoding > 0 and prompt > 0
+        time = self.step_overhead + self._computing(decoding if apart else decoding + prompt)
+        if apart:
+            time += self._computing(prompt)
+        time += self.context_time * context
         return max(self.prefill_overhead, time) if prompt > 0 else time
 
     def _computing(self, tokens: float) -> float:
@@ -195,6 +213,13 @@ class EngineModel:
                 (low, start), (high, end) = left, right
                 break
         return start + (end - start) * (tokens - low) / (high - low)
+
+    def computed(self, prompt_tokens: float) -> float:
+        """Returns how many tokens of a prompt it computes: those that are not in `shared_prefix`.
+
+        At least one, or the whole of a prompt that is shorter.
+        """
+        return max(min(1.0, prompt_tokens), prompt_tokens - self.shared_prefix)
 
     def fits(self, prompt_tokens: int, output_tokens: int) -> bool:
         """Tells whether a request of this size can ever finish with the cache there is."""
@@ -220,6 +245,7 @@ class EngineModel:
         prompt = check_number("prompt_tokens", prompt_tokens, above=0)
         output = check_number("output_tokens", output_tokens, least=1)
         held = prompt + output / 2 if context is None else check_number("context", context, above=0)
+        prompt = self.computed(prompt)
         n = min(self.sequences, self.batched_tokens / (1 + prompt / output))
         if self.kv_tokens is not None:
             n = min(n, max(1.0, self.kv_tokens / held))

@@ -8,7 +8,7 @@ from typing import Annotated
 import gymnasium as gym
 import typer
 
-from agents.cli.export import find_model
+from agents.cli.models import find_model
 from agents.cli.options import (
     DATASET,
     DURATION,

@@ -13,6 +13,7 @@ import numpy as np
 import typer
 
 from agents.cli.belonging import foreign_notes
+from agents.cli.models import find_model
 from agents.cli.options import (
     BASELINE,
     DATASET,
@@ -72,10 +73,11 @@ def evaluate(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE",
+            metavar="MODEL",
             parser=read_path,
-            help="Models that `edgecloud train` wrote; with --trust also those that "
-            "`agents.save_model` or Stable-Baselines3 saved.",
+            help="Models that `edgecloud train` wrote, or names of those in the package, as in "
+            "ppo-static; with --trust also those that `agents.save_model` or Stable-Baselines3 "
+            "saved.",
             show_default=False,
         ),
     ],
@@ -148,7 +150,7 @@ def evaluate(
             common = join_settings(context, options, given)
             data = load_dataset(common["dataset"])
             env_id = read_environment(env, nodes, common)
-            models = [read_model_file(path) for path in files]
+            models = [read_model_file(find_model(str(path))) for path in files]
             check_trust(models, trust)
             extra = {"algorithm": algorithm, "allow_stop": allow_stop or None}
             extra["vec_normalize"] = None if vec_normalize is None else str(vec_normalize)

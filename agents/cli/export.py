@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from agents.cli.models import find_model
 from agents.cli.options import Nodes, Trust
 from agents.cli.reading import check_trust
 from agents.experiments.model_file import ModelFile, read_model_file
-from agents.registry import AGENT_NAMES, make_agent
+from agents.registry import make_agent
 from agents.schedulers.policy_file import MODELS, POLICIES
 from data_tools.cli.console import reading_input, reporting
 from data_tools.cli.options import path_option
-from edgecloud_gym.checks import did_you_mean
 from edgecloud_gym.files import check_writable
 from edgecloud_gym.node_files import load_nodes
 
@@ -82,30 +82,6 @@ def export(
         typer.echo(f"Saved to {path}: logits of {inputs}")
         if "predictor" in facts:
             typer.echo(f"Saved to {predictor_path(path)}: what predicts requests for it")
-
-
-def find_model(name: str) -> Path:
-    """Returns the file of a trained model, which may be one that comes with the package.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If the name is empty.
-    """
-    if not name.strip():
-        raise ValueError("MODEL: the name is empty")
-    bundled = {path.stem: path for path in sorted(MODELS.glob("*.npz"))}
-    path = Path(name)
-    if not path.exists() and name in bundled:
-        return bundled[name]
-    if not path.exists():
-        hint = did_you_mean(name, bundled)
-        if name in AGENT_NAMES:
-            hint = "; that is an agent: which of its models is meant, the name of a file says"
-        raise FileNotFoundError(
-            f"MODEL {name}: no such file, and none of the models that come with the package "
-            f"({', '.join(bundled)}){hint}"
-        )
-    return path
 
 
 def _check_exportable(model: ModelFile) -> None:

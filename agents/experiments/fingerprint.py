@@ -138,11 +138,14 @@ def _code(thing: object) -> dict[str, Any]:
     return {"code": digest(json.dumps(identity).encode())} if any(identity.values()) else {}
 
 
+def _has(dataset: RequestDataset, name: str) -> bool:
+    return getattr(dataset, name) is not None
+
+
 @cache
 def _identified_dataset(dataset: RequestDataset) -> dict[str, Any]:
     arrays = ["base_latency", "embeddings", "prompt_tokens", "response_tokens", "slowdown"]
-    if dataset.time_to_first_token is not None:
-        arrays.append("time_to_first_token")
+    arrays += [n for n in ("time_to_first_token", "cached_tokens") if _has(dataset, n)]
     content = {name: identify(getattr(dataset, name)) for name in arrays}
     prompts = "" if dataset.prompts is None else "\0".join(dataset.prompts)
     text = json.dumps([content, digest(prompts.encode("utf-8", "surrogatepass"))])

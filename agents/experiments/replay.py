@@ -34,7 +34,10 @@ class ReplayedDataset(RequestDataset):
             source: The dataset.
             rows: Which of its rows request 0, 1, ... asks (n,).
         """
-        names = ("embeddings", "prompt_tokens", "response_tokens", "time_to_first_token")
+        names = (
+            "embeddings", "prompt_tokens", "response_tokens", "cached_tokens",
+            "time_to_first_token",
+        )  # fmt: skip
         arrays = {name: getattr(source, name) for name in names}
         chosen: dict[str, Any] = {
             name: None if array is None else array[rows] for name, array in arrays.items()

@@ -237,6 +237,7 @@ class _Attempt:
         reader.close()
         self._ticket.tokens = reader.tokens
         self._ticket.prompt_tokens = reader.prompt_tokens or self._ticket.prompt_tokens
+        self._ticket.cached_tokens = reader.cached_tokens
 
     async def _begin(self, response: httpx2.Response) -> None:
         """Sends the head of the answer and what has been held back."""

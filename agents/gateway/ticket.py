@@ -15,6 +15,8 @@ class Ticket:
         key: Its number.
         arrival: When it came (s).
         prompt_tokens: Tokens of its prompt, estimated, or counted when it is done.
+        cached_tokens: How many of them its server found in its cache; None before it is done, and
+            where the server does not say.
         node: Where it is; None while it waits.
         dispatch: When it was sent there (s), NaN before.
         first_token: When it gave its first token (s), NaN before.
@@ -34,6 +36,7 @@ class Ticket:
     finish: float = math.nan
     tokens: int = 0
     attempts: int = 0
+    cached_tokens: int | None = None
     outcome: str = ""
     begun: bool = False
     told_tokens: int = 0

@@ -37,7 +37,9 @@ _FLOOR: Final = 3
 _TOKEN: Final = 4
 _LOOKED_BACK: Final = 5
 _PREFILL: Final = 6
-_KNOTS: Final = 7  # of the curve that takes the place of floor and token: tokens and time of each
+_SHARED: Final = 7  # tokens of every prompt that are in the cache
+_MIXED: Final = 8  # whether prompt tokens are computed together with others
+_KNOTS: Final = 9  # of the curve that takes the place of floor and token: tokens and time of each
 
 
 def true_facts(dataset: RequestDataset) -> NDArray[np.float64]:
@@ -71,6 +73,8 @@ def _engine_numbers(node: Engine, context: float) -> list[float]:
         model.token_time,
         model.context_time,
         model.prefill_overhead,
+        model.shared_prefix,
+        model.mixed_batches,
         len(curve),
         *(number for knot in curve for number in knot),
     ]
@@ -96,7 +100,11 @@ def _computing(e, tokens):
 @compiled
 def _step_time(e, decoding, context, prompt):
     """Returns how long a step takes (s); see `EngineModel.step_time`."""
-    time = e[_OVERHEAD] + _computing(e, decoding + prompt) + e[_LOOKED_BACK] * context
+    apart = e[_MIXED] == 0 and prompt > 0 and decoding > 0
+    time = e[_OVERHEAD] + _computing(e, decoding if apart else decoding + prompt)
+    if apart:
+        time += _computing(e, prompt)
+    time += e[_LOOKED_BACK] * context
     return max(e[_PREFILL], time) if prompt > 0 else time
 
 
@@ -114,10 +122,11 @@ def _engine_time(e, spec, taken, context, prompt, output):
     running = min(taken + 1.0, e[_MOST])
     queueing = max(0.0, taken + 1 - e[_MOST]) / spec.rate
     others = (running - 1) * context  # tokens that these look back on
-    piece = min(prompt, e[_BUDGET])
+    read = max(min(1.0, prompt), prompt - e[_SHARED])
+    piece = min(read, e[_BUDGET])
     reading = _step_time(e, running - 1, others, piece)
     step = _step_time(e, running, others + prompt + output / 2, 0.0)
-    pieces = math.ceil(prompt / e[_BUDGET])
+    pieces = math.ceil(read / e[_BUDGET])
     return queueing + pieces * reading + max(0.0, output - 1) * step + spec.rtt
 
 

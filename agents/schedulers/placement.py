@@ -81,8 +81,9 @@ class Placement:
         running = min(occupied + 1.0, most)
         waiting = max(0.0, occupied + 1 - most) / self._capacities[k]
         others = (running - 1) * self._context  # tokens that these look back on
-        piece = min(prompt, model.batched_tokens)
+        read = model.computed(prompt)
+        piece = min(read, model.batched_tokens)
         reading = model.step_time(decoding=running - 1, context=others, prompt=piece)
         step = model.step_time(decoding=running, context=others + prompt + output / 2)
-        pieces = math.ceil(prompt / model.batched_tokens)
+        pieces = math.ceil(read / model.batched_tokens)
         return waiting + pieces * reading + max(0.0, output - 1) * step + node.network_rtt

@@ -75,6 +75,7 @@ class LocalConfiguration(Configuration):
         dtype, attention, device, threads: As torch and transformers name them.
         hardware: Name of the processor or accelerator.
         decode: "graph" where steps are captured; None for eager decoding.
+        compiled: Whether the layers of captured steps are compiled; None where they are not.
         chat_template: Whether prompts are wrapped in the model's chat template.
         generation: The model's own generation settings, where they shape a greedy answer.
         torch, transformers, tokenizers, numpy: Versions.
@@ -88,6 +89,7 @@ class LocalConfiguration(Configuration):
     hardware: str | None = None
     threads: int | None = None
     decode: str | None = None
+    compiled: bool | None = None
     chat_template: bool | None = None
     generation: Mapping[str, Any] | None = None
     torch: str | None = None

@@ -20,6 +20,7 @@ class Decoding(Protocol):
     """A way to decode one loaded model."""
 
     mode: str
+    compiled: bool
 
     def greedy_decode(self, prompt_ids: torch.Tensor, max_new_tokens: int) -> Generation:
         """Decodes (1, length) greedily until a stop token or the cap."""
@@ -39,6 +40,7 @@ class EagerDecoding:
     """
 
     mode = "eager"
+    compiled = False
 
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
@@ -74,7 +76,8 @@ def choose_decoding(loaded: LoadedModel, mode: DecodeMode = "auto") -> tuple[Dec
         mode: "eager"; "graph": a captured step on a GPU; "auto": that on a GPU where it works.
 
     Returns:
-        The way, and the reason for decoding eagerly where a graph was wanted; None without one.
+        The way, and the reason where it is not captured steps of compiled layers, though a graph
+        was wanted; None without one.
     """
     check_choice("decode", mode, get_args(DecodeMode))
     eager = EagerDecoding(loaded)
@@ -83,20 +86,23 @@ def choose_decoding(loaded: LoadedModel, mode: DecodeMode = "auto") -> tuple[Dec
         return eager, None
     from data_tools.backends.graphs import FixedDecoding, why_not
 
-    reason = (
-        why_not(loaded) if on_gpu else f"graphs need a CUDA device, and it is on {loaded.device}"
-    )
+    if not on_gpu:
+        return eager, f"graphs need a CUDA device, and it is on {loaded.device}"
+    reason = why_not(loaded)
+    if reason is not None:
+        return eager, reason
+    fused = FixedDecoding(loaded, capture=True, backend="inductor")
+    reason = fault_of(loaded, eager, fused)
     if reason is None:
-        fixed = FixedDecoding(loaded, capture=True)
-        reason = fault_of(loaded, eager, fixed)
-        if reason is None:
-            return fixed, None
-    return eager, reason
+        return fused, None
+    plain = FixedDecoding(loaded, capture=True)
+    fault = fault_of(loaded, eager, plain)
+    return (plain, f"compiled, {reason}") if fault is None else (eager, fault)
 
 
 def fault_of(loaded: LoadedModel, eager: Decoding, fixed: Decoding) -> str | None:
     """Tries a way to decode beside the eager one, and returns what is wrong with it."""
-    from data_tools.backends.graphs import parted_by_rounding
+    from data_tools.backends.rounding import parted_by_rounding
 
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(loaded.vocabulary_size, (1, PROBE_PROMPT), generator=generator)
@@ -114,7 +120,8 @@ def fault_of(loaded: LoadedModel, eager: Decoding, fixed: Decoding) -> str | Non
     return None
 
 
-def say_why_eager(name: str, reason: str | None) -> None:
-    """Warns that a model is decoded eagerly where a graph was wanted."""
+def say_why(name: str, decoding: Decoding, reason: str | None) -> None:
+    """Warns that a model is not decoded as was wanted."""
     if reason is not None:
-        warnings.warn(f"{name} is decoded eagerly: {reason}", UserWarning, stacklevel=3)
+        how = "eagerly" if decoding.mode == "eager" else "in graphs of layers as they are"
+        warnings.warn(f"{name} is decoded {how}: {reason}", UserWarning, stacklevel=3)

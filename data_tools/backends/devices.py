@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import torch
 
@@ -15,27 +17,38 @@ class Graph:
             device.
         device: The GPU.
         warm_ups: Calls before the capture, which settle libraries and memory.
+        pool: ``pool`` of another graph that never runs beside this one, whose memory it may use.
 
     Raises:
         RuntimeError: If it cannot be captured.
     """
 
     def __init__(
-        self, function: Callable[[], None], device: torch.device, *, warm_ups: int
+        self,
+        function: Callable[[], None],
+        device: torch.device,
+        *,
+        warm_ups: int,
+        pool: Any = None,
     ) -> None:
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.device(device):
-            side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            side = side_stream(device)
             side.wait_stream(torch.cuda.current_stream(device))
             with torch.cuda.stream(side):
                 for _ in range(warm_ups):
                     function()
             torch.cuda.current_stream(device).wait_stream(side)
-            with torch.cuda.graph(self._graph):
+            with torch.cuda.graph(self._graph, pool=pool, stream=side):
                 function()
         self._device = device
         self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
         self._busy: list[float] = []
+
+    @property
+    def pool(self) -> Any:
+        """The memory that the captured work uses."""
+        return self._graph.pool()
 
     def replay(self) -> None:
         """Runs the captured work once; the host does not wait for it."""
@@ -59,6 +72,15 @@ class Graph:
             self._busy += [float(a.elapsed_time(b)) / 1e3 for a, b in self._events]
             self._events.clear()
         return self._busy
+
+
+@cache
+def side_stream(device: torch.device) -> torch.cuda.Stream:
+    """Returns the stream on which graphs of a device are captured.
+
+    One for all: cuBLAS keeps a workspace of 32 MiB for each stream that it ever worked on.
+    """
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def kernel_time(function: Callable[[], object]) -> float:

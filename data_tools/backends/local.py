@@ -14,10 +14,15 @@ from data_tools.backends.base import (
     DecodeMode,
     LocalConfiguration,
     Measurement,
+    ModelUnavailableError,
 )
-from data_tools.backends.decode_modes import choose_decoding, say_why_eager
+from data_tools.backends.decode_modes import choose_decoding, say_why
 from data_tools.backends.decoding import Generation
-from data_tools.backends.models import LoadedModel, is_out_of_memory, release_memory
+from data_tools.backends.models import (
+    LoadedModel,
+    is_out_of_memory,
+    release_memory,
+)
 from data_tools.machine import library_versions
 from edgecloud_gym.checks import check_integer
 
@@ -55,7 +60,7 @@ class LocalBackend:
         self._max_new_tokens = check_integer("max_new_tokens", max_new_tokens, least=1)
         self._chat = chat and bool(loaded.tokenizer.chat_template)
         self.decoding, reason = choose_decoding(loaded, decode)
-        say_why_eager(name, reason)
+        say_why(name, self.decoding, reason)
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -71,6 +76,7 @@ class LocalBackend:
             hardware=self._loaded.hardware,
             threads=torch.get_num_threads(),
             decode=None if self.decoding.mode == "eager" else self.decoding.mode,
+            compiled=self.decoding.compiled or None,
             max_new_tokens=self._max_new_tokens,
             chat_template=self._chat,
             generation=self._loaded.generation_settings,
@@ -78,9 +84,19 @@ class LocalBackend:
         ).to_json()
 
     def warm_up(self) -> None:
-        """Decodes a few tokens a few times: caches, memory pools and kernels settle."""
+        """Decodes a few tokens a few times: caches, memory pools and kernels settle.
+
+        Raises:
+            ModelUnavailableError: If the tokenizer makes no tokens of a plain sentence.
+        """
         # Without the chat template, which may refuse a prompt of its own.
-        prompt_ids = self._tokenize(WARM_UP_PROMPT, special_tokens=True)
+        try:
+            prompt_ids = self._tokenize(WARM_UP_PROMPT, special_tokens=True)
+        except ValueError as error:
+            raise ModelUnavailableError(
+                f"model {self.name!r}: its tokenizer makes no tokens of {WARM_UP_PROMPT!r}; is it"
+                " the model's own?"
+            ) from error
         for _ in range(WARM_UP_RUNS):
             self.decoding.greedy_decode(prompt_ids, WARM_UP_TOKENS)
 

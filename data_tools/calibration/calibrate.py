@@ -25,7 +25,11 @@ from edgecloud_gym.engines import TIMES, EngineModel
 FLAGS: Final = ("lookahead", "reserve_prompt", "prefix_caching")
 # What only a cache with a limit can show.
 _OF_THE_CACHE: Final = ("reserve_prompt", "prefix_caching")
-SETTINGS: Final = ("sequences", "kv_tokens", "batched_tokens", "block_size", *FLAGS)
+SETTINGS: Final = (
+    "sequences", "kv_tokens", "batched_tokens", "block_size", *FLAGS,
+    "shared_prefix", "mixed_batches",
+)  # fmt: skip
+SHARED_BY: Final = 90  # per cent of the requests
 
 
 def calibrate(
@@ -56,6 +60,8 @@ def calibrate(
         progress: Called with 1 after each resample of the bootstrap.
         **settings: The server's settings, by the names of `EngineModel`: what is not given is read
             from the logs, or chosen by fit (`lookahead`, `reserve_prompt`, `prefix_caching`).
+            Without a sweep `shared_prefix` is what nine of ten requests at least have found in the
+            cache; what the logs say of each request goes before it when they are simulated.
 
     Raises:
         TypeError: If a setting is unknown.
@@ -74,6 +80,7 @@ def calibrate(
     described["source"] = f"edgecloud calibrate, {', '.join(log.name for log in logs)}"
     if steps is not None:
         return _measured(logs, known, steps, described)
+    known.setdefault("shared_prefix", _shared_prefix(logs))
     check_concurrency(logs)
     parts = [Part.whole(log) for log in logs] if len(logs) > 1 else [Part.half(logs[0], odd=True)]
     model, value = fit(parts, known)
@@ -114,6 +121,12 @@ def _settings(logs: Sequence[Log], given: Mapping[str, Any]) -> dict[str, Any]:
     if "sequences" not in found:
         raise ValueError("sequences is needed: how many the server runs at a time (--sequences)")
     return found
+
+
+def _shared_prefix(logs: Sequence[Log]) -> int:
+    """Returns how many prompt tokens nearly all requests found in the cache; 0 if no log says."""
+    found = np.concatenate([log.cached[log.cached >= 0] for log in logs])
+    return int(np.percentile(found, 100 - SHARED_BY, method="lower")) if len(found) else 0
 
 
 def _check_sizes(logs: Sequence[Log], known: Mapping[str, Any]) -> None:
@@ -228,6 +241,11 @@ def _notes(logs: Sequence[Log], known: Mapping[str, Any], given: Mapping[str, An
     for flag in FLAGS:
         if flag not in given and flag in known:
             notes.append(f"{flag}={known[flag]}: chosen by fit")
+    if "shared_prefix" not in given and known.get("shared_prefix"):
+        notes.append(
+            f"shared_prefix={known['shared_prefix']}: {SHARED_BY} % of the requests found as many "
+            "prompt tokens in the cache, or more"
+        )
     return notes + remarks(logs, known)
 
 

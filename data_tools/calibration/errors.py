@@ -56,7 +56,7 @@ def simulated(model: EngineModel, log: Log) -> Times:
     Raises:
         ValueError: If a request is larger than the model's cache.
     """
-    run = simulate_engine(model, log.arrival, log.prompt, log.output)
+    run = simulate_engine(model, log.arrival, log.prompt, log.output, log.cached)
     return Times(
         run.finish - log.sent,
         run.first_token - log.sent,

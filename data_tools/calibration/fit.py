@@ -223,7 +223,7 @@ def _starts(parts: Sequence[Part]) -> list[dict[str, float]]:
         several = part.log.output > 1
         steps += (times.decoding / np.maximum(part.log.output - 1, 1))[several].tolist()
         reads += times.ttft.tolist()
-        tokens += (times.ttft / part.log.prompt).tolist()
+        tokens += (times.ttft / part.log.computed).tolist()
     read = float(np.percentile(reads, 10))
     step = max(1e-6, float(np.percentile(steps, 10)) if steps else read)
     token = max(1e-9, float(np.percentile(tokens, 5)))

@@ -21,6 +21,8 @@ UNITS: Final = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": MS, "us": US, "µs":
 FAILED: Final = "failed or cancelled"
 WARM_UP: Final = "warm-up"
 EMPTY: Final = "without output tokens"
+UNFINISHED: Final = "unfinished"
+WHOLE: Final = "without a time of the first token"  # such as those that did not stream
 
 OPEN_LOOP: Final = "edgecloud profile"
 
@@ -37,7 +39,7 @@ class Row(NamedTuple):
     output: float
     queued: float = NAN
     scheduled: float = NAN
-    cached: float = 0.0
+    cached: float = NAN
     left_out: str = ""
 
 
@@ -203,14 +205,14 @@ def _llamacpp(record: Record) -> Row:
     timings = record["timings"] if isinstance(record.get("timings"), Mapping) else record
     first = number(timings, "prompt_ms", MS)
     cached = optional(timings, "cache_n")
-    known = 0.0 if math.isnan(cached) else cached
     return Row(
         0.0,
         first,
         first + number(timings, "predicted_ms", MS),
-        number(timings, "prompt_n") + known,  # prompt_n counts what was computed
+        # prompt_n counts what was computed
+        number(timings, "prompt_n") + (0.0 if math.isnan(cached) else cached),
         number(timings, "predicted_n"),
-        cached=known,
+        cached=cached,
     )
 
 
@@ -250,13 +252,16 @@ def _ours(record: Record) -> Row:
     if record.get("completion_time") in (None, "") or math.isnan(
         optional(record, "completion_time")
     ):
-        return _left_out("unfinished")
+        return _left_out(UNFINISHED)
+    if math.isnan(optional(record, "first_token_time")):
+        return _left_out(WHOLE)
     return Row(
         number(record, "arrival_time"),
         number(record, "first_token_time"),
         number(record, "completion_time"),
         number(record, "prompt_tokens"),
         number(record, "output_tokens"),
+        cached=optional(record, "cached_tokens"),
     )
 
 

@@ -55,7 +55,9 @@ class Log:
         sent: float64 (n,).
         first: float64 (n,), first token.
         finish: float64 (n,), last token.
-        prompt: int64 (n,), prompt tokens computed, those found in a cache left out.
+        prompt: int64 (n,), prompt tokens, those found in a cache among them.
+        cached: int64 (n,), how many of them were found in a cache and not computed: fewer than
+            ``prompt``, -1 where the log does not say.
         output: int64 (n,).
         scheduled: float64 (n,), NaN where the log does not know.
         front_end: Least time between sent and queued (s).
@@ -70,6 +72,7 @@ class Log:
     first: Floats
     finish: Floats
     prompt: NDArray[np.int64]
+    cached: NDArray[np.int64]
     output: NDArray[np.int64]
     scheduled: Floats
     front_end: float
@@ -84,6 +87,11 @@ class Log:
     def arrival(self) -> Floats:
         """When the engine gets each request (s)."""
         return self.sent + self.front_end
+
+    @property
+    def computed(self) -> NDArray[np.int64]:
+        """Prompt tokens that were computed, as far as the log says (n,)."""
+        return self.prompt - np.maximum(self.cached, 0)
 
     @property
     def most_at_once(self) -> int:
@@ -256,17 +264,18 @@ def _log(
         notes.append("not in order of sending: sorted")
     order = np.argsort(sent, kind="stable")
     start = float(sent[order[0]])
-    computed = np.maximum(prompt - np.nan_to_num(cached), 1)
-    if (computed < prompt).any():
-        share = 1 - computed.sum() / prompt.sum()
-        notes.append(f"{share:.0%} of the prompt tokens were found in a cache, and cost nothing")
+    found = np.where(np.isnan(cached), -1.0, np.clip(cached, 0, prompt - 1))
+    if (found > 0).any():
+        share = np.maximum(found, 0).sum() / prompt.sum()
+        notes.append(f"{share:.0%} of the prompt tokens were found in a cache and not computed")
     return Log(
         name=table_name(path),
         kind=kind,
         sent=(sent - start)[order],
         first=(first - start)[order],
         finish=(finish - start)[order],
-        prompt=computed[order].astype(np.int64),
+        prompt=prompt[order].astype(np.int64),
+        cached=found[order].astype(np.int64),
         output=output[order].astype(np.int64),
         scheduled=(scheduled - start)[order],
         front_end=front_end,

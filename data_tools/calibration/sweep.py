@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from edgecloud_gym.engines import EngineModel
 from edgecloud_gym.files import UnreadableFileError, read_json
 
 Steps = tuple[tuple[float, float], ...]
+HALFWAY: Final = 0.5
 PLATEAU: Final = 1.25  # times to first token that differ by less, for prompts of other lengths
 
 
@@ -27,6 +28,8 @@ class MeasuredSteps:
         context_time: What one cached token adds (s).
         prefill_overhead: The least that a step with prompt tokens takes (s).
         sequences: How many decoded together at most; None where it is not known.
+        shared_prefix: Prompt tokens that the server had in its cache whatever the prompt was.
+        mixed_batches: Whether prompts are read in one batch with the tokens of those that decode.
         notes: What a user should know of it.
     """
 
@@ -34,6 +37,8 @@ class MeasuredSteps:
     context_time: float = 0.0
     prefill_overhead: float = 0.0
     sequences: int | None = None
+    shared_prefix: int = 0
+    mixed_batches: bool = True
     notes: tuple[str, ...] = ()
 
     @property
@@ -46,6 +51,8 @@ class MeasuredSteps:
             "context_time": self.context_time,
             "prefill_overhead": self.prefill_overhead,
             "step_times": self.step_times,
+            "shared_prefix": self.shared_prefix,
+            "mixed_batches": self.mixed_batches,
         }
 
     def engine(self, **settings: Any) -> EngineModel:
@@ -128,7 +135,8 @@ def steps_of(file: SweepFile) -> MeasuredSteps:
 
     Rounds give the decoding step by its number of sequences, the idle server's time to first token
     the step with so many prompt tokens, and its decoding steps, each over another context, what a
-    cached token adds. Medians over the repetitions.
+    cached token adds. Medians over the repetitions. Prompts of a sweep have nothing in common but
+    what the server adds to them: what it finds in its cache of a prompt is the shared prefix.
 
     Raises:
         ValueError: If fewer than two different steps were measured.
@@ -159,13 +167,44 @@ def steps_of(file: SweepFile) -> MeasuredSteps:
         notes.append(_about_sequences(file, together))
     tokens = sorted(points)
     rising = np.maximum.accumulate([points[t] for t in tokens])  # noise on a flat curve
-    return MeasuredSteps(
+    found = MeasuredSteps(
         step_times=tuple((t, float(f"{s:.4g}")) for t, s in zip(tokens, rising, strict=True)),
         context_time=float(f"{context_time:.4g}"),
         prefill_overhead=float(f"{prefill_overhead:.4g}"),
         sequences=together,
-        notes=tuple(notes),
+        shared_prefix=int(np.median([m.cached_tokens for m in file.idle])) if file.idle else 0,
     )
+    if found.shared_prefix:
+        notes.append(
+            f"shared_prefix: {found.shared_prefix} tokens of each prompt were in the server's cache"
+        )
+    mixed = _mixes(file, found, notes)
+    return replace(found, mixed_batches=mixed, notes=tuple(notes))
+
+
+def _mixes(file: SweepFile, steps: MeasuredSteps, notes: list[str]) -> bool:
+    """Whether steps with a prompt took as long as one batch, rather than as two."""
+    mixed, apart = (steps.engine(sequences=1, mixed_batches=way) for way in (True, False))
+    places = []  # of the measured steps between the two, which are 0 and 1
+    for m in file.mixed:
+        beside: dict[str, Any] = {"decoding": m.decoding, "context": m.context}
+        beside["prompt"] = max(1.0, m.prompt_tokens - m.cached_tokens)
+        least, most = mixed.step_time(**beside), apart.step_time(**beside)
+        if m.step is not None and most > least:
+            places.append((m.step - least) / (most - least))
+    if not places:
+        notes.append(
+            "mixed_batches: the sweep does not tell whether prompts are read in one batch with "
+            "those that decode: taken to be so"
+        )
+        return True
+    if np.median(places) < HALFWAY:
+        return True
+    notes.append(
+        "mixed_batches: false; prompts are read beside those that decode, not in one batch with "
+        "them: a step with both takes the time of both"
+    )
+    return False
 
 
 def _together(file: SweepFile) -> int | None:

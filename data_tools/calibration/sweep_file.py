@@ -59,13 +59,36 @@ class RoundMeasurement:
 
 
 @dataclass(frozen=True)
+class MixedMeasurement:
+    """A request that came while others decoded.
+
+    Attributes:
+        decoding: How many others.
+        asked: Prompt tokens that were wanted.
+        repeat: Repetition, from 0.
+        prompt_tokens, cached_tokens: Of the one that came, as the server counted them.
+        step: The step in which its prompt was read and the others decoded, s; None where there was
+            no such step.
+        context: Cached tokens that the others looked back on.
+    """
+
+    decoding: int
+    asked: int
+    repeat: int
+    prompt_tokens: float
+    cached_tokens: float
+    step: float | None
+    context: float
+
+
+@dataclass(frozen=True)
 class SweepFile:
     """What a sweep measured; the names of the attributes are the keys of the file.
 
     Attributes:
         concurrencies, prompt_lengths: Levels, ascending.
         repeats: How often each is measured.
-        idle, rounds: Measurements so far.
+        idle, rounds, mixed: Measurements so far.
         configuration: What the times depend on.
         conditions: Of each session.
     """
@@ -77,6 +100,7 @@ class SweepFile:
     rounds: tuple[RoundMeasurement, ...] = ()
     configuration: Mapping[str, Any] = field(default_factory=dict)
     conditions: tuple[Mapping[str, Any], ...] = ()
+    mixed: tuple[MixedMeasurement, ...] = ()
 
     def with_idle(self, measured: IdleMeasurement) -> SweepFile:
         """Returns a copy with one more measurement."""
@@ -85,6 +109,10 @@ class SweepFile:
     def with_round(self, measured: RoundMeasurement) -> SweepFile:
         """Returns a copy with one more measurement."""
         return replace(self, rounds=(*self.rounds, measured))
+
+    def with_mixed(self, measured: MixedMeasurement) -> SweepFile:
+        """Returns a copy with one more measurement."""
+        return replace(self, mixed=(*self.mixed, measured))
 
     def begun(self, conditions: Mapping[str, Any]) -> SweepFile:
         """Returns a copy with the conditions of one more session."""
@@ -130,6 +158,8 @@ class SweepFile:
                 rounds=tuple(_measurement(RoundMeasurement, item) for item in content["rounds"]),
                 configuration=dict(content["configuration"]),
                 conditions=tuple(map(dict, content["conditions"])),
+                # Older files have none.
+                mixed=tuple(_measurement(MixedMeasurement, i) for i in content.get("mixed", ())),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UnreadableFileError(f"{path}: a damaged sweep: {error}") from error
@@ -140,9 +170,9 @@ def is_sweep(content: Any) -> bool:
     return isinstance(content, dict) and content.get("kind") == KIND
 
 
-Measurement = TypeVar("Measurement", IdleMeasurement, RoundMeasurement)
-_WHOLE: Final = ("asked", "repeat", "concurrency", "together")
-_POSITIVE: Final = ("ttft", "step", "prompt_tokens", "concurrency", "together")
+Measurement = TypeVar("Measurement", IdleMeasurement, RoundMeasurement, MixedMeasurement)
+_WHOLE: Final = ("asked", "repeat", "concurrency", "together", "decoding")
+_POSITIVE: Final = ("ttft", "step", "prompt_tokens", "concurrency", "together", "decoding")
 
 
 def _measurement(kind: type[Measurement], item: Mapping[str, Any]) -> Measurement:

@@ -58,6 +58,20 @@ def calibrate(
         bool | None,
         typer.Option(help="Blocks of the preempted stay readable; else chosen by fit."),
     ] = None,
+    shared_prefix: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens at the head of every prompt that the server has in its cache; else as in "
+            "the sweep, or what 90 % of the requests found."
+        ),
+    ] = None,
+    mixed_batches: Annotated[
+        bool | None,
+        typer.Option(
+            help="Prompts are read in one batch with the tokens of those that decode; else as in "
+            "the sweep, or yes."
+        ),
+    ] = None,
     sweep: Annotated[
         Path | None,
         path_option(
@@ -114,6 +128,8 @@ def calibrate(
                 "lookahead": lookahead,
                 "reserve_prompt": reserve_prompt,
                 "prefix_caching": prefix_caching,
+                "shared_prefix": shared_prefix,
+                "mixed_batches": mixed_batches,
             }
             with counting_bar("Fitting") as (start, advance):
                 start(RESAMPLES)

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from data_tools.backends.base import LimitField, ServerConfiguration
 from data_tools.backends.chat import ChatClient
 from data_tools.calibration.sweep_file import SweepFile
@@ -17,7 +19,7 @@ from data_tools.load.measuring import Loop, is_finished, load_path, measure_loop
 from data_tools.load.open_loop import PlannedRequest
 from data_tools.load.plan import Recording, arrival_times, plan_prompts, plan_recording
 from data_tools.load.server import ServerTraits, warm_up
-from data_tools.load.sweep import REPEATS, check_levels, run_sweep
+from data_tools.load.sweep import REPEATS, check_levels, missing, run_sweep
 from data_tools.machine import session_conditions
 from data_tools.profiling.profiler import output_path
 from data_tools.profiling.run_file import require_same
@@ -214,11 +216,7 @@ def _save(path: Path, file: SweepFile) -> None:
 
 def _open_measurements(file: SweepFile) -> int:
     """Returns how many measurements a sweep lacks."""
-    wanted = {(r, n) for r in range(file.repeats) for n in file.concurrencies}
-    lengths = {(r, n) for r in range(file.repeats) for n in file.prompt_lengths}
-    wanted -= {(m.repeat, m.concurrency) for m in file.rounds}
-    lengths -= {(m.repeat, m.asked) for m in file.idle}
-    return len(wanted) + len(lengths)
+    return sum(1 for _ in missing(file, np.random.default_rng(0)))
 
 
 def _sweep_so_far(asked: ServerUnderLoad) -> SweepFile | None:

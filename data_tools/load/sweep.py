@@ -1,9 +1,10 @@
 """A sweep over fixed concurrencies: how long a step takes, and a prompt of a length.
 
-Two kinds of measurement, several times each in random order, so that drift of the machine falls on
-all alike: the idle server with a prompt of a length, which gives the time to first token and the
-decoding step of one sequence over that context; and so many requests side by side, whose steps are
-timed while all of them decode.
+Three kinds of measurement, several times each in random order, so that drift of the machine falls
+on all alike: the idle server with a prompt of a length, which gives the time to first token and the
+decoding step of one sequence over that context; so many requests side by side, whose steps are
+timed while all of them decode; and a prompt that comes while others decode, which tells whether
+both are computed in one batch.
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ import numpy as np
 
 from data_tools.backends.chat import OK, ChatClient, Exchange
 from data_tools.backends.endpoint import EndpointStoppedError
-from data_tools.calibration.sweep_file import IdleMeasurement, RoundMeasurement, SweepFile
+from data_tools.calibration.sweep_file import (
+    IdleMeasurement,
+    MixedMeasurement,
+    RoundMeasurement,
+    SweepFile,
+)
 from data_tools.load.prompts import TokenScale
 from data_tools.load.server import ServerTraits
 from edgecloud_gym.checks import check_integer
@@ -25,7 +31,9 @@ REPEATS: Final = 5
 IDLE_TOKENS: Final = 16
 ROUND_TOKENS: Final = 64
 TRIES: Final = 3
+COMERS: Final = 3  # one after the other, beside the same answers
 LEAST_STEPS: Final = 4  # in a round's window
+BUNDLED: Final = 1.5  # tokens a chunk
 TASK: Final = "Write a very long story with these words: "
 
 
@@ -61,23 +69,32 @@ async def run_sweep(
     for repeat, kind, level in missing(file, rng):
         if kind == "idle":
             file = file.with_idle(await _idle(client, traits, level, repeat, rng))
+        elif kind == "mixed":
+            for measured in await _mixed(client, traits, file, repeat, rng):
+                file = file.with_mixed(measured)
         else:
             file = file.with_round(await _round(client, traits, file, level, repeat, rng))
         save(file)
-        advance(f"{kind} {level}")
+        advance(kind if kind == "mixed" else f"{kind} {level}")
     return file
 
 
 def missing(file: SweepFile, rng: np.random.Generator) -> Iterator[tuple[int, str, int]]:
-    """Yields (repetition, "idle" or "round", level) of what a file lacks, shuffled within each."""
+    """Yields (repetition, "idle" or "round", level) of what a file lacks, shuffled within each.
+
+    A repetition ends with (repetition, "mixed", 0): how many the server runs is known by then.
+    """
     levels = [("idle", length) for length in file.prompt_lengths]
     levels += [("round", n) for n in file.concurrencies]
     have = {(m.repeat, "idle", m.asked) for m in file.idle}
     have |= {(m.repeat, "round", m.concurrency) for m in file.rounds}
+    have |= {(m.repeat, "mixed", 0) for m in file.mixed}
     for repeat in range(file.repeats):
         for i in rng.permutation(len(levels)):
             if (repeat, *levels[i]) not in have:
                 yield (repeat, *levels[i])
+        if max(file.concurrencies, default=1) > 1 and (repeat, "mixed", 0) not in have:
+            yield (repeat, "mixed", 0)
 
 
 async def _idle(
@@ -133,6 +150,96 @@ async def _round(
         tokens=tokens,
         context=context,
     )
+
+
+async def _mixed(
+    client: ChatClient,
+    traits: ServerTraits,
+    file: SweepFile,
+    repeat: int,
+    rng: np.random.Generator,
+) -> list[MixedMeasurement]:
+    length = min(file.prompt_lengths)
+    # One less than are known to decode together: the server has a place for one more.
+    together = max((m.concurrency for m in file.rounds if m.step is not None), default=1)
+    decoding = max(1, together - 1)
+    for _ in range(TRIES):
+        comers, others = await _meeting(client, traits, length, decoding, rng)
+        if all(exchange.first is not None for exchange in (*comers, *others)):
+            break
+    for exchange in (*comers, *others):
+        _require(client, exchange)
+    steps = [shared_step(one, others) for one in comers]
+    return [
+        MixedMeasurement(
+            decoding=decoding,
+            asked=length,
+            repeat=repeat,
+            prompt_tokens=one.prompt_tokens or 1,
+            cached_tokens=one.cached_tokens or 0,
+            step=step,
+            context=context,
+        )
+        for one, (step, context) in zip(comers, steps, strict=True)
+    ]
+
+
+async def _meeting(
+    client: ChatClient, traits: ServerTraits, length: int, decoding: int, rng: np.random.Generator
+) -> tuple[list[Exchange], list[Exchange]]:
+    """Lets a few requests, one after the other, come while so many others decode.
+
+    Returns:
+        Those that came, and the others.
+    """
+    assert traits.scale is not None
+    begun = asyncio.Event()
+    chunks: dict[int, int] = {}
+
+    def on_chunk(exchange: Exchange) -> None:
+        chunks[id(exchange)] = len(exchange.moments)
+        if sum(count >= LEAST_STEPS for count in chunks.values()) == decoding:
+            begun.set()
+
+    prompts = [_story(traits.scale, length, rng) for _ in range(decoding)]
+    asked = [
+        client.ask(prompt, ROUND_TOKENS, extra=traits.extra, on_chunk=on_chunk)
+        for prompt in prompts
+    ]
+    others = asyncio.gather(*asked)
+    others.add_done_callback(lambda _: begun.set())  # of short answers
+    await begun.wait()
+    comers = [
+        await client.ask(traits.scale.prompt(length, rng), 1, extra=traits.extra)
+        for _ in range(COMERS)
+    ]
+    return comers, await others
+
+
+def shared_step(one: Exchange, others: Sequence[Exchange]) -> tuple[float | None, float]:
+    """Returns the step in which a prompt was read while others decoded.
+
+    It is the pause in their answers that ends with the first token of the one that came.
+
+    Args:
+        one: The one that came.
+        others: Those that decoded; all are answered.
+
+    Returns:
+        The time of the step (s), None where one of them did not decode all the while or chunks are
+        not tokens; cached tokens that they looked back on.
+    """
+    pauses, context = [], 0.0
+    first = one.moments[0]
+    for other in others:
+        moments = np.array(other.moments)
+        bundled = (other.output_tokens or 0) > BUNDLED * len(moments)
+        if bundled or not moments[0] < one.sent < first < moments[-1]:
+            return None, 0.0
+        same = max(1, int(np.abs(moments - first).argmin()))  # the chunk of the same step
+        pauses.append(moments[same] - moments[same - 1])
+        context += (other.prompt_tokens or 0) + same
+    return float(np.median(pauses)), context
 
 
 def _story(scale: TokenScale, tokens: int, rng: np.random.Generator) -> str:

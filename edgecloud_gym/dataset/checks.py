@@ -83,13 +83,15 @@ def check_texts(name: str, values: Sequence[str] | None, n: int) -> tuple[str, .
     return texts
 
 
-def check_counts(name: str, values: ArrayLike | None, n: int) -> NDArray[np.int32] | None:
-    """Returns (n,) int32; whole numbers from 0."""
+def check_counts(
+    name: str, values: ArrayLike | None, n: int, least: int = 0
+) -> NDArray[np.int32] | None:
+    """Returns (n,) int32; whole numbers from ``least``."""
     if values is None:
         return None
     exact: NDArray[np.float64] = _array(name, values, np.float64, ndim=1, length=n)
-    fits = (exact >= 0) & (exact <= MOST_TOKENS) & (exact == np.floor(exact))
-    _require(name, exact, fits, f"a whole number of tokens from 0 to {MOST_TOKENS}")
+    fits = (exact >= least) & (exact <= MOST_TOKENS) & (exact == np.floor(exact))
+    _require(name, exact, fits, f"a whole number of tokens from {least} to {MOST_TOKENS}")
     return read_only(exact.astype(np.int32))
 
 

@@ -66,6 +66,8 @@ class RequestDataset:
         time_to_first_token: (n,) float64, s. The part of ``base_latency`` until the first token,
             NaN where it was not measured; or None.
         families: n names of the kinds that the prompts are of, or None; equal names are one family.
+        cached_tokens: (n,) int32, how many tokens of a prompt servers found in their caches when it
+            was recorded, -1 where that is not known; or None. An engine does not compute them.
 
     Raises:
         ValueError: If an array has another shape, length or range than stated above.
@@ -87,6 +89,7 @@ class RequestDataset:
     skipped: int = 0
     time_to_first_token: NDArray[np.float64] | None = None
     families: tuple[str, ...] | None = None
+    cached_tokens: NDArray[np.int32] | None = None
     _tables: dict[int | None, NDArray[np.float32]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -101,6 +104,7 @@ class RequestDataset:
             "slowdown": check_slowdown(self.slowdown),
             "time_to_first_token": check_first_tokens(self.time_to_first_token, base_latency),
             "families": check_texts("families", self.families, n),
+            "cached_tokens": check_counts("cached_tokens", self.cached_tokens, n, least=-1),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -118,6 +122,7 @@ class RequestDataset:
         *,
         time_to_first_token: ArrayLike | None = None,
         families: Sequence[str] | None = None,
+        cached_tokens: ArrayLike | None = None,
         latency: ArrayLike | None = None,
     ) -> Self:
         """Makes a dataset of anything array-like; the arguments are the attributes of the class.
@@ -138,6 +143,7 @@ class RequestDataset:
             "slowdown": slowdown,
             "time_to_first_token": time_to_first_token,
             "families": families,
+            "cached_tokens": cached_tokens,
         }
         dataset = cls(**arrays, name=name)
         remark_on_unit(name, dataset.base_latency, dataset.response_tokens)

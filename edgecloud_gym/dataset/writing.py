@@ -15,7 +15,7 @@ def write_dataset(dataset: RequestDataset, folder: Path) -> None:
     """Writes ``requests.parquet`` and, if there are any, ``embeddings.npz``, ``slowdown.json``.
 
     Prompts that are not there are written as their row numbers, which go to the same sides of the
-    split. How a slowdown curve was measured is not kept.
+    split. How a slowdown curve was measured is not kept, nor what servers found in their caches.
 
     Args:
         dataset: The requests.

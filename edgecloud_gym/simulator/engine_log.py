@@ -39,7 +39,11 @@ class EngineTimes(NamedTuple):
 
 
 def simulate_engine(
-    model: EngineModel, arrival: ArrayLike, prompt_tokens: ArrayLike, output_tokens: ArrayLike
+    model: EngineModel,
+    arrival: ArrayLike,
+    prompt_tokens: ArrayLike,
+    output_tokens: ArrayLike,
+    cached_tokens: ArrayLike | None = None,
 ) -> EngineTimes:
     """Simulates one server that gets every request when it arrives.
 
@@ -48,6 +52,9 @@ def simulate_engine(
         arrival: When each request reaches it (n,), s, in any order.
         prompt_tokens: Integers (n,), at least 1.
         output_tokens: Integers (n,), at least 1.
+        cached_tokens: Tokens of each prompt that are found in the cache, integers (n,), of which
+            the last one of a prompt is computed all the same; below 0, or None for all, where
+            that is the model's ``shared_prefix``.
 
     Returns:
         Times and preemptions (n,), in the order of the arguments.
@@ -75,6 +82,10 @@ def simulate_engine(
     requests = np.zeros(len(times), ENGINE_REQUEST_DTYPE)
     requests["prompt_tokens"] = prompts[order]
     requests["output_tokens"] = outputs[order]
+    requests["cached_tokens"] = -1
+    if cached_tokens is not None:
+        found = _counts("cached_tokens", cached_tokens, len(times), least=-1)
+        requests["cached_tokens"] = found[order]
     settings = engine_settings([model])
     states = np.zeros(1, ENGINE_STATE_DTYPE)
     sequences = np.zeros(model.sequences, SEQUENCE_DTYPE)
@@ -102,12 +113,12 @@ def _compiled() -> Callable[..., None]:
     return run_log.compiled_for((*records, curves, requests, arrival))
 
 
-def _counts(name: str, values: ArrayLike, n: int) -> NDArray[np.int32]:
+def _counts(name: str, values: ArrayLike, n: int, least: int = 1) -> NDArray[np.int32]:
     exact = np.asarray(values, np.float64)
     if exact.shape != (n,):
         raise ValueError(f"{name} must have one entry per request: {n}, got shape {exact.shape}")
-    good = (exact >= 1) & (exact <= np.iinfo(np.int32).max // 4) & (exact == np.floor(exact))
+    good = (exact >= least) & (exact <= np.iinfo(np.int32).max // 4) & (exact == np.floor(exact))
     if not good.all():
         i = int(np.argmin(good))
-        raise ValueError(f"{name} must be whole numbers from 1; request {i} has {exact[i]:g}")
+        raise ValueError(f"{name} must be whole numbers from {least}; request {i} has {exact[i]:g}")
     return exact.astype(np.int32)

@@ -264,6 +264,7 @@ class LiveSimulator(Simulator):
         served["prompt_tokens"] = given.prompt_tokens
         for name in ("output_tokens", "preemptions"):
             served[name] = 0
+        served["cached_tokens"] = -1  # what its node finds, the answer will tell
         self._ids[given.key] = request
         self._keys[request] = given.key
         return row

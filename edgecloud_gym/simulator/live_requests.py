@@ -32,6 +32,7 @@ class LiveRequests:
     prompts: None = None
     slowdown: None = None
     time_to_first_token: None = None
+    cached_tokens: None = None
     skipped = 0
 
     def __init__(self, reference: RequestDataset, rows: int) -> None:

@@ -220,8 +220,12 @@ class Simulator:
         first_change = float(changes[0]) if len(changes) else np.inf
         self.state.begin_episode(lane, arrivals, rows, config.telemetry_interval, first_change)
         if self.state.served is not None:
+            found = self.dataset.cached_tokens
             self.state.begin_service(
-                lane, self._tokens("prompt_tokens", rows), self._tokens("response_tokens", rows)
+                lane,
+                self._tokens("prompt_tokens", rows),
+                self._tokens("response_tokens", rows),
+                -1 if found is None else found[rows],
             )
         self._bind_arrays()
 

@@ -251,7 +251,11 @@ class State:
             self.engines.reset(lane)
 
     def begin_service(
-        self, lane: int, prompt_tokens: NDArray[np.int32], output_tokens: NDArray[np.int32]
+        self,
+        lane: int,
+        prompt_tokens: NDArray[np.int32],
+        output_tokens: NDArray[np.int32],
+        cached_tokens: NDArray[np.int32] | int,
     ) -> None:
         """Clears what is known of each request's service.
 
@@ -259,6 +263,8 @@ class State:
             lane: Which lane.
             prompt_tokens: Tokens of each request's prompt (n,).
             output_tokens: Tokens of its answer (n,).
+            cached_tokens: Tokens of its prompt that are in a server's cache (n,), below 0 where
+                only the server knows; or one number for all.
         """
         assert self.served is not None
         served = self.served[lane, : len(prompt_tokens)]
@@ -267,6 +273,7 @@ class State:
             served[name] = np.nan
         served["prompt_tokens"] = prompt_tokens
         served["output_tokens"] = output_tokens
+        served["cached_tokens"] = cached_tokens
 
 
 def _widened(array: NDArray[Scalar], width: int) -> NDArray[Scalar]:

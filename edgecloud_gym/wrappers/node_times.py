@@ -90,21 +90,28 @@ class NodeTimes:
         running = np.minimum(occupied + 1.0, most)
         waiting = np.maximum(0.0, occupied + 1 - most) / self._capacities[k]
         others = (running - 1) * self._context  # tokens that these look back on
-        piece = np.minimum(prompt, model.batched_tokens)
-        reading = _step_time(model, running - 1 + piece, others)
+        read = np.maximum(np.minimum(1.0, prompt), prompt - model.shared_prefix)
+        piece = np.minimum(read, model.batched_tokens)
+        reading = _step_time(model, running - 1, others, piece)
         step = _step_time(model, running, others + prompt + output / 2)
-        pieces = np.ceil(prompt / model.batched_tokens)
+        pieces = np.ceil(read / model.batched_tokens)
         prefill = pieces * np.maximum(model.prefill_overhead, reading)
         return np.asarray(waiting + prefill + np.maximum(0.0, output - 1) * step + node.network_rtt)
 
 
-def _step_time(model: EngineModel, tokens: Any, context: Any) -> Any:
+def _step_time(model: EngineModel, decoding: Any, context: Any, prompt: Any = 0.0) -> Any:
     """Returns `EngineModel.step_time` of arrays, without the overhead of prompts."""
-    if model.step_times is None:
-        computing = np.maximum(model.step_floor, model.token_time * tokens)
-    else:
-        at, time = np.transpose(model.step_times)
-        slope = (time[-1] - time[-2]) / (at[-1] - at[-2])
-        beyond = np.maximum(0.0, tokens - at[-1]) * slope
-        computing = np.interp(tokens, at, time) + beyond
+    computing = _computing(model, decoding + prompt)
+    if not model.mixed_batches:
+        apart = _computing(model, decoding) + _computing(model, prompt)
+        computing = np.where((decoding > 0) & (prompt > 0), apart, computing)
     return model.step_overhead + computing + model.context_time * context
+
+
+def _computing(model: EngineModel, tokens: Any) -> Any:
+    if model.step_times is None:
+        return np.maximum(model.step_floor, model.token_time * tokens)
+    at, time = np.transpose(model.step_times)
+    slope = (time[-1] - time[-2]) / (at[-1] - at[-2])
+    beyond = np.maximum(0.0, tokens - at[-1]) * slope
+    return np.interp(tokens, at, time) + beyond

@@ -1,10 +1,13 @@
 """What a gateway adds to a request: asked directly and through it, in turns, at 100 requests/s.
 
-    python -m tests.benchmarks.gateway [--only fcfs ppo] [--seconds 10] [--publish docs]
+    python -m tests.benchmarks.gateway [--only fcfs ppo] [--seconds 10] [--cores 1]
+        [--publish docs]
 
 Two minutes on a machine that does nothing else. The gateway has a core to itself, fake servers and
-client share the others. It is measured with `fcfs`, which looks at nothing, and with the network
-that comes with the package, which reads an embedding of every prompt; all prompts are different.
+client share the others; with `--cores 2` its threads may use another one, as the encoder of prompts
+does, and on a machine of two cores the others then compute there, too. It is measured with `fcfs`,
+which looks at nothing, and with the network that comes with the package, which reads an embedding
+of every prompt; all prompts are different.
 The servers write into each token when they sent it: what one takes on its way is measured as well.
 """
 
@@ -147,7 +150,7 @@ def running(command: Sequence[str], cores: set[int]) -> Iterator[subprocess.Pope
 
 
 def compare(
-    agent: str, urls: Sequence[str], given: argparse.Namespace, core: int
+    agent: str, urls: Sequence[str], given: argparse.Namespace, cores: set[int]
 ) -> list[dict[str, object]]:
     """Measures a gateway with an agent, and prints it; returns a row per kind and percentile."""
     (port,) = free_ports(1)
@@ -158,7 +161,7 @@ def compare(
         listed = [{"name": f"n{k}", "url": url, **engine} for k, url in enumerate(urls)]
         nodes.write_text(json.dumps(listed))
         command = ["agents.cli", "serve", "--nodes", str(nodes), "--agent", agent]
-        with running([*command, "--port", str(port)], {core}) as process:
+        with running([*command, "--port", str(port)], cores) as process:
             wait_for(gateway + "/health", process)
             measure([gateway], given.rate, WARM_UP, seed=99)
             before = cpu_seconds(process.pid)
@@ -168,7 +171,8 @@ def compare(
                     rounds[name].append(measure(asked, given.rate, given.seconds, seed))
             spent = 1e3 * (cpu_seconds(process.pid) - before)
     rows = list(_rows(agent, rounds))
-    _show(agent, rows, spent / (given.rounds * round(given.rate * given.seconds)), given.rate)
+    spent /= given.rounds * round(given.rate * given.seconds)
+    _show(agent, rows, f"{given.rate:g} requests/s, {_count(cores)}: {spent:.2f} ms per request")
     return rows
 
 
@@ -186,7 +190,11 @@ def _rows(
             }  # fmt: skip
 
 
-def _show(agent: str, rows: Sequence[dict[str, object]], spent: float, rate: float) -> None:
+def _count(cores: set[int]) -> str:
+    return "one core" if len(cores) == 1 else f"{len(cores)} cores"
+
+
+def _show(agent: str, rows: Sequence[dict[str, object]], told: str) -> None:
     lines = []
     for row in rows:
         goal = row["goal"]
@@ -195,8 +203,7 @@ def _show(agent: str, rows: Sequence[dict[str, object]], spent: float, rate: flo
             verdict = f"<= {goal:g}" + ("" if row["added"] <= goal else " MISSED")
         figures = (f"{row[name]:.2f}" for name in ("direct", "gateway", "added"))
         lines.append((f"{row['what']}, p{row['percentile']}", *figures, verdict))
-    title = f"{agent}, {rate:g} requests/s, one core: {spent:.2f} ms of it per request"
-    print_table(title, ("ms", "direct", "by gateway", "added", "goal"), lines)
+    print_table(f"{agent}, {told}", ("ms", "direct", "by gateway", "added", "goal"), lines)
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
@@ -225,6 +232,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=100.0)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--cores", type=int, default=1, help="of the gateway")
     parser.add_argument("--publish", type=Path, help="folder of the docs: writes data/gateway.csv")
     parser.add_argument("--fakes", nargs="+", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -232,8 +240,8 @@ def main() -> None:
         asyncio.run(serve_fakes(given.fakes))
         return
     cores = os.sched_getaffinity(0)
-    own = max(cores)
-    others = cores - {own} or cores
+    own = set(sorted(cores)[-given.cores :])
+    others = cores - own or {min(cores)}
     os.sched_setaffinity(0, others)
     ports = free_ports(SERVERS)
     print(f"load {os.getloadavg()[0]:.1f}, {len(cores)} cores")
@@ -242,7 +250,7 @@ def main() -> None:
         urls = [f"http://127.0.0.1:{port}" for port in ports]
         rows = [row for agent in given.only for row in compare(agent, urls, given, own)]
     if given.publish:
-        table = pd.DataFrame(rows).assign(rate=given.rate)
+        table = pd.DataFrame(rows).assign(rate=given.rate, cores=given.cores)
         with replacing(given.publish / "data" / "gateway.csv") as temporary:
             table.to_csv(temporary, index=False, float_format="%.3f")
 

@@ -34,6 +34,9 @@ GIVEN: dict[str, Any] = {
         ({"batched_tokens": 16}, "batched_tokens=16: must be an integer >= sequences=32"),
         ({"kv_tokens": 8}, "kv_tokens=8: must be an integer from 16"),
         ({"lookahead": 1}, "lookahead=1: must be True or False"),
+        ({"shared_prefix": -1}, "shared_prefix=-1: must be an integer from 0"),
+        ({"shared_prefix": 2.5}, "shared_prefix=2.5: must be an integer"),
+        ({"mixed_batches": "no"}, "mixed_batches='no': must be True or False"),
         ({"step_times": [(1, 0.1)]}, "step_times must be two or more pairs"),
         ({"step_times": [(2, 0.1), (1, 0.2)]}, "tokens increasing"),
         ({"step_times": [(1, 0.2), (2, 0.1)]}, "(2, 0.1)]: the last slope goes on for ever"),
@@ -114,6 +117,8 @@ def test_bundled_models_say_where_they_are_from(name: str) -> None:
         {"batched_tokens": 64},
         {"step_times": ((1, 0.005), (16, 0.008), (2048, 0.2))},
         {"token_time": 5e-4},
+        {"token_time": 5e-4, "shared_prefix": 45},
+        {"token_time": 5e-4, "mixed_batches": False},
     ],
 )
 def test_capacity_is_the_rate_at_which_a_full_engine_finishes(change: dict[str, Any]) -> None:
@@ -178,3 +183,14 @@ def test_log_refuses_what_can_never_finish() -> None:
         simulate_engine(model, [0.0, 1.0], [100, 100], [61, 62])
     with pytest.raises(ValueError, match="output_tokens must be whole numbers from 1; request 0"):
         simulate_engine(model, [0.0], [100], [0])
+    with pytest.raises(ValueError, match="cached_tokens must be whole numbers from -1; request 0"):
+        simulate_engine(model, [0.0], [100], [5], [-2])
+
+
+def test_what_is_computed_of_a_prompt_is_what_is_not_shared() -> None:
+    model = EngineModel(**GIVEN, shared_prefix=24)
+    assert [model.computed(prompt) for prompt in (100, 25, 24, 3, 1, 0)] == [76, 1, 1, 1, 1, 0]
+    apart = EngineModel(**GIVEN, mixed_batches=False)
+    alone = apart.step_time(decoding=0, prompt=500), apart.step_time(decoding=8, context=900)
+    both = apart.step_time(decoding=8, context=900, prompt=500)
+    assert both == pytest.approx(sum(alone) - apart.step_overhead)

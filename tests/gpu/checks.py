@@ -29,9 +29,10 @@ from transformers import (
 )
 
 from data_tools.backends.decode_modes import EagerDecoding, choose_decoding
-from data_tools.backends.graphs import FixedDecoding, parted_by_rounding
+from data_tools.backends.graphs import FixedDecoding
 from data_tools.backends.limits import measure_limits
 from data_tools.backends.models import LoadedModel, load_model
+from data_tools.backends.rounding import parted_by_rounding
 from data_tools.profiling.local_sweep import continue_sweep
 from data_tools.profiling.profiler import profile_models
 from data_tools.profiling.run_file import read_rows
@@ -143,7 +144,11 @@ def check_times(shape: Shape, device: str, table: Table) -> None:
     """Steps beside the floor, eager decoding and the device's own time."""
     loaded = build(shape, device, torch.bfloat16)
     eager = measure_limits(loaded, EagerDecoding(loaded))
-    fixed = measure_limits(loaded, fixed_of(loaded))
+    begin = time.monotonic()
+    decoding = fixed_of(loaded)
+    fixed = measure_limits(loaded, decoding)
+    told = f"{time.monotonic() - begin:.0f} s until the first step"
+    table.add(f"{shape.name}: layers compiled", decoding.compiled or device == "cpu", told)
     quick = None if shape.most is None else fixed.step <= shape.most
     table.add(f"{shape.name}: a step of one sequence", quick, fixed.verdict())
     table.add(f"{shape.name}: eagerly", None, eager.verdict())
@@ -156,9 +161,7 @@ def check_times(shape: Shape, device: str, table: Table) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "s.json"
         sizes, lengths = (1, 4, 16), (64, 256)
-        file = continue_sweep(
-            path, loaded, fixed_of(loaded), sizes, lengths, {}, {}, show_progress=False
-        )
+        file = continue_sweep(path, loaded, decoding, sizes, lengths, {}, {}, show_progress=False)
     steps = {(m.concurrency, m.asked): m.step for m in file.rounds}
     told = ", ".join(
         f"{n} x {k}: {1e3 * (steps[n, k] or 0):.2f} ms" for n in sizes for k in lengths
@@ -205,7 +208,9 @@ def check_two_in_a_row(folder: Path, device: str) -> tuple[bool, str]:
     gc.collect()
     good = all(len(found) == 4 and not any(row["error"] for row in found) for found in rows)
     left = torch.cuda.memory_allocated() / 2**20 if device == "cuda" else 0.0
-    return good and left < 64, f"{[len(found) for found in rows]} rows, {left:.0f} MiB left"
+    weights = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 2**20
+    said = f"{[len(found) for found in rows]} rows, {left:.0f} MiB left of {weights:.0f}"
+    return good and left < weights, said
 
 
 def check_resumption(folder: Path, device: str) -> tuple[bool, str]:

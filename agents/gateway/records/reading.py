@@ -91,11 +91,22 @@ def read_record(folder: Path, reference: RequestDataset | None = None) -> Record
         alone,
         embeddings=_embeddings(folder, done["request_id"].to_numpy()),
         prompt_tokens=prompts,
+        cached_tokens=_cached(done),
         response_tokens=outputs,
         slowdown=known.slowdown,
         name=known.name,  # agents predict by what they predicted by live
     )
     return RecordedRun(agent, done, len(table) - len(done), dataset)
+
+
+def _cached(requests: pd.DataFrame) -> NDArray[np.int32] | None:
+    """Returns the prompt tokens that servers found in their caches (n,), -1 where none says so.
+
+    None where nothing is known: older records have no such column.
+    """
+    if "cached_tokens" not in requests or requests["cached_tokens"].isna().all():
+        return None
+    return requests["cached_tokens"].fillna(-1).to_numpy(np.int32)
 
 
 def _embeddings(folder: Path, ids: NDArray[np.int64]) -> NDArray[np.float32] | None:

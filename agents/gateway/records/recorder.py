@@ -39,7 +39,7 @@ RUN: Final = "run.json"
 AGENT: Final = "agent.npz"
 COLUMNS: Final = (
     "request_id", "arrival_time", "dispatch_time", "first_token_time", "completion_time", "node",
-    "prompt_tokens", "output_tokens", "attempts", "outcome",
+    "prompt_tokens", "cached_tokens", "output_tokens", "attempts", "outcome",
 )  # fmt: skip
 
 
@@ -94,6 +94,7 @@ class Recorder:
             _time(ticket.finish if done else math.nan),
             "" if ticket.node is None else self._names[ticket.node],
             ticket.prompt_tokens,
+            "" if ticket.cached_tokens is None else ticket.cached_tokens,
             ticket.tokens,
             ticket.attempts,
             ticket.outcome,

@@ -15,6 +15,7 @@ class AnswerReader:
     Attributes:
         tokens: Tokens that have come, one an event, or what the server counted if it says so.
         prompt_tokens: Tokens of the prompt, as the server counted them; 0 if it does not say.
+        cached_tokens: How many of these it found in its cache; None if it does not say.
         error: What the server reported within a stream; empty if nothing.
         ended: Whether the stream said that the answer was over.
         done: Whether it said that nothing more would come.
@@ -23,6 +24,7 @@ class AnswerReader:
     def __init__(self, stream: bool) -> None:
         self.tokens = 0
         self.prompt_tokens = 0
+        self.cached_tokens: int | None = None
         self.error = ""
         self.ended = False
         self.done = False
@@ -68,18 +70,27 @@ class AnswerReader:
         self._read_counts(event)
 
     def _read_counts(self, content: dict[str, Any]) -> None:
-        usage, timings = content.get("usage"), content.get("timings")
-        for counts, prompt, answer in (
-            (timings, "prompt_n", "predicted_n"),  # llama.cpp
-            (usage, "prompt_tokens", "completion_tokens"),
-        ):
-            if isinstance(counts, dict):
-                self.prompt_tokens = _count(counts.get(prompt)) or self.prompt_tokens
-                self.tokens = max(self.tokens, _count(counts.get(answer)))
+        timings, usage = content.get("timings"), content.get("usage")
+        if isinstance(timings, dict):  # llama.cpp, whose prompt_n counts what it computed
+            cached = _stated(timings.get("cache_n"))
+            computed = _stated(timings.get("prompt_n")) or 0
+            self._take(computed and computed + (cached or 0), cached, timings.get("predicted_n"))
+        if isinstance(usage, dict):
+            details = usage.get("prompt_tokens_details")
+            found = details.get("cached_tokens") if isinstance(details, dict) else None
+            prompt = _stated(usage.get("prompt_tokens")) or 0
+            self._take(prompt, _stated(found), usage.get("completion_tokens"))
+
+    def _take(self, prompt: int, cached: int | None, answer: object) -> None:
+        self.prompt_tokens = prompt or self.prompt_tokens
+        self.cached_tokens = self.cached_tokens if cached is None else cached
+        self.tokens = max(self.tokens, _stated(answer) or 0)
 
 
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+def _stated(value: object) -> int | None:
+    """Returns a count of tokens, None where there is none."""
+    known = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return value if known else None  # type: ignore[return-value]
 
 
 def _decoded(data: bytes) -> dict[str, Any]:

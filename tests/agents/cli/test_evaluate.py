@@ -404,3 +404,13 @@ def test_pickled_objects_need_trust(models: Path, learnable: Path, tmp_path: Pat
     assert not (tmp_path / "out").exists()
     result = invoke("evaluate", models / "ppo.npz", learnable, *options)
     assert result.exit_code == 0, result.output
+
+
+def test_a_model_of_the_package_is_evaluated_by_its_name(tmp_path: Path) -> None:
+    fixed = ("--env", STATIC, "--seeds", 1, "--duration", 20, "--workers", 1, "--output", tmp_path)
+    result = run_command("evaluate", "ppo-static", *fixed)
+    assert result.exit_code == 0, result.output
+    assert set(pd.read_csv(tmp_path / "summary.csv")["agent"]) >= {"ppo-static", "fcfs"}
+    refused = run_command("evaluate", "ppo-stati", *fixed)
+    assert refused.exit_code == 2
+    assert "(did you mean 'ppo-static'?)" in words(refused)

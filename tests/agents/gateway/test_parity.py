@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from agents.gateway.records.parity import check_parity
@@ -21,6 +24,16 @@ from tests.agents.gateway.support import CHAT, engine, make_gateway, question, r
 NODES = [engine("a", sequences=2), engine("b", backlog=2, kv_tokens=512), Slots("c", slots=2)]
 
 
+USAGE = {"prompt_tokens": 9, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 6}}
+
+
+def with_usage(number: int, event: bytes) -> bytes:
+    """Before the end of its stream the server says what it found in its cache."""
+    del number
+    told = f"data: {json.dumps({'choices': [], 'usage': USAGE})}\n\n".encode()
+    return told + event if b"[DONE]" in event else event
+
+
 def live_run(folder: Path, agent: str, shadow: str | None = None, requests: int = 60) -> int:
     """Records a run in which a server dies and comes back, and a client goes away.
 
@@ -31,6 +44,7 @@ def live_run(folder: Path, agent: str, shadow: str | None = None, requests: int 
     async def test() -> None:
         nonlocal completed
         async with started(3, pause=0.004) as servers:
+            servers[0].event = with_usage  # type: ignore[method-assign]
             gateway = make_gateway(servers, agent, nodes=NODES, record=folder, shadow=shadow)
             async with running(gateway) as client:
                 asked = []
@@ -100,15 +114,25 @@ def test_a_record_is_a_log_a_trace_and_a_workload(tmp_path: Path) -> None:
     assert (len(record.requests), record.left_out) == (completed, left)
     assert (record.dataset.response_tokens == 5).all()
     assert recorded_nodes(folder) == NODES
+    cached = record.dataset.cached_tokens
+    assert cached is not None
+    told = (record.requests["node"] == "a").to_numpy()
+    assert 0 < told.sum() < len(told)
+    np.testing.assert_array_equal(cached, np.where(told, 6, -1))  # the others do not say
+    np.testing.assert_array_equal(read_log(folder / "requests.csv").cached, cached)
     assert '"shadow":' in (folder / ROUNDS).read_text()
 
-    told = invoke(
+    shown = invoke(
         "replay", str(folder), "--agents", "join-shortest-queue,fcfs", "--workers", "1",
         "--output", str(tmp_path / "replayed"),
     )  # fmt: skip
-    assert f"{completed} requests, {left} that were not completed" in told.output
-    assert "Measured live, join-shortest-queue:" in told.output
-    assert "; simulated" in told.output
+    assert f"{completed} requests, {left} that were not completed" in shown.output
+    assert "Measured live, join-shortest-queue:" in shown.output
+    assert "; simulated" in shown.output
+
+    older = pd.read_csv(folder / "requests.csv").drop(columns="cached_tokens")
+    older.to_csv(folder / "requests.csv", index=False)
+    assert read_record(folder).dataset.cached_tokens is None
 
 
 def test_a_record_needs_a_folder_of_its_own(tmp_path: Path) -> None:

@@ -96,7 +96,23 @@ def test_servers_counts_go_before_ours() -> None:
 def test_llama_cpp_tells_by_timings() -> None:
     reader = AnswerReader(stream=True)
     reader.feed(b'data: {"choices": [], "timings": {"prompt_n": 12, "predicted_n": 30}}\n\n')
-    assert (reader.prompt_tokens, reader.tokens) == (12, 30)
+    assert (reader.prompt_tokens, reader.cached_tokens, reader.tokens) == (12, None, 30)
+    reader.feed(b'data: {"timings": {"prompt_n": 12, "cache_n": 25, "predicted_n": 31}}\n\n')
+    assert (reader.prompt_tokens, reader.cached_tokens, reader.tokens) == (37, 25, 31)
+
+
+@pytest.mark.parametrize(
+    ("details", "cached"),
+    [({"cached_tokens": 5}, 5), ({"cached_tokens": 0}, 0), (None, None), ({}, None), ([5], None),
+     ({"cached_tokens": None}, None), ({"cached_tokens": -1}, None),
+     ({"cached_tokens": 2.5}, None)],
+)  # fmt: skip
+def test_prompt_tokens_found_in_a_cache_are_read(details: Any, cached: int | None) -> None:
+    reader = AnswerReader(stream=False)
+    usage = {"prompt_tokens": 7, "completion_tokens": 5, "prompt_tokens_details": details}
+    reader.feed(json.dumps({"usage": usage}).encode())
+    reader.close()
+    assert (reader.prompt_tokens, reader.cached_tokens) == (7, cached)
 
 
 @pytest.mark.parametrize(

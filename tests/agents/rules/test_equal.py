@@ -44,7 +44,10 @@ SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     "filled": ("Static", {"load": 1.2, "work_conserving": True}),
     "time series": ("TimeSeries", {"load": 1.1, "drain": False, "history_length": 3}),
     "continuous": ("Continuous", {"load": 1.1, "edge_slowdown": None}),
-    "engine": ("Continuous", {"load": 1.1, "edge_engine": MODEL}),
+    "engine": (
+        "Continuous",
+        {"load": 1.1, "edge_engine": MODEL.replaced(shared_prefix=20, mixed_batches=False)},
+    ),
     "cluster": ("Cluster", {"nodes": NODES}),
     "old signals": ("Cluster", {"nodes": NODES, "signal_age": 2.0, "candidate_pool_size": 3}),
     "filled cluster": ("Cluster", {"nodes": NODES, "load": 1.3, "work_conserving": True}),

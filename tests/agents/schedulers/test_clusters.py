@@ -3,17 +3,20 @@
 from typing import Any
 
 import gymnasium as gym
+import numba
 import numpy as np
 import pytest
 
 from agents import AGENT_NAMES, make_agent, run_experiment, save_model
 from agents.experiments.episode import play_steps, run_episode
+from agents.rules.placement import _engine_time, placement_parameters
 from agents.schedulers.cluster_plan import ClusterPlan, least
 from agents.schedulers.placement import Placement
 from agents.schedulers.policy_file import POLICIES
 from edgecloud_gym import EngineModel, RequestDataset
 from edgecloud_gym.arrivals import Trace
 from edgecloud_gym.nodes import Engine, Sequences, Slots, StaticBatches
+from edgecloud_gym.wrappers.node_times import NodeTimes
 
 CLUSTER = "EdgeCloud-Cluster-v0"
 MODEL = EngineModel(
@@ -137,7 +140,10 @@ def test_edge_only_and_cloud_only() -> None:
     assert set(sent_to("cloud-only", 6)) == {"cloud"}
 
 
-@pytest.mark.parametrize("node", NODES, ids=lambda node: node.name)
+TEMPLATE = MODEL.replaced(shared_prefix=20, mixed_batches=False)  # prompts that begin alike
+
+
+@pytest.mark.parametrize("node", [*NODES, Engine("alike", model=TEMPLATE)], ids=lambda n: n.name)
 def test_alone_a_request_takes_what_is_predicted(node: Any) -> None:
     env = make([node], arrivals=Trace([1.0]), prompt_order="sequential")
     agent = make_agent("fcfs")
@@ -149,6 +155,29 @@ def test_alone_a_request_takes_what_is_predicted(node: Any) -> None:
     (expected,) = placement.times(plan, float(DATA.base_latency[0]), *tokens)
     run_episode(env, agent, 0, 0)
     assert env.unwrapped.request_log()["jct"][0] == pytest.approx(expected, rel=1e-9)
+
+
+@numba.njit
+def rule_time(parameters: Any, spec: Any, taken: int, prompt: float, output: float) -> float:
+    e = parameters[int(parameters[1]) :]
+    return _engine_time(e, spec, taken, parameters[0], prompt, output)
+
+
+@pytest.mark.parametrize("model", [MODEL, TEMPLATE, TEMPLATE.replaced(batched_tokens=16)])
+def test_wrappers_and_rules_predict_the_same_times(model: EngineModel) -> None:
+    env = make([Engine("e", model=model, backlog=9)])
+    observation, _ = env.reset(seed=0)
+    simulator = env.unwrapped.simulator
+    plan = ClusterPlan(simulator, observation)
+    placement, walk = Placement(simulator), NodeTimes(simulator)
+    parameters = placement_parameters(simulator)
+    for occupied, prompt in ((0, 90), (0, 5), (2, 90), (7, 90)):
+        plan.room[0, 0] = 13 - occupied
+        expected = placement.times(plan, 1.0, prompt, 30)
+        numbers = ([[occupied]], [1.0], [prompt], [30])
+        assert walk(*(np.array(n, np.float64) for n in numbers))[0] == pytest.approx(expected)
+        ruled = rule_time(parameters, simulator.node_table[0], occupied, float(prompt), 30.0)
+        assert ruled == pytest.approx(expected[0])
 
 
 def test_who_waits_is_counted_in_the_prediction() -> None:

@@ -11,8 +11,9 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from data_tools.backends.base import ModelUnavailableError
 from data_tools.backends.decoding import greedy_decode
-from data_tools.backends.graphs import FixedDecoding, parted_by_rounding, why_not
+from data_tools.backends.graphs import FixedDecoding, why_not
 from data_tools.backends.models import LoadedModel, load_model
+from data_tools.backends.rounding import parted_by_rounding
 from data_tools.profiling.slowdown import measure_slowdown
 
 # What configurations call their sizes; each takes those that it has.

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import torch
 
-from data_tools.backends import devices, graphs
-from data_tools.backends.decode_modes import EagerDecoding, choose_decoding, fault_of
+from data_tools.backends import devices, fixed_decoder, graphs, rounding
+from data_tools.backends.decode_modes import EagerDecoding, choose_decoding, fault_of, say_why
 from data_tools.backends.decoding import Generation, greedy_decode
-from data_tools.backends.graphs import FixedDecoding, parted_by_rounding, why_not
+from data_tools.backends.graphs import FixedDecoding, why_not
 from data_tools.backends.limits import copy_bandwidth, measure_limits, weight_bytes
 from data_tools.backends.local import LocalBackend
 from data_tools.backends.models import LoadedModel, load_model
+from data_tools.backends.rounding import parted_by_rounding
 from data_tools.machine import Limits
 
 PROMPT = torch.tensor([[5, 6, 7]])
@@ -27,11 +29,19 @@ class Replayed:
     """In place of a CUDA graph: runs the step, and the device takes half of the time."""
 
     captures = 0
+    pools: ClassVar[list[object]] = []
+    pool = "a pool"
 
     def __init__(
-        self, function: Callable[[], None], device: torch.device, *, warm_ups: int
+        self,
+        function: Callable[[], None],
+        device: torch.device,
+        *,
+        warm_ups: int,
+        pool: object = None,
     ) -> None:
         del device
+        Replayed.pools.append(pool)
         for _ in range(warm_ups):
             function()
         self._function = function
@@ -50,6 +60,7 @@ class Replayed:
 def captured(monkeypatch: pytest.MonkeyPatch) -> type[Replayed]:
     monkeypatch.setattr(devices, "Graph", Replayed)
     Replayed.captures = 0
+    Replayed.pools.clear()
     return Replayed
 
 
@@ -106,6 +117,22 @@ def test_what_cannot_be_captured_is_decoded_eagerly(
     )
 
 
+def test_layers_that_cannot_be_compiled_are_captured_as_they_are(
+    on_gpu: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(decoding: FixedDecoding, *_: object) -> Generation:
+        if decoding.compiled:
+            raise RuntimeError("Cannot find a working triton installation\nmore")
+        return ANSWER
+
+    monkeypatch.setattr(FixedDecoding, "greedy_decode", fails)
+    decoding, reason = choose_decoding(on_gpu, "auto")
+    assert (decoding.mode, decoding.compiled) == ("graph", False)
+    with pytest.warns(UserWarning, match="tiny is decoded in graphs of layers as they are: comp"):
+        say_why("tiny", decoding, reason)
+    assert "(Cannot find a working triton installation)" in str(reason)
+
+
 def test_settings_that_shape_answers_need_the_host(
     loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,7 +164,7 @@ def test_rounding_is_told_from_a_fault(loaded: LoadedModel, monkeypatch) -> None
     assert not parted_by_rounding(loaded, PROMPT, tokens, other)
     assert not parted_by_rounding(loaded, PROMPT, tokens, tokens[:-1])
     # As if the two logits were within rounding.
-    monkeypatch.setattr(graphs, "ROUNDINGS", 1e9)
+    monkeypatch.setattr(rounding, "ROUNDINGS", 1e9)
     assert parted_by_rounding(loaded, PROMPT, tokens, other)
 
 
@@ -148,12 +175,17 @@ def test_a_step_is_captured_once_and_replayed(
     expected = greedy_decode(loaded, PROMPT, 9).tokens
     for _ in range(3):
         assert decoding.greedy_decode(PROMPT, 9).tokens == expected
-    assert captured.captures == 1
+    assert captured.captures == 2  # the step and the prefill
+    assert (
+        decoding.greedy_decode(PROMPT[:, :2], 9).tokens
+        == greedy_decode(loaded, PROMPT[:, :2], 9).tokens
+    )
+    assert captured.pools == [None, "a pool", "a pool"]  # which a decoder's graphs share
     prompts = torch.randint(14, (3, 5), generator=torch.Generator().manual_seed(1))
     prefill, steps = decoding.timed(prompts, 4)
     assert prefill > 0
     assert len(steps) == 4
-    assert captured.captures == 2  # another number of sequences
+    assert captured.captures == 5  # another number of sequences
     share = decoding.device_share(prompts, 4)
     assert share is not None
     assert 0 < share <= 1
@@ -176,10 +208,22 @@ def test_batches_decode_each_sequence_as_alone(loaded: LoadedModel) -> None:
         assert list(answer) == alone[0, 3:].tolist()
 
 
+def test_prefills_make_room_for_others(
+    loaded: LoadedModel, captured: type[Replayed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fixed_decoder, "MOST_PREFILLS", 2)
+    decoding = FixedDecoding(loaded, capture=True)
+    prompts = [torch.full((1, length), 5) for length in (1, 2, 3, 1, 1)]
+    for prompt in prompts:
+        expected = greedy_decode(loaded, prompt, 4).tokens
+        assert decoding.greedy_decode(prompt, 4).tokens == expected
+    assert captured.captures == 1 + 4
+
+
 def test_graphs_make_room_for_others(
     loaded: LoadedModel, captured: type[Replayed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(graphs, "MOST_GRAPHS", 2)
+    monkeypatch.setattr(graphs, "MOST_DECODERS", 2)
     decoding = FixedDecoding(loaded, capture=True)
     for n in (1, 2, 3, 1):
         decoding.decoder(n, 8)

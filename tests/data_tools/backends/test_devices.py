@@ -1,5 +1,6 @@
 """What is asked of CUDA for a captured step: a stand-in for its graphs, streams and events."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from data_tools.backends.devices import Graph
+from data_tools.backends.devices import Graph, side_stream
 
 DEVICE = torch.device("cuda", 1)
 
@@ -28,7 +29,9 @@ class Card:
         yield
 
     @contextmanager
-    def capture(self, _: Any):
+    def capture(self, _: Any, *, pool: Any, stream: Any):
+        assert pool is None
+        assert stream is side_stream(DEVICE)  # one for all graphs
         self.capturing = True
         yield
         self.capturing = False
@@ -49,7 +52,7 @@ class Card:
 
 
 @pytest.fixture
-def card(monkeypatch: pytest.MonkeyPatch) -> Card:
+def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[Card]:
     card = Card()
     fakes = {
         "CUDAGraph": card.graph,
@@ -61,9 +64,11 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Card:
         "Event": card.event,
         "synchronize": lambda _: card.told.append("wait"),
     }
+    side_stream.cache_clear()
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
-    return card
+    yield card
+    side_stream.cache_clear()
 
 
 def test_a_step_is_warmed_up_captured_and_replayed(card: Card) -> None:

@@ -8,10 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from data_tools.calibration import Log, calibrate, read_log, read_sweep
+from data_tools.calibration.errors import simulated
 from data_tools.calibration.fit import minimise
 from edgecloud_gym.engines import EngineModel, load_engine
 from edgecloud_gym.files import UnreadableFileError
-from tests.data_tools.calibration.support import SERVER, requests, vllm
+from tests.data_tools.calibration.support import SERVER, dynamo, requests, vllm
 
 # Few resamples: the tests of intervals need no more.
 KNOWN: dict[str, Any] = {
@@ -101,6 +102,37 @@ def test_a_sweep_is_taken_as_measured(log: Log) -> None:
     assert result.model.step_times == curve
     assert not any(row.fitted for row in result.judgements)
     assert set(result.model.intervals.values()) == {None}
+
+
+def test_cached_tokens_are_context_that_costs_no_time_to_read(tmp_path: Path) -> None:
+    """Where context costs nothing, requests are as if their prompts were without them."""
+    rows = requests(5.0, n=30)
+    plain = read_log(vllm(tmp_path, rows))
+    cached = read_log(dynamo(tmp_path, rows))  # 64 tokens more of each prompt, found in a cache
+    assert (cached.prompt - plain.prompt).tolist() == [64] * 30
+    free = SERVER.replaced(context_time=0.0, kv_tokens=None)
+    np.testing.assert_allclose(
+        simulated(free, cached).e2e, simulated(free, plain).e2e, rtol=0, atol=1e-5
+    )
+    costly = free.replaced(context_time=1e-6)
+    longer = simulated(costly, cached).decoding - simulated(costly, plain).decoding
+    assert longer.mean() > 64e-6 * (plain.output - 1).mean()  # of each one's own context, at least
+    # What a log says goes before what the model has of all prompts.
+    np.testing.assert_array_equal(
+        simulated(free.replaced(shared_prefix=500), cached).e2e, simulated(free, cached).e2e
+    )
+    assert np.all(
+        simulated(free.replaced(shared_prefix=500), plain).ttft <= simulated(free, plain).ttft
+    )
+
+
+def test_what_nearly_all_prompts_share_is_found_in_the_log(tmp_path: Path) -> None:
+    log = read_log(dynamo(tmp_path, requests(5.0, n=12)))
+    result = calibrate([log], sequences=32, lookahead=True, resamples=1)
+    assert result.model.shared_prefix == 64
+    assert any(note.startswith("shared_prefix=64: 90 %") for note in result.notes)
+    curve = ((1.0, 0.008), (32.0, 0.009))
+    assert calibrate([log], sweep=curve, shared_prefix=7, **KNOWN).model.shared_prefix == 7
 
 
 def test_settings_that_contradict_are_refused(tmp_path: Path, log: Log) -> None:

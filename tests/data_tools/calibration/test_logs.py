@@ -30,7 +30,10 @@ def test_every_format_gives_the_same_requests(kind: str, tmp_path: Path) -> None
     assert log.left_out == LEFT_OUT.get(kind, {})
     for name, values in {"sent": sent, "first": first, "finish": finish}.items():
         np.testing.assert_allclose(getattr(log, name), values - sent[0], atol=2e-6, err_msg=name)
-    np.testing.assert_array_equal(log.prompt, prompt)  # of what was in a cache, nothing counts
+    np.testing.assert_array_equal(log.computed, prompt)
+    found = 64 if kind == "Dynamo request trace" else -1  # the others do not say
+    np.testing.assert_array_equal(log.cached, found)
+    np.testing.assert_array_equal(log.prompt, prompt + max(found, 0))
     np.testing.assert_array_equal(log.output, output)
 
 
@@ -63,7 +66,7 @@ def test_durations_alone_are_one_request_after_another(tmp_path: Path) -> None:
         assert log.most_at_once == 1
         assert (log.finish - log.sent)[3] == pytest.approx(1.2)
         assert (log.first - log.sent)[3] == pytest.approx(0.3)
-        assert log.prompt[0] == 40
+        assert log.computed[0] == 40
 
 
 def test_settings_are_read_where_the_log_has_them(tmp_path: Path) -> None:

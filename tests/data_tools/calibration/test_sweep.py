@@ -2,13 +2,19 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from data_tools.calibration.sweep import is_sweep_file, read_steps, steps_of
-from data_tools.calibration.sweep_file import IdleMeasurement, RoundMeasurement, SweepFile
+from data_tools.calibration.sweep_file import (
+    IdleMeasurement,
+    MixedMeasurement,
+    RoundMeasurement,
+    SweepFile,
+)
 from edgecloud_gym.engines import EngineModel
 from edgecloud_gym.files import UnreadableFileError
 
@@ -36,6 +42,18 @@ def sweep_of(
 
     file = SweepFile(concurrencies, lengths, repeats=5)
     for repeat in range(5):
+        beside = {"decoding": 3, "context": 3 * 60.0, "prompt": lengths[0]}
+        file = file.with_mixed(
+            MixedMeasurement(
+                decoding=3,
+                asked=lengths[0],
+                repeat=repeat,
+                prompt_tokens=lengths[0] + cached,
+                cached_tokens=cached,
+                step=noisy(server.step_time(**beside)) if server.sequences > 3 else None,
+                context=3 * 60.0,
+            )
+        )
         for length in lengths:
             context = length + cached + 8.0
             file = file.with_idle(
@@ -101,6 +119,30 @@ def test_lengths_that_are_alike_are_no_plateau() -> None:
 def test_tokens_found_in_a_cache_are_not_computed() -> None:
     steps = steps_of(sweep_of(SERVER, cached=24))
     np.testing.assert_allclose(steps.step_times, SERVER.step_times, rtol=1e-3)
+    assert steps.shared_prefix == 24
+    assert steps.engine().shared_prefix == 24
+    assert steps.engine(shared_prefix=8).shared_prefix == 8
+    assert steps_of(sweep_of(SERVER)).shared_prefix == 0
+
+
+@pytest.mark.parametrize("server", [SERVER, HOST_BOUND.replaced(prefill_overhead=0.0)])
+@pytest.mark.parametrize("mixed", [True, False])
+def test_finds_whether_prompts_are_read_in_one_batch_with_others(
+    server: EngineModel, mixed: bool
+) -> None:
+    steps = steps_of(
+        sweep_of(server.replaced(mixed_batches=mixed), lengths=(40, 600), noise=0.02, cached=24)
+    )
+    assert steps.mixed_batches == steps.engine().mixed_batches == mixed
+    assert any(note.startswith("mixed_batches: false") for note in steps.notes) != mixed
+
+
+def test_where_no_prompt_met_others_it_is_said() -> None:
+    steps = steps_of(sweep_of(SERVER.replaced(sequences=3), concurrencies=(1, 2, 3)))
+    assert steps.mixed_batches
+    assert steps.notes[-1].startswith("mixed_batches: the sweep does not tell")
+    older = replace(sweep_of(SERVER.replaced(mixed_batches=False)), mixed=())
+    assert steps_of(older).mixed_batches
 
 
 def test_noise_of_ten_per_cent_is_averaged() -> None:
@@ -142,6 +184,7 @@ def test_the_file_is_read_as_it_was_written(tmp_path: Path) -> None:
         (lambda c: c["idle"][0].pop("ttft"), "ttft"),
         (lambda c: c["idle"][0].update(other=1), "other"),
         (lambda c: c.update(idle=3), "damaged"),
+        (lambda c: c["mixed"][0].update(decoding=0), "decoding 0: must be above 0"),
     ],
 )
 def test_a_damaged_sweep_is_named(

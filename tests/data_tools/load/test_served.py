@@ -43,6 +43,7 @@ def test_llamacpp(tmp_path: Path) -> None:
     assert any(record.cached_tokens for record in records)  # the chat template's own
     steps = read_steps(job.sweep_path)
     assert steps.sequences >= llama_server.SEQUENCES  # a client held up may see more
+    assert 16 < steps.shared_prefix < 32  # of the chat template
     result = calibrate([read_log(path)], sweep=steps, lookahead=False)
     print(result.model.errors)
     assert -0.8 < result.model.errors["e2e_mean"] < 4.0  # a factor of five either way

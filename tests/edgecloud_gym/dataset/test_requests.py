@@ -39,6 +39,7 @@ from edgecloud_gym.dataset import RequestDataset, load_dataset, prompts_digest
             "prompts must have one row per request: 1",
         ),
         ({"base_latency": [1.0], "prompt_tokens": [1.5]}, "prompt_tokens must be a whole number"),
+        ({"base_latency": [1.0], "cached_tokens": [-2]}, "cached_tokens must be .* from -1 to"),
         (
             {"base_latency": [1.0], "response_tokens": [-1]},
             "response_tokens must be a whole number",

@@ -18,6 +18,7 @@ class Request:
     arrival: float
     prompt: int
     output: int
+    found: int | None = None  # of its prompt, in the cache already; None: as of all prompts
     cached: int = 0  # tokens in the cache, those of the composed steps included
     answered: int = 0  # tokens of the answer, those of the composed steps included
     to_read: int = 0  # prompt and answer so far, when it was admitted
@@ -37,8 +38,11 @@ class Step:
     last: list[Request] = field(default_factory=list)  # whose last token that is
 
     def duration(self, m: EngineModel) -> float:
-        tokens = len(self.decoding) + self.prompt_tokens
-        time = m.step_overhead + computing(m, tokens) + m.context_time * self.context
+        batches = [len(self.decoding) + self.prompt_tokens]
+        if self.decoding and self.prompt_tokens and not m.mixed_batches:
+            batches = [len(self.decoding), self.prompt_tokens]
+        time = m.step_overhead + sum(computing(m, batch) for batch in batches)
+        time += m.context_time * self.context
         return max(m.prefill_overhead, time) if self.prompt_tokens else time
 
 
@@ -122,16 +126,17 @@ class Twin:
         m = self.m
         request.to_read = request.prompt + request.answered
         kept = self.still_readable(request)
-        left = request.to_read - kept * m.block_size
-        tokens = min(left, budget)
+        found = m.shared_prefix if request.found is None else request.found
+        start = max(kept * m.block_size, min(found, request.prompt - 1))
+        tokens = min(request.to_read - start, budget)
         if m.blocks is not None:
-            goal = request.to_read if m.reserve_prompt else kept * m.block_size + tokens
+            goal = request.to_read if m.reserve_prompt else start + tokens
             if -(-goal // m.block_size) > len(self.free):
                 return 0
         request.blocks = request.blocks[:kept]
         for block in request.blocks:
             self.free.remove(block)
-        request.cached = kept * m.block_size
+        request.cached = start
         assert self.take(request, tokens)
         return tokens
 

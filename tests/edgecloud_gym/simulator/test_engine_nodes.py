@@ -76,7 +76,15 @@ def dataset_of(requests: list[Request]) -> RequestDataset:
         base_latency=np.ones(len(requests)),
         prompt_tokens=[r.prompt for r in requests],
         response_tokens=[r.output for r in requests],
+        cached_tokens=found_of(requests),
     )
+
+
+def found_of(requests: list[Request]) -> list[int] | None:
+    """What is known of prompts in the cache; None where nothing is."""
+    if all(r.found is None for r in requests):
+        return None
+    return [-1 if r.found is None else r.found for r in requests]
 
 
 @pytest.mark.parametrize("block", range(6))
@@ -90,7 +98,8 @@ def test_a_router_to_one_engine_is_that_engine(block: int) -> None:
         route(env, [1] * len(requests))
         prompts = [r.prompt for r in requests]
         answers = [r.output for r in requests]
-        assert_times(env.request_log(), simulate_engine(model, times, prompts, answers))
+        found = found_of(requests)
+        assert_times(env.request_log(), simulate_engine(model, times, prompts, answers, found))
 
 
 @pytest.mark.parametrize("seed", range(8))

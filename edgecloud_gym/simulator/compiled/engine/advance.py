@@ -42,7 +42,11 @@ def _computing(m, curves, tokens):
 @compiled
 def _step_time(m, e, curves, which):
     prompt = e.step_prompt[which]
-    time = m.step_overhead + _computing(m, curves, e.step_decoding[which] + prompt)
+    decoding = e.step_decoding[which]
+    apart = not m.mixed_batches and prompt > 0 and decoding > 0
+    time = m.step_overhead + _computing(m, curves, decoding if apart else decoding + prompt)
+    if apart:
+        time += _computing(m, curves, prompt)
     time += m.context_time * e.step_context[which]
     return e.pace * (max(m.prefill_overhead, time) if prompt > 0 else time)
 

@@ -117,12 +117,21 @@ def _read(m, e, s, phases, requests, slot, piece, which):
 
 
 @compiled
+def _found(m, requests, request):
+    """How many tokens at the head of a prompt are in the cache already; the last one never is."""
+    found = requests[request].cached_tokens
+    if found < 0:
+        found = m.shared_prefix
+    return max(0, min(found, requests[request].prompt_tokens - 1))
+
+
+@compiled
 def _first_piece(m, e, s, requests, budget):
     """What is known of the request at the head of the queue, and whether it may be admitted.
 
     Returns:
-        Request, answer so far, blocks that the cache still has of it, tokens of its first piece;
-        0 tokens if there are too few blocks.
+        Request, answer so far, blocks that the cache still has of it, tokens that need not be
+        computed, tokens of its first piece; 0 of these if there are too few blocks.
     """
     if e.preempted > 0:
         put = s[e.preempted - 1]
@@ -134,14 +143,14 @@ def _first_piece(m, e, s, requests, budget):
         generated = 0
         hits = 0
     length = requests[request].prompt_tokens + generated
-    cached = hits * m.block_size
+    cached = max(hits * m.block_size, _found(m, requests, request))
     piece = min(length - cached, budget)
     if is_limited(m):
         # What is cached lies among the free blocks, so it counts on both sides.
         need = blocks_of(m, length if m.reserve_prompt else cached + piece)
         if need > e.given - e.taken:
             piece = 0
-    return request, generated, hits, piece
+    return request, generated, hits, cached, piece
 
 
 @compiled
@@ -149,13 +158,13 @@ def admits(m, e, s, requests, budget):
     """Whether a step with so many tokens left would admit somebody from the queue."""
     if budget <= 0 or e.running == m.sequences or e.preempted + e.queued == 0:
         return False
-    return _first_piece(m, e, s, requests, budget)[3] > 0
+    return _first_piece(m, e, s, requests, budget)[4] > 0
 
 
 @compiled
 def _admit(m, e, s, phases, requests, budget, which):
     """Admits the head of the queue; returns the tokens of its first piece, 0 if it must wait."""
-    request, generated, hits, piece = _first_piece(m, e, s, requests, budget)
+    request, generated, hits, cached, piece = _first_piece(m, e, s, requests, budget)
     if piece == 0:
         return 0
     if e.preempted > 0:
@@ -174,7 +183,7 @@ def _admit(m, e, s, phases, requests, budget, which):
     q.request = request
     q.generated = generated
     q.length = requests[request].prompt_tokens + generated
-    q.tokens = hits * m.block_size
+    q.tokens = cached
     e.taken += blocks_of(m, q.tokens + piece) - hits
     _read(m, e, s, phases, requests, slot, piece, which)
     return piece

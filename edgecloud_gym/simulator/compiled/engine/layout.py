@@ -30,6 +30,8 @@ ENGINE_DTYPE: Final = np.dtype(
         ("lookahead", "i8"),
         ("reserve_prompt", "i8"),
         ("prefix_caching", "i8"),
+        ("shared_prefix", "i8"),  # tokens of every prompt that the cache has already
+        ("mixed_batches", "i8"),
         ("curve_start", "i8"),  # first point of its curve among all engines' curves
         ("curve_points", "i8"),  # 0: no curve
     ],
@@ -113,6 +115,7 @@ ENGINE_REQUEST_DTYPE: Final = np.dtype(
         ("finish", "f8"),
         ("prompt_tokens", "i4"),
         ("output_tokens", "i4"),
+        ("cached_tokens", "i4"),  # of its prompt, found in the cache; below 0: `shared_prefix`
         ("queued_next", "i4"),  # behind it in an engine's queue, or among what finished together
         ("preemptions", "i4"),
     ],
@@ -125,9 +128,9 @@ def engine_settings(models: Sequence[EngineModel]) -> NDArray[np.void]:
     settings = np.zeros(len(models), ENGINE_DTYPE)
     start = 0
     for record, model in zip(settings, models, strict=True):
-        for name in (*TIMES, "sequences", "batched_tokens", "block_size"):
+        for name in (*TIMES, "sequences", "batched_tokens", "block_size", "shared_prefix"):
             record[name] = getattr(model, name)
-        for name in ("lookahead", "reserve_prompt", "prefix_caching"):
+        for name in ("lookahead", "reserve_prompt", "prefix_caching", "mixed_batches"):
             record[name] = getattr(model, name)
         record["blocks"] = NONE if model.blocks is None else model.blocks
         record["curve_start"] = start

@@ -1,0 +1,33 @@
+"""Trained models as a command names them: by file, or by a name of the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agents.registry import AGENT_NAMES
+from agents.schedulers.policy_file import MODELS
+from edgecloud_gym.checks import did_you_mean
+
+
+def find_model(name: str) -> Path:
+    """Returns the file of a trained model, which may be one that comes with the package.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If the name is empty.
+    """
+    if not name.strip():
+        raise ValueError("MODEL: the name is empty")
+    bundled = {path.stem: path for path in sorted(MODELS.glob("*.npz"))}
+    path = Path(name)
+    if not path.exists() and name in bundled:
+        return bundled[name]
+    if not path.exists():
+        hint = did_you_mean(name, bundled)
+        if name in AGENT_NAMES:
+            hint = "; that is an agent: which of its models is meant, the name of a file says"
+        raise FileNotFoundError(
+            f"MODEL {name}: no such file, and none of the models that come with the package "
+            f"({', '.join(bundled)}){hint}"
+        )
+    return path
