@@ -86,3 +86,28 @@ def two_below(random, count):
     if below(random, 2) == 0:
         first, second = second, first
     return first, second
+
+
+@compiled
+def several_below(random, count, size, drawn):
+    """Draws different ones of 0, ..., count - 1, as ``rng.choice(count, size, replace=False)``.
+
+    That is Floyd's algorithm and a shuffle, for a count of at most 10,000.
+
+    Args:
+        random: What to draw from.
+        count: From how many.
+        size: How many, at most all.
+        drawn: Filled with them: its first ``size`` places.
+    """
+    for i in range(size):
+        last = count - size + i
+        choice = below(random, last + 1)
+        for j in range(i):
+            if drawn[j] == choice:
+                choice = last
+                break
+        drawn[i] = choice
+    for i in range(size - 1, 0, -1):
+        j = below(random, i + 1)
+        drawn[i], drawn[j] = drawn[j], drawn[i]

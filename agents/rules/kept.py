@@ -11,8 +11,9 @@ from edgecloud_gym.simulator.compiled.cache import SIMULATOR, source_digest
 from edgecloud_gym.simulator.compiled.decision import Decision
 from edgecloud_gym.simulator.rules import Rule
 
+RULES: Final = Path(__file__).parent
 # All that the rules of this package call: they may not use anything else.
-_FOLDERS: Final = (SIMULATOR, Path(__file__).parent, Path(edgecloud_gym.wrappers.__file__).parent)
+_FOLDERS: Final = (SIMULATOR, RULES, Path(edgecloud_gym.wrappers.__file__).parent)
 _SOURCES: Final = "".join(map(source_digest, _FOLDERS))
 
 

@@ -178,9 +178,23 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         Raises:
             gymnasium.error.ResetNeeded: If the episode has ended or not begun.
         """
+        yield from self.played(RulePlayer(self._simulator, rule, decision).play(decision))
+
+    def played(self, rewards: Iterator[float]) -> Iterator[float]:
+        """Lets somebody else step the simulator to the end of the episode.
+
+        Args:
+            rewards: Plays; yields the reward of each step.
+
+        Yields:
+            The rewards.
+
+        Raises:
+            gymnasium.error.ResetNeeded: If the episode has ended or not begun.
+        """
         if not self._running:
-            raise ResetNeeded("the episode has ended or not begun: call reset() before play()")
-        yield from RulePlayer(self._simulator, rule, decision).play(decision)
+            raise ResetNeeded("the episode has ended or not begun: call reset() before playing")
+        yield from rewards
         self._running = False
         self._run(OBSERVE)
 

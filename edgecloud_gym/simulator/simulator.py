@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgecloud_gym.config import Priority, SystemConfig
 from edgecloud_gym.dataset import RequestDataset, load_dataset
-from edgecloud_gym.nodes import EDGE_NODE, node_names
+from edgecloud_gym.nodes import EDGE_NODE, WAIT, node_names
 from edgecloud_gym.priorities import LAST, AgedScores
 from edgecloud_gym.simulator.compiled import events
 from edgecloud_gym.simulator.compiled.views import Engines
@@ -99,6 +99,9 @@ class Simulator:
         self.node_names = node_names(config.nodes)
         self.batch_capacity = config.nodes[EDGE_NODE].batch
         self.state = State.allocate(lanes, config)
+        shut = np.zeros(self._mask_shape[1:], np.int8)
+        shut[:, WAIT] = 1
+        self._shut = shut.reshape(-1)  # a lane's mask where no node has room
         self._no_action = np.zeros((lanes, config.candidate_pool_size), np.int64)
         self._everyone = np.ones(lanes, np.bool_)
         self.scorer: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None = None
@@ -295,6 +298,7 @@ class Simulator:
             self.changes,
             self._table,
             _readonly(self._shown),
+            self._shut,
             state.lanes,
             state.nodes,
             state.requests,

@@ -14,21 +14,20 @@ from numpy.typing import NDArray
 from agents.base import Info, Observation
 from agents.schedulers.bandits.compiled.lowest import take_lowest
 from agents.schedulers.bandits.lane_view import LaneView
-from agents.schedulers.cluster_plan import ClusterPlan, least
+from agents.schedulers.bandits.routing import Routing
+from agents.schedulers.cluster_plan import ClusterPlan
 from agents.schedulers.likelihood import Likelihood, batch_and_rest
-from agents.schedulers.placement import Placement
 from agents.schedulers.plan import Plan
 from agents.schedulers.scheduler import Scheduler
 from edgecloud_gym.checks import check_integer
 from edgecloud_gym.config import CONTINUOUS, Priority
-from edgecloud_gym.nodes import CLOUD_NODE, EDGE_NODE, WAIT
+from edgecloud_gym.nodes import CLOUD_NODE, EDGE_NODE
 
 Contexts = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 FIRST_RANKING: Final = 16  # completions before the queue is first ranked by what was learnt
-MOST_ORDERS: Final = 256  # that the probabilities in a cluster are estimated from
 
 
 class Bandit(Scheduler):
@@ -85,8 +84,7 @@ class Bandit(Scheduler):
         self._predictions: list[tuple[NDArray[np.int64], Floats]] = []
         self._completed = 0
         self._next_ranking = FIRST_RANKING
-        self._placement = Placement(simulator)
-        self._seen = np.zeros(2)  # output tokens and base latency (s) of what has finished
+        self._routing = Routing(self.env)
         self._view_of: Any = None  # the arrays that the view is of
         self._continuous = self.env.config.batching == CONTINUOUS
         simulator.score_rows = self._score_rows  # spares it the contexts of who arrives
@@ -182,7 +180,12 @@ class Bandit(Scheduler):
     ) -> NDArray[np.float64] | None:
         """Returns how likely each choice is; see `Agent.probabilities`."""
         if not self.env.config.is_pair:
-            return self._routes(observation, explore)
+
+            def draw(rows: Indices) -> tuple[Floats, Floats]:
+                means, scores = self.drawn_scores(self._table[rows], explore)
+                return self.seconds(means), scores
+
+            return self._routing.probabilities(observation, draw)
         plan = Plan(self.env.simulator)
         waiting = np.array(plan.waiting, np.int64)
         likely = Likelihood(len(plan.action))
@@ -203,32 +206,6 @@ class Bandit(Scheduler):
         """
         means, scores = self.evaluate(contexts, explore)
         return batch_and_rest(scores, means if self.cloud_by_mean else scores, batch, cloud)
-
-    def _routes(self, observation: Observation, explore: bool) -> Floats:
-        """Returns the probabilities of the choices in a cluster, from scores as they are drawn."""
-        simulator = self.env.simulator
-        plan = ClusterPlan(simulator, observation)
-        waiting = np.array(plan.waiting, np.int64)
-        likely = Likelihood(len(plan.action), len(plan.speed))
-        room = int(plan.room.sum())
-        if not len(waiting) or not room:
-            return likely.table
-        rows = self.env.candidates()["row"][waiting]
-        means, scores = self.drawn_scores(self._table[rows], explore)
-        times = self.seconds(means)
-        # Where a request goes depends on those that are sent before it, and on nothing else.
-        orders = np.argsort(scores, axis=1, kind="stable")[:, :room]
-        found, counts = np.unique(orders[:MOST_ORDERS], axis=0, return_counts=True)
-        share = np.zeros((len(waiting), likely.table.shape[1]))
-        for order, count in zip(found, counts / counts.sum(), strict=True):
-            sent = self._send(ClusterPlan(simulator, observation), order, times)
-            share[order[: len(sent)], np.array(sent, np.int64) + 1] += count
-        share[:, WAIT] = np.maximum(0.0, 1.0 - share.sum(axis=1))
-        if len(scores) > 1:  # what no draw has brought about counts as one draw, if it can be
-            possible = np.array([len(waiting) > room, *(plan.room[0] > 0)])
-            share = np.maximum(share, possible / min(len(orders), MOST_ORDERS))
-        likely.table[waiting] = share / share.sum(axis=1, keepdims=True)
-        return likely.table
 
     def drawn_scores(self, contexts: Contexts, explore: bool) -> tuple[Floats, Floats]:
         """Returns predictions (n,) and scores as they may be drawn (draws, n), changing nothing.
@@ -251,42 +228,11 @@ class Bandit(Scheduler):
         means, scores = self.assess(known["row"].copy(), explore)
         times = self.seconds(means)
         order = np.argsort(scores, kind="stable")
-        sent = order[: len(self._send(plan, order, times))]
+        sent = order[: len(self._routing.send(plan, order, times))]
         if len(sent):
             self._predictions.append((known["request"][sent], times[sent]))
             if explore:
                 self.explore_rows(known["row"][sent])
-
-    def _send(self, plan: ClusterPlan, order: Indices, times: Floats) -> list[int]:
-        """Sends those who wait in an order, while some node is open; returns the nodes.
-
-        Args:
-            plan: In which nothing is sent yet.
-            order: Positions among those who wait.
-            times: Their predicted times, s, by position.
-        """
-        waiting = plan.waiting
-        rows = self.env.candidates()["row"]
-        prompts = self.env.dataset.prompt_tokens
-        nodes: list[int] = []
-        for j in order.tolist():
-            if not len(plan.open):
-                break
-            prompt = 0 if prompts is None else int(prompts[rows[waiting[j]]])
-            nodes.append(self._soonest(plan, float(times[j]), prompt))
-            plan.send(waiting[j], nodes[-1])
-        return nodes
-
-    def _soonest(self, plan: ClusterPlan, seconds: float, prompt_tokens: int) -> int:
-        """Returns the node predicted to finish a request soonest, of those that take it.
-
-        Before anything is known of times, the one with the shortest queue for its speed.
-        """
-        tokens, base = self._seen
-        if not np.isfinite(seconds) or (self._placement.needs_tokens and not base):
-            return least(plan.load, plan.open)
-        answer = seconds * tokens / base if base else 0.0
-        return least(self._placement.times(plan, seconds, prompt_tokens, answer), plan.open)
 
     def pick_for_edge(
         self, scores: Floats, room: int, action: NDArray[np.int64], explore: bool
@@ -298,9 +244,7 @@ class Bandit(Scheduler):
     def observe(self, completions: NDArray[np.void]) -> bool:
         """Learns from what finished; asks for a new ranking when one is due."""
         super().observe(completions)
-        if len(completions) and "output_tokens" in (completions.dtype.names or ()):
-            counted = completions[completions["output_tokens"] >= 0]
-            self._seen += counted["output_tokens"].sum(), counted["base_latency"].sum()
+        self._routing.observe(completions)
         # Copies: sums of numbers that do not lie side by side differ in their last bits.
         return self.learn_rows(completions["row"].copy(), completions["base_latency"].copy())
 
@@ -310,6 +254,10 @@ class Bandit(Scheduler):
             return False
         self.take_in(rows, times)
         self._completed += len(rows)
+        return self._ranking_is_due()
+
+    def _ranking_is_due(self) -> bool:
+        """Whether the queue is to be ranked anew; if so, sets when to do it the next time."""
         if self._completed < self._next_ranking:
             return False
         self._next_ranking = min(2 * self._completed, self._completed + self.rerank_every)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.schedulers.bandits.bandit import Bandit, Contexts, Floats, Indices
-from agents.schedulers.bandits.row_ridge import RowRidge
+from agents.schedulers.bandits.models.row_ridge import RowRidge
 from edgecloud_gym.checks import check_number
 
 

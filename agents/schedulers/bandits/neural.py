@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.schedulers.bandits.bandit import Bandit, Contexts, Floats, Indices
-from agents.schedulers.bandits.estimator import LatencyEstimator, Training
-from agents.schedulers.bandits.linear import with_intercept
-from agents.schedulers.bandits.mlp import DiagonalPrecision
-from agents.schedulers.bandits.ridge import Ridge
-from agents.schedulers.likelihood import batch_and_rest, batch_by_lot
+from agents.schedulers.bandits.compiled.learner import BY_LOT, BY_WIDTH, Exploration
+from agents.schedulers.bandits.models.estimator import LatencyEstimator, Training
+from agents.schedulers.bandits.models.mlp import DiagonalPrecision
+from agents.schedulers.bandits.player import LARGEST_POOL, LearnerPlayer
+from agents.schedulers.likelihood import batch_by_lot
 from edgecloud_gym.checks import check_number
 from edgecloud_gym.nodes import EDGE_NODE
-
-_DRAWS: Final = 4096  # of scores, where the probabilities of choices are estimated
 
 
 class NeuralBandit(Bandit):
@@ -60,6 +58,44 @@ class NeuralBandit(Bandit):
         self._estimator.seed(np.random.default_rng([seed, 2]))
         self._remembered = np.zeros(len(self._table))  # predictions, by dataset row,
         self._known = np.full(len(self._table), -1)  # and which version of the network made them
+
+    @property
+    def plays_compiled(self) -> bool:
+        """Whether compiled code can play for it: it knows the class, and not what others add."""
+        return (
+            "exploration" in vars(type(self))
+            and self.discount == 1.0
+            and self.env.simulator.score_rows == self._score_rows
+            and self.env.config.candidate_pool_size <= LARGEST_POOL
+        )
+
+    def play(self, explore: bool) -> Iterator[float]:
+        """Plays an episode as `Bandit.play`, with the same decisions."""
+        if self.plays_compiled:
+            return self.env.played(self._play_compiled(explore))
+        return super().play(explore)
+
+    def _play_compiled(self, explore: bool) -> Iterator[float]:
+        self._explore = explore
+        simulator = self.env.simulator
+        step = simulator.state.steps[0]
+        memory = self._known, self._remembered
+        exploration = self.exploration() if explore else Exploration()
+        player = LearnerPlayer(
+            simulator, self._estimator, self._table, memory, self._rng, exploration
+        )
+        ended = False
+        while not ended:
+            rewards, self._completed = player.stretch(self._completed, self._next_ranking)
+            self._predictions.append(player.sent())
+            ended = bool(step["terminated"] or step["truncated"])
+            if self._ranking_is_due() and not ended:
+                simulator.rank_anew(0)
+            yield from rewards
+
+    def exploration(self) -> Exploration:
+        """Returns how it explores, if that is a way which compiled code knows."""
+        raise NotImplementedError
 
     def rows_changed(self, rows: Indices) -> None:
         """Reads the embeddings of rows anew, and forgets what was predicted of them."""
@@ -143,6 +179,10 @@ class CNGreedy(NeuralBandit):
         super().__init__(**training)
         self.epsilon = check_number("epsilon", epsilon, least=0, most=1)
 
+    def exploration(self) -> Exploration:
+        """Returns how often the lot decides."""
+        return Exploration(BY_LOT, epsilon=float(self.epsilon))
+
     def explore_rows(self, rows: Indices) -> None:
         """Does nothing: lots need no statistics."""
 
@@ -217,137 +257,10 @@ class CNDUCB(DiagonalBandit):
 
     name: ClassVar[str] = "cn-ducb"
 
+    def exploration(self) -> Exploration:
+        """Returns what a width counts for."""
+        return Exploration(BY_WIDTH, bonus=float(np.sqrt(self.ridge * self.nu)))
+
     def exploration_scores(self, means: Floats, contexts: Contexts, rows: Indices) -> Floats:
         """Returns predictions less the bonus."""
         return means - self.scaled_width(contexts, rows)
-
-
-class CNTS(DiagonalBandit):
-    """Combinatorial neural Thompson sampling: scores are drawn from N(mu, ridge nu g^2 / (m U)).
-
-    W. Zhang, D. Zhou, L. Li & Q. Gu, Neural Thompson sampling, ICLR 2021, algorithm 1, with the
-    diagonal of their matrix and the sign of a cost.
-
-    Args:
-        ridge: lambda, the start of U.
-        nu: Variance of the draws, in units of the width.
-        **training: See `NeuralBandit`.
-    """
-
-    name: ClassVar[str] = "cn-ts"
-    draws: ClassVar[bool] = True
-
-    def exploration_scores(self, means: Floats, contexts: Contexts, rows: Indices) -> Floats:
-        """Returns draws about the predictions."""
-        draws = self._rng.standard_normal(len(means))
-        return means + self.scaled_width(contexts, rows) * draws
-
-    def choice_table(self, contexts: Contexts, batch: int, cloud: int, explore: bool) -> Floats:
-        """Returns estimates of the probabilities of the choices, from `_DRAWS` draws of scores.
-
-        Their standard errors are at most 0.008. What no draw has brought about counts as one draw.
-        """
-        means, scores = self.drawn_scores(contexts, explore)
-        if len(scores) == 1:
-            return super().choice_table(contexts, batch, cloud, explore=False)
-        table = batch_and_rest(scores, np.broadcast_to(means, scores.shape), batch, cloud)
-        counts = np.maximum(table.sum(axis=0), 1.0)
-        likely: Floats = counts / counts.sum(axis=1, keepdims=True)
-        return likely
-
-    def drawn_scores(self, contexts: Contexts, explore: bool) -> tuple[Floats, Floats]:
-        """Returns predictions, and `_DRAWS` draws of the scores once there is what to draw from."""
-        if not explore or self._estimator.seen < self.train_every:
-            return super().drawn_scores(contexts, explore=False)
-        rows = np.arange(len(contexts))
-        means = self._means(contexts, rows)
-        drawn = np.random.default_rng(0).standard_normal((_DRAWS, len(means)))
-        return means, means + self.scaled_width(contexts, rows) * drawn
-
-
-class NeuralLinear(NeuralBandit):
-    """UCB with the full width of the last layer: ridge regression on what the network computes.
-
-    The features are the network's last hidden layer, over the root of its width, and a 1; on
-    them the regression of `Ridge` gives mean and width, score = mean - alpha sqrt(x^T A^-1 x). The
-    network goes on training meanwhile; its features are taken over, and the regression refitted on
-    the buffer, whenever the completed requests have grown by ``refit`` of the buffer (C. Riquelme,
-    G. Tucker & J. Snoek, Deep Bayesian bandits showdown, ICLR 2018, "NeuralLinear").
-
-    Args:
-        alpha: Weight of the exploration bonus, in standard deviations of the log time.
-        ridge: Regularisation.
-        refit: New requests per refit, as a share of those in the buffer.
-        **training: See `NeuralBandit`.
-    """
-
-    name: ClassVar[str] = "neural-linear"
-
-    def __init__(
-        self, alpha: float = 0.1, ridge: float = 1.0, refit: float = 0.1, **training: Any
-    ) -> None:
-        super().__init__(**training)
-        self.alpha = check_number("alpha", alpha, least=0)
-        self.ridge = check_number("ridge", ridge, above=0)
-        self.refit = check_number("refit", refit, above=0)
-
-    def build_exploration(self) -> None:
-        """Starts with the untrained network's features."""
-        self._frozen = self._estimator.network.copy()
-        self._model = Ridge(self.hidden[-1] + 1, self.ridge)
-        self._next_refit = 2 * self.batch_size
-
-    def evaluate(self, contexts: Contexts, explore: bool) -> tuple[Floats, Floats]:
-        """Returns predicted standardised log times and scores."""
-        features = self._features(contexts)
-        mean = self._model.mean(features)
-        if not explore:
-            return mean, mean
-        return mean, mean - self.alpha * self._model.width(features)
-
-    def assess(self, rows: Indices, explore: bool, scored: bool = True) -> tuple[Floats, Floats]:
-        """Returns predictions and scores of dataset rows."""
-        return self.evaluate(self._table[rows], explore and scored)
-
-    def explore_rows(self, rows: Indices) -> None:
-        """Adds dataset rows to the design."""
-        self.update_exploration(self._table[rows])
-
-    def seconds(self, predictions: Floats) -> Floats:
-        """Returns predicted times (s)."""
-        return self._model.moments.times(predictions)
-
-    def update_exploration(self, contexts: Contexts) -> None:
-        """Adds requests to the design."""
-        self._model.add_design(self._features(contexts))
-
-    def learn(self, contexts: Contexts, times: Floats) -> None:
-        """Trains the network, adds times to the regression, and refits it when due."""
-        super().learn(contexts, times)
-        self._model.add_times(self._features(contexts), times)
-        if self._estimator.seen >= self._next_refit:
-            self._frozen = self._estimator.network.copy()
-            held, known = self._estimator.buffered()
-            self._model.refit(self._features(held), known)
-            grown = max(self.batch_size, int(self.refit * len(held)))
-            self._next_refit = self._estimator.seen + grown
-
-    def _features(self, contexts: Contexts) -> Floats:
-        last = self._frozen.last_hidden(np.ascontiguousarray(contexts))
-        return with_intercept(last / np.sqrt(last.shape[1]))
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Returns what was learnt."""
-        return {
-            **super().state(),
-            **self._model.state(),
-            "frozen": self._frozen.parameters,
-            "next_refit": np.array(self._next_refit),
-        }
-
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Takes over what was learnt."""
-        super().restore(state)
-        self._model.restore(state)
-        self._frozen.parameters = state["frozen"]
-        self._next_refit = int(state["next_refit"])

@@ -81,22 +81,20 @@ class CompiledFunction:
     Args:
         build: Given a digest of the sources and whether to use Numba's cache, returns the
             function as `numba.njit` makes it.
-        folder: Where the sources lie that it calls, beside the simulator's own.
+        folders: Where the sources lie that it calls, beside the simulator's own.
 
     Raises:
         ImportError: If Numba's compiler is switched off, or the sources are absent.
     """
 
-    def __init__(self, build: Callable[[str, bool], Any], folder: Path = SIMULATOR) -> None:
+    def __init__(self, build: Callable[[str, bool], Any], *folders: Path) -> None:
         if numba.config.DISABLE_JIT:
             raise ImportError(
                 "NUMBA_DISABLE_JIT is set: edgecloud_gym's simulator has no form that is not "
                 "compiled; unset it"
             )
         self._build = build
-        self._sources = source_digest()
-        if folder != SIMULATOR:
-            self._sources += source_digest(folder)
+        self._sources = "".join(map(source_digest, (SIMULATOR, *folders)))
         self._function = self._cached()
 
     @property

@@ -249,6 +249,7 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
         changes,
         table,
         embeddings,
+        shut,
         lanes,
         states,
         requests,
@@ -289,7 +290,9 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
                 admit(p, lanes[i], v.requests, table, v.window, heap[i])
                 settle(p, lanes[i], v, hosts)
             if stage & OBSERVE:
-                observe_lane(p, lanes[i], v, i, len(lanes), embeddings, steps[i], out, ids, masks)
+                observe_lane(
+                    p, lanes[i], v, i, len(lanes), embeddings, shut, steps[i], out, ids, masks
+                )
 
     compiled: Callable[..., Any] = step_lanes
     return compiled

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgecloud_gym.nodes import CLOUD_NODE, EDGE_NODE, WAIT
+from edgecloud_gym.nodes import CLOUD_NODE, EDGE_NODE
 from edgecloud_gym.simulator.compiled.inlining import inlined, merged
 from edgecloud_gym.simulator.compiled.node_features import write_nodes
 from edgecloud_gym.simulator.compiled.queueing import oldest_waiting
@@ -103,15 +103,16 @@ def _write_ids(lane, requests, window, ids):
 
 
 @inlined
-def _write_mask(lane, states, mask):
-    """Marks what is possible: to wait always, a node with room for a candidate."""
-    # Column by column: whether a node has room is asked once, not for each candidate.
-    for j in range(len(mask)):
-        mask[j, WAIT] = 1
+def _write_mask(lane, states, shut, mask):
+    """Marks what is possible: to wait always, a node with room for a candidate.
+
+    ``shut`` is what is possible where no node has room: one copy, not a number of small writes.
+    """
+    _copy(shut, mask.reshape(-1))
     for k in range(len(states)):
-        last = lane.window_size if states[k].room > 0 else 0
-        for j in range(len(mask)):
-            mask[j, 1 + k] = j < last
+        if states[k].room > 0:
+            for j in range(lane.window_size):
+                mask[j, 1 + k] = 1
 
 
 @inlined
@@ -203,9 +204,9 @@ def settle(p, lane, v, engines):
 
 
 @merged
-def observe_lane(p, lane, v, i, lanes, embeddings, step, out, ids, masks):
+def observe_lane(p, lane, v, i, lanes, embeddings, shut, step, out, ids, masks):
     """Writes lane ``i`` of ``lanes``, settled, into the buffers ``out``, ``ids`` and ``masks``."""
-    _write_mask(lane, v.states, masks[i])
+    _write_mask(lane, v.states, shut, masks[i])
     if ids.shape[1] > 0:
         _write_ids(lane, v.requests, v.window, ids[i])
     at = lanes * p.start_candidates + i * p.candidates * len(_CANDIDATE)

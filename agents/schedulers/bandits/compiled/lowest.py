@@ -12,18 +12,25 @@ from numpy.typing import NDArray
 
 from agents.schedulers.bandits.compiled.network import FOLDER
 from edgecloud_gym.simulator.compiled.cache import CompiledFunction
+from edgecloud_gym.simulator.compiled.inlining import inlined
+
+
+@inlined
+def choose_lowest(values, count, choice, action):
+    """See `take_lowest`."""
+    for _ in range(count):
+        best = -1
+        for j in range(len(values)):
+            if action[j] == 0 and (best < 0 or values[j] < values[best]):
+                best = j
+        action[best] = choice
 
 
 def _build(sources: str, cache: bool) -> Callable[..., Any]:
     @numba.njit(cache=cache, nogil=True, error_model="numpy", _nrt=False)
     def take_lowest(values, count, choice, action):
         sources  # noqa: B018 - captured, so that it is part of the cache key
-        for _ in range(count):
-            best = -1
-            for j in range(len(values)):
-                if action[j] == 0 and (best < 0 or values[j] < values[best]):
-                    best = j
-            action[best] = choice
+        choose_lowest(values, count, choice, action)
 
     compiled: Callable[..., Any] = take_lowest
     return compiled

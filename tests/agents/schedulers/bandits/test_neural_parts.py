@@ -7,10 +7,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from agents.schedulers.bandits.estimator import LatencyEstimator, Training
-from agents.schedulers.bandits.mlp import MLP, DiagonalPrecision, layers_of
-from agents.schedulers.bandits.moments import RunningMoments
-from agents.schedulers.bandits.ridge import Ridge
+from agents.schedulers.bandits.models.estimator import LatencyEstimator, Training
+from agents.schedulers.bandits.models.mlp import MLP, DiagonalPrecision, layers_of
+from agents.schedulers.bandits.models.moments import RunningMoments
+from agents.schedulers.bandits.models.ridge import Ridge
 
 SIZES = (5, 8, 6, 1)
 ALL = np.arange(1000)

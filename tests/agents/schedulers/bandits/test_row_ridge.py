@@ -9,8 +9,8 @@ from agents.experiments.episode import play_steps
 from agents.registry import BANDITS
 from agents.schedulers.bandits.compiled.lowest import take_lowest
 from agents.schedulers.bandits.linear import with_intercept
-from agents.schedulers.bandits.ridge import REFRESH, Ridge
-from agents.schedulers.bandits.row_ridge import RowRidge
+from agents.schedulers.bandits.models.ridge import REFRESH, Ridge
+from agents.schedulers.bandits.models.row_ridge import RowRidge
 from tests.agents.schedulers.bandits.test_bandits import LEARNERS, make_env
 
 RNG = np.random.default_rng(0)

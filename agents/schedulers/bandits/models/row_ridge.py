@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.schedulers.bandits.compiled import regression as compiled
-from agents.schedulers.bandits.ridge import LARGEST_WIDTH, REFRESH, Ridge
+from agents.schedulers.bandits.models.ridge import LARGEST_WIDTH, REFRESH, Ridge
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]

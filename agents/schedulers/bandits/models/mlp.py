@@ -54,6 +54,7 @@ class MLP:
         sizes: Widths of input, hidden layers and output.
         arrays: Where it lies in memory, padded, as compiled code reads it.
         version: How often it has changed.
+        ones: As many as requests whose activations are held at a time, float32.
     """
 
     def __init__(self, sizes: Sequence[int], rng: np.random.Generator, rows: int = ROWS) -> None:
@@ -67,8 +68,8 @@ class MLP:
         self.sizes = tuple(sizes)
         self.version = 0
         self.arrays = _allocate(self.sizes, max(rows, ROWS))
-        self._ones = np.ones(max(rows, ROWS), np.float32)
-        self._outputs = np.empty_like(self._ones)
+        self.ones = np.ones(max(rows, ROWS), np.float32)
+        self._outputs = np.empty_like(self.ones)
         flat = np.zeros(parameter_count(sizes), np.float32)
         layers = layers_of(flat, sizes)
         for weights, _ in layers:
@@ -149,7 +150,7 @@ class MLP:
 
     def last_hidden(self, contexts: Singles) -> Singles:
         """Returns the last hidden layer's activations of contexts (n, D), C-ordered float32."""
-        width, capacity = self.sizes[-2], len(self._ones)
+        width, capacity = self.sizes[-2], len(self.ones)
         found = np.empty((len(contexts), width), np.float32)
         for start in range(0, len(contexts), capacity):
             part = contexts[start : start + capacity]
@@ -197,7 +198,7 @@ class MLP:
             self.arrays,
             contexts,
             rows,
-            self._ones,
+            self.ones,
             targets,
             self._outputs if outputs is None else outputs,
             widths,
@@ -291,8 +292,15 @@ def _allocate(sizes: Sequence[int], rows: int) -> compiled.Arrays:
 @cache
 def _compiled() -> Callable[..., None]:
     """Compiles, or loads, what all networks share: their arrays are of the same types."""
+    return compiled.run.compiled_for(_example())
+
+
+def run_address() -> int:
+    """Returns where its machine code is, for compiled code that calls it."""
+    return compiled.run.address_for(_example())
+
+
+def _example() -> tuple[Any, ...]:
     arrays, rows = _allocate((1, 1, 1), 1), np.zeros(1, np.int64)
     contexts = np.zeros((1, 1), np.float32)
-    return compiled.run.compiled_for(
-        (0, arrays, contexts, rows, _NONE, _NONE, _NONE, _NONE, _ONE, _ONE)
-    )
+    return 0, arrays, contexts, rows, _NONE, _NONE, _NONE, _NONE, _ONE, _ONE

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.schedulers.bandits.moments import RunningMoments
+from agents.schedulers.bandits.models.moments import RunningMoments
 
 Floats = NDArray[np.float64]
 

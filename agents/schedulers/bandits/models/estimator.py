@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.schedulers.bandits.bandit import Contexts, Floats
-from agents.schedulers.bandits.mlp import MLP
-from agents.schedulers.bandits.moments import RunningMoments
+from agents.schedulers.bandits.models.mlp import MLP
+from agents.schedulers.bandits.models.moments import RunningMoments
 from edgecloud_gym.checks import check_integer, check_number
 
 
@@ -60,22 +60,26 @@ class LatencyEstimator:
         network: The network.
         moments: Running moments of the log times.
         seen: Completed requests seen.
+        steps: Training steps taken.
+        contexts: Contexts of the last completed requests, a ring, float32 (buffer_size, D).
+        logs: Their log times, float64 (buffer_size,).
+        rng: Draws the batches.
     """
 
     def __init__(self, width: int, training: Training, rng: np.random.Generator) -> None:
         """Builds an untrained estimator of contexts of the given width."""
         self.training = training
-        self._rng = rng
+        self.rng = rng
         self.network = MLP((width, *training.hidden, 1), rng, rows=training.batch_size)
         self.moments = RunningMoments(training.discount)
         self.seen = 0
-        self._contexts = np.zeros((training.buffer_size, width), np.float32)
-        self._logs = np.zeros(training.buffer_size)
-        self._steps = 0
+        self.contexts = np.zeros((training.buffer_size, width), np.float32)
+        self.logs = np.zeros(training.buffer_size)
+        self.steps = 0
 
     def seed(self, rng: np.random.Generator) -> None:
         """Draws batches from ``rng`` from now on."""
-        self._rng = rng
+        self.rng = rng
 
     def add(self, contexts: Contexts, times: Floats) -> None:
         """Takes in completed requests, contexts (n, D) and times (n,), s, and trains when due."""
@@ -83,8 +87,8 @@ class LatencyEstimator:
         self.moments.update(logs)
         size = self.training.buffer_size
         for context, log in zip(contexts, logs, strict=True):
-            self._contexts[self.seen % size] = context
-            self._logs[self.seen % size] = log
+            self.contexts[self.seen % size] = context
+            self.logs[self.seen % size] = log
             self.seen += 1
             if self.seen % self.training.train_every == 0:
                 self._train()
@@ -92,18 +96,18 @@ class LatencyEstimator:
     def buffered(self) -> tuple[Contexts, Floats]:
         """Returns the contexts (n, D) and times (n,), s, that the buffer holds."""
         count = min(self.seen, self.training.buffer_size)
-        return self._contexts[:count], np.exp(self._logs[:count])
+        return self.contexts[:count], np.exp(self.logs[:count])
 
     def _train(self) -> None:
         batch = self._draw_batch()
-        target = (self._logs[batch] - self.moments.mean) / self.moments.std
-        self._steps += 1
+        target = (self.logs[batch] - self.moments.mean) / self.moments.std
+        self.steps += 1
         self.network.train(
-            self._contexts,
+            self.contexts,
             batch,
             target.astype(np.float32),
             self.training.learning_rate,
-            self._steps,
+            self.steps,
         )
 
     def _draw_batch(self) -> NDArray[np.int64]:
@@ -114,8 +118,8 @@ class LatencyEstimator:
         held = min(self.seen, self.training.buffer_size)
         size = self.training.batch_size
         if self.training.discount == 1.0:
-            return self._rng.integers(held, size=size)
-        ages = self._rng.geometric(1.0 - self.training.discount, size) - 1
+            return self.rng.integers(held, size=size)
+        ages = self.rng.geometric(1.0 - self.training.discount, size) - 1
         return (self.seen - 1 - ages % held) % self.training.buffer_size
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -123,23 +127,23 @@ class LatencyEstimator:
         count = min(self.seen, self.training.buffer_size)
         return {
             "parameters": self.network.parameters,
-            "adam_step": np.array(self._steps, np.float32),
+            "adam_step": np.array(self.steps, np.float32),
             **{f"adam_{name}": array for name, array in self.network.moments().items()},
             "seen": np.array(self.seen),
             "moments": self.moments.state(),
-            "contexts": self._contexts[:count],
-            "logs": self._logs[:count],
+            "contexts": self.contexts[:count],
+            "logs": self.logs[:count],
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Takes over what `state` returned."""
         self.network.parameters = state["parameters"]
-        self._steps = int(state["adam_step"])
+        self.steps = int(state["adam_step"])
         self.network.restore_moments(
             {name: state[f"adam_{name}"] for name in self.network.moments()}
         )
         self.seen = int(state["seen"])
         self.moments.restore(state["moments"])
         count = len(state["logs"])
-        self._contexts[:count] = state["contexts"]
-        self._logs[:count] = state["logs"]
+        self.contexts[:count] = state["contexts"]
+        self.logs[:count] = state["logs"]

@@ -1,0 +1,1 @@
+"""What bandits learn with: networks and regressions."""
