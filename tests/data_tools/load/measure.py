@@ -60,9 +60,8 @@ def tell_machine(log: Log, result: Calibration) -> None:
     real, made = (Times(*(times[alone] for times in pair)) for pair in result.pairs[log.name])
     read = real.ttft.sum() / made.ttft.sum() - 1
     wrote = real.decoding.sum() / made.decoding.sum() - 1
-    print(
-        f"  {alone.sum()} requests met nobody: {read:+.1%} until the first token, {wrote:+.1%} after"
-    )
+    told = f"{read:+.1%} until the first token, {wrote:+.1%} after"
+    print(f"  {alone.sum()} requests met nobody: {told}")
 
 
 def main() -> None:
