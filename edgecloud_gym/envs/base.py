@@ -172,13 +172,13 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
             rule: Decides.
             decision: What it is handed; see `edgecloud_gym.simulator.rules.make_decision`.
 
-        Yields:
-            The reward of each step. The system may be some steps ahead.
+        Returns:
+            Yields the reward of each step. The system may be some steps ahead.
 
         Raises:
             gymnasium.error.ResetNeeded: If the episode has ended or not begun.
         """
-        yield from self.played(RulePlayer(self._simulator, rule, decision).play(decision))
+        return self.played(RulePlayer(self._simulator, rule, decision).play(decision))
 
     def played(self, rewards: Iterator[float]) -> Iterator[float]:
         """Lets somebody else step the simulator to the end of the episode.
