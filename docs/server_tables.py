@@ -119,9 +119,12 @@ def live(_: str = "") -> str:
     ]
     pairs = int(table["contradicted"].sum()) // 2
     said = (
-        f"{table['requests'].iloc[0]} requests per agent at {table['rate'].iloc[0]:g}/s. Ranks are "
-        f"live / simulated; pairs of agents that are ranked otherwise in simulation although they "
-        f"differ live by more than the 95 % interval of their paired difference: {pairs}."
+        f"{table['requests'].iloc[0]} requests per agent at {table['rate'].iloc[0]:g}/s, in two "
+        f"runs. Ranks are live / simulated. From one run of an agent to the other, with the same "
+        f"requests, the mean JCT is {table['noise'].iloc[0]:.1%} apart (standard deviation of a "
+        f"run): that much is the machine. Pairs of agents that are ranked otherwise in simulation "
+        f"although they differ live by more than chance, that of requests and of the machine: "
+        f"{pairs}."
     )
     picture = "![Live and simulated times of each agent](assets/live.png)"
     return f"{markdown(head, lines, 'llrrrrrrr')}\n\n{said}\n\n{picture}"

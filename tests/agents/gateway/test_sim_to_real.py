@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgecloud_gym.engines import EngineModel
@@ -14,7 +15,7 @@ from edgecloud_gym.nodes import Engine
 from tests.agents.gateway.sim_to_real.publishing import publish, show
 from tests.agents.gateway.sim_to_real.servers import BACKLOG, RTT, STAND_INS, delayed, servers
 from tests.agents.gateway.sim_to_real.slices import SLICES, sliced, switches
-from tests.agents.gateway.sim_to_real.study import Study
+from tests.agents.gateway.sim_to_real.study import Study, _contradict, _noise
 from tests.agents.gateway.support import encode
 
 
@@ -32,9 +33,7 @@ def test_a_live_run_takes_about_as_long_as_its_simulation(tmp_path: Path) -> Non
         for name, (overhead, per_token, sequences) in STAND_INS.items()
     ]  # fmt: skip
     with servers(stand_in=True) as urls, delayed(urls[2], RTT) as cloud:
-        study = Study(
-            nodes, [*urls[:2], cloud], tmp_path, 3.0, encode, recordings={"Poisson": None}
-        )
+        study = Study(nodes, [*urls[:2], cloud], tmp_path, 3.0, encode, {"Poisson": None}, runs=1)
         table = study.compare(["join-shortest-queue"])
         again = study.compare(["join-shortest-queue"])  # nothing is measured twice
     assert again["jct_mean_live"].tolist() == table["jct_mean_live"].tolist()
@@ -47,6 +46,20 @@ def test_a_live_run_takes_about_as_long_as_its_simulation(tmp_path: Path) -> Non
     publish(table, tmp_path)
     assert (tmp_path / "data" / "live.csv").read_text().startswith("arrivals,agent,rate,requests")
     assert (tmp_path / "assets" / "live.png").stat().st_size > 10_000
+
+
+def test_what_is_beyond_chance_is_told_from_the_machine() -> None:
+    assert _noise([[1.0], [2.0]]) == 0.0  # nothing to tell it by
+    # Of 0.9 and 1.1 the standard deviation is 0.1 times the root of 2, of 4 and 4 nothing.
+    assert _noise([[0.9, 1.1], [4.0, 4.0]]) == pytest.approx(0.1)
+    steady = np.linspace(0.9, 1.1, 8)
+    quick, slow = [steady, steady], [1.2 * steady, 1.2 * steady]
+    for noise, contradicted in ((0.02, True), (0.3, False)):
+        one, other = ({"jct_mean_sim": 1.2}, quick), ({"jct_mean_sim": 1.0}, slow)
+        assert _contradict(one, other, noise) is contradicted
+        assert _contradict(other, one, noise) is contradicted
+    agreed = ({"jct_mean_sim": 0.9}, quick), ({"jct_mean_sim": 1.0}, slow)
+    assert not _contradict(*agreed, 0.0)
 
 
 def test_slices_of_a_core_do_not_overlap() -> None:

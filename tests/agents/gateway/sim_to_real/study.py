@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +38,7 @@ AGENTS: Final = ("fcfs", "join-shortest-queue", "predicted-sjf", "c2ucb", "ppo")
 METRICS: Final = ("jct_mean", "jct_p95", "ttft_mean")
 LOAD: Final = 0.8
 MEAN_PROMPT, MEAN_ANSWER = 40.0, 60.0  # tokens, about; only the rate depends on them
+NORMAL: Final = 1.96  # standard deviations of an interval of 95 %
 BLOCK: Final = 8  # requests in a row, whose mean counts as one observation
 
 
@@ -52,6 +53,8 @@ class Study:
         duration: How long requests arrive (s).
         encoder: Embeds prompts.
         recordings: Arrivals by name: a recording, or None for a Poisson process.
+        runs: How often each agent routes the same requests live; the runs of all agents take
+            turns, so that it is seen how far the machine is the same one from run to run.
     """
 
     nodes: Sequence[Node]
@@ -60,6 +63,7 @@ class Study:
     duration: float
     encoder: Encoder
     recordings: Mapping[str, Recording | None]
+    runs: int = 2
 
     @property
     def rate(self) -> float:
@@ -71,9 +75,9 @@ class Study:
         )
         return float(f"{LOAD * capacity:.2g}")
 
-    def live(self, arrivals: str, agent: str) -> Path:
+    def live(self, arrivals: str, agent: str, run: int) -> Path:
         """Lets an agent route live, if it has not yet; returns the record."""
-        folder = self.folder / arrivals / agent
+        folder = self.folder / arrivals / (agent if run == 0 else f"{agent}, run {run + 1}")
         if not (folder / "done.json").exists():
             for old in folder.glob("*"):
                 old.unlink()
@@ -114,29 +118,54 @@ class Study:
 
     def compare(self, agents: Sequence[str]) -> pd.DataFrame:
         """Returns a row per arrivals and agent, from the quickest live; see `_row`."""
-        found = [self._rows(arrivals, agents) for arrivals in self.recordings]
-        return pd.concat([pd.DataFrame(rows) for rows in found], ignore_index=True)
+        records: dict[tuple[str, str], list[Path]] = {}
+        for run in range(self.runs):
+            for arrivals in self.recordings:
+                for agent in agents:
+                    print(f"{arrivals}, {agent}, run {run + 1} of {self.runs}", flush=True)
+                    record = self.live(arrivals, agent, run)
+                    records.setdefault((arrivals, agent), []).append(record)
+        rows = {key: self._row(*key, found) for key, found in records.items()}
+        blocks = {key: [_block_means(record) for record in found] for key, found in records.items()}
+        noise = _noise([[float(run.mean()) for run in runs] for runs in blocks.values()])
+        for (arrivals, agent), row in rows.items():
+            others = [other for kind, other in rows if kind == arrivals and other != agent]
+            row["noise"] = noise
+            row["contradicted"] = sum(
+                _contradict((row, blocks[arrivals, agent]), (rows[key], blocks[key]), noise)
+                for key in ((arrivals, other) for other in others)
+            )
+        table = pd.DataFrame(list(rows.values()))
+        order = {name: place for place, name in enumerate(self.recordings)}
+        places = table["arrivals"].map(order)
+        return (
+            table.assign(place=places)
+            .sort_values(["place", "jct_mean_live"], kind="stable", ignore_index=True)
+            .drop(columns="place")
+        )
 
-    def _rows(self, arrivals: str, agents: Sequence[str]) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = []
-        times: list[NDArray[np.float64]] = []
-        for agent in agents:
-            print(f"{arrivals}, {agent}", flush=True)
-            record = self.live(arrivals, agent)
-            times.append(_block_means(record))
-            rows.append(self._row(arrivals, agent, record))
-        for row, contradicted in zip(rows, _contradictions(rows, times), strict=True):
-            row["contradicted"] = contradicted
-        return sorted(rows, key=lambda row: row["jct_mean_live"])
-
-    def _row(self, arrivals: str, agent: str, record: Path) -> dict[str, Any]:
-        """Returns what was measured and simulated of an agent (s)."""
-        measured, simulated = read_record(record).measured(), self.simulated(agent, record)
+    def _row(self, arrivals: str, agent: str, records: Sequence[Path]) -> dict[str, Any]:
+        """Returns what was measured and simulated of an agent (s), means over its runs."""
+        measured = pd.DataFrame([read_record(record).measured() for record in records]).mean()
+        simulated = pd.DataFrame([self.simulated(agent, record) for record in records]).mean()
         row: dict[str, Any] = {"arrivals": arrivals, "agent": agent, "rate": self.rate}
-        row["requests"] = len(read_record(record).requests)
+        row["requests"] = sum(len(read_record(record).requests) for record in records)
         for name in METRICS:
             row |= {f"{name}_live": measured.get(name, np.nan), f"{name}_sim": simulated[name]}
         return row
+
+
+def _noise(means: Sequence[Sequence[float]]) -> float:
+    """Returns by how much an agent's mean JCT differs from run to run of the same requests.
+
+    Args:
+        means: Of each agent, the mean JCT (s) of each of its runs.
+
+    Returns:
+        The standard deviation of a run, as a share of the mean; 0 where each agent has one run.
+    """
+    relative = [np.var(np.divide(runs, np.mean(runs)), ddof=1) for runs in means if len(runs) > 1]
+    return float(np.sqrt(np.mean(relative))) if relative else 0.0
 
 
 def _block_means(record: Path) -> NDArray[np.float64]:
@@ -147,17 +176,26 @@ def _block_means(record: Path) -> NDArray[np.float64]:
     return np.array([part.mean() for part in parts])
 
 
-def _contradictions(
-    rows: Sequence[Mapping[str, Any]], times: Sequence[NDArray[np.float64]]
-) -> Iterator[int]:
-    """Yields how many others each agent is faster than live, beyond the interval, and not in
-    simulation, or the other way round."""
-    for one, row in enumerate(rows):
-        count = 0
-        for other, rival in enumerate(rows):
-            if other == one or len(times[one]) != len(times[other]):
-                continue
-            live = paired_difference(times[one], times[other])
-            apart = row["jct_mean_sim"] - rival["jct_mean_sim"]
-            count += (live.low > 0 and apart < 0) or (live.high < 0 and apart > 0)
-        yield int(count)
+def _contradict(
+    one: tuple[Mapping[str, Any], Sequence[NDArray[np.float64]]],
+    other: tuple[Mapping[str, Any], Sequence[NDArray[np.float64]]],
+    noise: float,
+) -> bool:
+    """Whether one agent is faster than another live, beyond chance, and not in simulation.
+
+    Chance is that of requests, by blocks of them in pairs, and that of the machine, which is not
+    the same one from run to run.
+
+    Args:
+        one, other: A row, and the block means (s) of each run.
+        noise: See `_noise`.
+    """
+    (row, runs), (rival, theirs) = one, other
+    if len({len(run) for run in (*runs, *theirs)}) > 1:
+        return False
+    live = paired_difference(np.mean(runs, axis=0), np.mean(theirs, axis=0))
+    of_requests = max(live.high - live.mean, live.mean - live.low)
+    of_machine = NORMAL * noise * float(np.mean(runs)) * np.sqrt(2 / len(runs))
+    apart = row["jct_mean_sim"] - rival["jct_mean_sim"]
+    beyond_chance = abs(live.mean) > np.hypot(of_requests, of_machine)
+    return bool(beyond_chance and live.mean * apart < 0)
