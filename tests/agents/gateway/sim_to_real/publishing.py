@@ -11,6 +11,7 @@ import pandas as pd
 from edgecloud_gym.files import replacing
 
 GOALS: Final = {"jct_mean": 0.15, "ttft_mean": 0.25}
+LABELS: Final = {"jct_mean": "mean JCT", "ttft_mean": "mean time to first token"}
 TABLE: Final = "data/live.csv"
 PICTURE: Final = "assets/live.png"
 
@@ -61,7 +62,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
                     rows[f"{name}_live"], rows[f"{name}_sim"], marker=marker, color=f"C{number}",
                     label=f"{agent}, {arrivals}",
                 )  # fmt: skip
-        axes.set(xlim=line, ylim=line, xlabel=f"{name} live (s)", ylabel="simulated (s)")
+        axes.set(xlim=line, ylim=line, xlabel=f"{LABELS[name]}, live (s)", ylabel="simulated (s)")
         axes.set_title(f"grey: within {goal:.0%}", fontsize="medium")
     panels[0].legend(fontsize="x-small")
     figure.savefig(path, dpi=120, format="png")
