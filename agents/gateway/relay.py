@@ -72,6 +72,8 @@ class Relay:
             outcome = TIMED_OUT if error.status == 504 else FAILURE
             raise
         finally:
+            if outcome == ABANDONED and ticket.answered:
+                outcome = COMPLETED  # many clients close as soon as they have read the end
             self._dispatcher.end(ticket, outcome)
             self._count(ticket)
 
@@ -187,6 +189,7 @@ class _Attempt:
             reader.feed(b"".join(self._held))
             self._close(reader)
         await self._begin(response)
+        self._ticket.answered = counted
         await self._end()
         return outcome
 
@@ -204,6 +207,7 @@ class _Attempt:
                     self._held.append(chunk)
                     continue
                 await self._pass_chunk(chunk, reader, response)
+                ticket.answered = reader.ended and not reader.error
                 now = anyio.current_time()
                 if now - renewed > _RENEWED * limits.stall_time:  # not for every token
                     renewed = now
@@ -211,7 +215,8 @@ class _Attempt:
         except httpx2.HTTPError:
             if not reader.done:
                 raise  # else all that matters is there
-        self._close(reader)
+        finally:
+            self._close(reader)
         if reader.error:
             self._server.failed(UpstreamError(FAILED, f"reported an error: {reader.error}"))
         elif not reader.ended and not self._ticket.begun:

@@ -25,6 +25,7 @@ class Ticket:
         attempts: How often it was sent to a node.
         outcome: How it ended; empty before.
         begun: Whether its client has been sent anything.
+        answered: Whether it has been sent all that matters: an answer that says it is over.
     """
 
     key: int
@@ -39,5 +40,6 @@ class Ticket:
     cached_tokens: int | None = None
     outcome: str = ""
     begun: bool = False
+    answered: bool = False
     told_tokens: int = 0
     assigned: asyncio.Event | None = None

@@ -165,6 +165,30 @@ def test_a_client_that_goes_frees_its_place(waits: bool) -> None:
     run(test)
 
 
+@pytest.mark.parametrize(
+    ("last_read", "outcome"),
+    [(b"w1 ", "abandoned"), (b'"finish_reason": "stop"', "completed"), (b"[DONE]", "completed")],
+)
+def test_a_client_may_close_once_it_has_read_the_end(last_read: bytes, outcome: str) -> None:
+    async def test() -> None:
+        async with started(1, tokens=3, pause=0.05) as servers:
+            gateway = make_gateway(servers, nodes=[engine("a")])
+            async with running(gateway) as client:
+                asked = question(stream=True)
+                async with client.stream("POST", CHAT, json=asked) as response:
+                    async for chunk in response.aiter_raw():
+                        if last_read in chunk:
+                            break  # and the connection is closed
+                while gateway.dispatcher.tickets:
+                    await asyncio.sleep(0.01)
+                text = (await client.get("/metrics")).text
+            assert f'edgecloud_requests_total{{outcome="{outcome}"}} 1.0' in text
+            counted = 'edgecloud_time_to_first_token_seconds_count{node="a"} 1.0' in text
+            assert counted == (outcome == "completed")
+
+    run(test)
+
+
 def test_a_full_queue_is_said_with_when_to_come_back() -> None:
     async def test() -> None:
         nodes = [engine("a", sequences=1)]
