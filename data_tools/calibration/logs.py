@@ -215,6 +215,11 @@ def _check_row(row: Row) -> None:
             raise ValueError(
                 f"{name} tokens {value:g}: must be a whole number from 0 to {MOST_TOKENS}"
             )
+    found = row.cached
+    if not math.isnan(found) and (not 0 <= found <= row.prompt or found != math.floor(found)):
+        raise ValueError(
+            f"cached tokens {found:g}: must be a whole number from 0 to the prompt's {row.prompt:g}"
+        )
     if row.output >= 1 and row.finish < row.first:
         raise ValueError("the last token came before the first")
     if row.prompt < 1:

@@ -86,6 +86,8 @@ def profile(
             models = _named_models(model or [])
             loads = concurrency is not None or bool(rate or trace)
             _refuse_useless_options(context, endpoint is not None, loads)
+            if sequences is not None:
+                check_integer("--sequences", sequences, least=1)
             engine_settings = {"sequences": sequences, "lookahead": lookahead}
 
         def read_prompts() -> list[str]:

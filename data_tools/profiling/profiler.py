@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
-from data_tools.backends.base import Backend, DecodeMode
+from data_tools.backends.base import Backend, DecodeMode, ModelUnavailableError
 from data_tools.machine import load_average, session_conditions
 from data_tools.profiling.run_file import RunFile
 from data_tools.progress import track
@@ -104,7 +104,8 @@ def profile_models(
 
     Raises:
         TypeError, ValueError: If a setting is out of range.
-        ModelUnavailableError: If a model cannot be loaded.
+        ModelUnavailableError: If a model cannot be loaded, or its context is too short for
+            ``context_lengths``.
         ConfigurationChangedError: If a file holds rows measured under other settings.
         OSError: If nothing can be written to ``output_dir``.
     """
@@ -113,7 +114,7 @@ def profile_models(
     from data_tools.backends.limits import measure_limits
     from data_tools.backends.local import LocalBackend
     from data_tools.backends.models import load_model
-    from data_tools.profiling.local_sweep import continue_sweep, sweep_path
+    from data_tools.profiling.local_sweep import check_lengths, continue_sweep, sweep_path
     from data_tools.profiling.slowdown import continue_slowdown
 
     check_settings(
@@ -132,6 +133,12 @@ def profile_models(
     def profile_model(name: str, source: str) -> Path:
         # A function of its own, so that one model's memory is free before the next is loaded.
         loaded = load_model(source, device=device, dtype=dtype, attention=attention)
+        try:
+            check_lengths(loaded, context_lengths)  # before hours of measuring
+        except ValueError as error:
+            raise ModelUnavailableError(
+                f"model {name!r}: {error}: so long is its context"
+            ) from error
         backend = LocalBackend(
             name, loaded, max_new_tokens=max_new_tokens, chat=chat, decode=decode
         )

@@ -91,7 +91,7 @@ def read_record(folder: Path, reference: RequestDataset | None = None) -> Record
         alone,
         embeddings=_embeddings(folder, done["request_id"].to_numpy()),
         prompt_tokens=prompts,
-        cached_tokens=_cached(done),
+        cached_tokens=_cached(folder / REQUESTS, table),
         response_tokens=outputs,
         slowdown=known.slowdown,
         name=known.name,  # agents predict by what they predicted by live
@@ -99,14 +99,28 @@ def read_record(folder: Path, reference: RequestDataset | None = None) -> Record
     return RecordedRun(agent, done, len(table) - len(done), dataset)
 
 
-def _cached(requests: pd.DataFrame) -> NDArray[np.int32] | None:
+def _cached(file: Path, table: pd.DataFrame) -> NDArray[np.int32] | None:
     """Returns the prompt tokens that servers found in their caches (n,), -1 where none says so.
 
     None where nothing is known: older records have no such column.
+
+    Args:
+        file: Where they were read, for messages.
+        table: All requests; those that were completed count.
     """
-    if "cached_tokens" not in requests or requests["cached_tokens"].isna().all():
+    done = table[table["outcome"] == "completed"]
+    if "cached_tokens" not in done or done["cached_tokens"].isna().all():
         return None
-    return requests["cached_tokens"].fillna(-1).to_numpy(np.int32)
+    counts = pd.to_numeric(done["cached_tokens"], errors="coerce")
+    known = done["cached_tokens"].notna()
+    good = (counts >= 0) & (counts <= done["prompt_tokens"]) & (counts % 1 == 0)
+    for row in done.index[known & ~good]:
+        stated = done["cached_tokens"][row]
+        raise UnreadableFileError(
+            f"{file}, line {row + 2}: cached_tokens={stated}: must be a whole number from 0 to "
+            f"prompt_tokens={done['prompt_tokens'][row]}, or empty"
+        )
+    return counts.fillna(-1).to_numpy(np.int32)
 
 
 def _embeddings(folder: Path, ids: NDArray[np.int64]) -> NDArray[np.float32] | None:

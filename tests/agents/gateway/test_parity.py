@@ -17,6 +17,7 @@ from agents.prediction import predictor_for
 from data_tools.calibration.logs import read_log
 from edgecloud_gym.arrivals import read_trace
 from edgecloud_gym.dataset import load_dataset
+from edgecloud_gym.files import UnreadableFileError
 from edgecloud_gym.nodes import Slots
 from tests.agents.cli.conftest import invoke
 from tests.agents.gateway.support import CHAT, engine, make_gateway, question, run, running, started
@@ -130,7 +131,20 @@ def test_a_record_is_a_log_a_trace_and_a_workload(tmp_path: Path) -> None:
     assert "Measured live, join-shortest-queue:" in shown.output
     assert "; simulated" in shown.output
 
-    older = pd.read_csv(folder / "requests.csv").drop(columns="cached_tokens")
+    table = pd.read_csv(folder / "requests.csv")
+    row = int(table.index[table["outcome"] == "completed"][3])
+    named = rf"requests\.csv, line {row + 2}\b.*cached"
+    for wrong in (-5, 1.5, 9999, "many"):
+        broken = table.astype({"cached_tokens": object})
+        broken.loc[row, "cached_tokens"] = wrong
+        broken.to_csv(folder / "requests.csv", index=False)
+        for read in (lambda: read_record(folder), lambda: read_log(folder / "requests.csv")):
+            with pytest.raises(
+                UnreadableFileError, match=rf"requests\.csv, line {row + 2}\b.*cached"
+            ):
+                read()
+
+    older = table.drop(columns="cached_tokens")
     older.to_csv(folder / "requests.csv", index=False)
     assert read_record(folder).dataset.cached_tokens is None
 

@@ -130,6 +130,21 @@ def test_an_engine_model_of_a_local_model(run, tiny_model: Path) -> None:
     assert "needs --batch-sizes" in result.output
 
 
+def test_bad_numbers_are_refused_before_anything_is_measured(run, tiny_model: Path) -> None:
+    common = ("profile", "prompts.txt", "-m", f"tiny={tiny_model}", "--device", "cpu")
+    sizes = ("--batch-sizes", "1,2", "--engine", "engine.json")
+    for more, said in (
+        (("--sequences", 0), "--sequences=0: must be an integer >= 1"),
+        (
+            ("--context-lengths", "4,99999"),
+            "model 'tiny': context_lengths=99999: must be an integer from 1 to",
+        ),
+    ):
+        result = run(*common, *sizes, *more)
+        assert (result.exit_code, said in result.output) == (2, True), result.output
+        assert not list(Path().rglob("*.jsonl"))
+
+
 def test_load_needs_a_server(run) -> None:
     result = run("profile", "prompts.txt", "-m", "m", "--rate", 1)
     assert result.exit_code == 2
