@@ -139,9 +139,7 @@ def test_a_record_is_a_log_a_trace_and_a_workload(tmp_path: Path) -> None:
         broken.loc[row, "cached_tokens"] = wrong
         broken.to_csv(folder / "requests.csv", index=False)
         for read in (lambda: read_record(folder), lambda: read_log(folder / "requests.csv")):
-            with pytest.raises(
-                UnreadableFileError, match=rf"requests\.csv, line {row + 2}\b.*cached"
-            ):
+            with pytest.raises(UnreadableFileError, match=named):
                 read()
 
     older = table.drop(columns="cached_tokens")
