@@ -27,7 +27,8 @@ class MeasuredSteps:
         step_times: Tokens in a step and what it takes without looking back (s).
         context_time: What one cached token adds (s).
         prefill_overhead: The least that a step with prompt tokens takes (s).
-        sequences: How many decoded together at most; None where it is not known.
+        sequences: How many decoded together at most, of a local model the largest size; None where
+            it is not known.
         shared_prefix: Prompt tokens that the server had in its cache whatever the prompt was.
         mixed_batches: Whether prompts are read in one batch with the tokens of those that decode.
         notes: What a user should know of it.
@@ -164,7 +165,7 @@ def steps_of(file: SweepFile) -> MeasuredSteps:
     if len(points) < 2:
         raise ValueError("a sweep needs two concurrencies or prompt lengths that were measured")
     if together is not None:
-        notes.append(_about_sequences(file, together))
+        notes.extend(_about_sequences(file, together))
     tokens = sorted(points)
     rising = np.maximum.accumulate([points[t] for t in tokens])  # noise on a flat curve
     found = MeasuredSteps(
@@ -193,6 +194,8 @@ def _mixes(file: SweepFile, steps: MeasuredSteps, notes: list[str]) -> bool:
         if m.step is not None and most > least:
             places.append((m.step - least) / (most - least))
     if not places:
+        if file.is_local:
+            return True  # there is no server to tell about
         notes.append(
             "mixed_batches: the sweep does not tell whether prompts are read in one batch with "
             "those that decode: taken to be so"
@@ -219,14 +222,17 @@ def _together(file: SweepFile) -> int | None:
     return max((int(np.median(some)) for some in found.values()), default=None)
 
 
-def _about_sequences(file: SweepFile, together: int) -> str:
+def _about_sequences(file: SweepFile, together: int) -> list[str]:
     most = max(file.concurrencies)
+    if file.is_local:
+        larger = f"sequences: {together}, the largest size that was measured; {most} was asked for"
+        return [larger] if together < most else []
     if together < most:
-        return f"{together} of {most} requests decoded together: taken as the server's sequences"
-    return (
+        return [f"{together} of {most} requests decoded together: taken as the server's sequences"]
+    return [
         f"all of {most} requests decoded together: the server may run more sequences at a time "
         "(--sequences)"
-    )
+    ]
 
 
 def _context_time(file: SweepFile, notes: list[str]) -> float:

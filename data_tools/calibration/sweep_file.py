@@ -102,6 +102,14 @@ class SweepFile:
     conditions: tuple[Mapping[str, Any], ...] = ()
     mixed: tuple[MixedMeasurement, ...] = ()
 
+    @property
+    def is_local(self) -> bool:
+        """Whether a model on this machine was measured, and no server.
+
+        The configuration of such a run names the source of the weights.
+        """
+        return "source" in self.configuration
+
     def with_idle(self, measured: IdleMeasurement) -> SweepFile:
         """Returns a copy with one more measurement."""
         return replace(self, idle=(*self.idle, measured))

@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from data_tools.backends.base import LimitField, ServerConfiguration
 from data_tools.backends.chat import ChatClient
 from data_tools.calibration.sweep_file import SweepFile
@@ -19,7 +17,13 @@ from data_tools.load.measuring import Loop, is_finished, load_path, measure_loop
 from data_tools.load.open_loop import PlannedRequest
 from data_tools.load.plan import Recording, arrival_times, plan_prompts, plan_recording
 from data_tools.load.server import ServerTraits, warm_up
-from data_tools.load.sweep import REPEATS, check_levels, missing, run_sweep
+from data_tools.load.sweep import (
+    REPEATS,
+    check_levels,
+    count_measurements,
+    count_missing,
+    run_sweep,
+)
 from data_tools.machine import session_conditions
 from data_tools.profiling.profiler import output_path
 from data_tools.profiling.run_file import require_same
@@ -173,7 +177,7 @@ def measure_server(asked: ServerUnderLoad, *, show_progress: bool = True) -> lis
     sweep = _sweep_so_far(asked)
     loops = asked.loops()
     lacking = [loop for loop in loops if not is_finished(loop)]
-    if lacking or (sweep is not None and _open_measurements(sweep) > 0):
+    if lacking or (sweep is not None and count_missing(sweep) > 0):
         asyncio.run(_measure(asked, sweep, lacking, show_progress))
     if sweep is not None:
         curve = slowdown_of(SweepFile.read(asked.sweep_path))
@@ -187,11 +191,11 @@ async def _measure(
 ) -> None:
     async with asked.client() as client:
         traits = await warm_up(client, asked.seed)
-        if sweep is not None and _open_measurements(sweep) > 0:
+        if sweep is not None and count_missing(sweep) > 0:
             with progress_bar(show_progress) as bar:
-                total = sweep.repeats * (len(sweep.concurrencies) + len(sweep.prompt_lengths))
-                open_ones = _open_measurements(sweep)
-                task = bar.add_task("Sweep", total=total, completed=total - open_ones, rate="")
+                total = count_measurements(sweep)
+                done = total - count_missing(sweep)
+                task = bar.add_task("Sweep", total=total, completed=done, rate="")
                 await run_sweep(
                     client,
                     traits,
@@ -212,11 +216,6 @@ async def _measure(
 
 def _save(path: Path, file: SweepFile) -> None:
     file.write(path)
-
-
-def _open_measurements(file: SweepFile) -> int:
-    """Returns how many measurements a sweep lacks."""
-    return sum(1 for _ in missing(file, np.random.default_rng(0)))
 
 
 def _sweep_so_far(asked: ServerUnderLoad) -> SweepFile | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -77,6 +78,16 @@ async def run_sweep(
         save(file)
         advance(kind if kind == "mixed" else f"{kind} {level}")
     return file
+
+
+def count_measurements(file: SweepFile) -> int:
+    """Returns how many measurements a sweep consists of, those that are made among them."""
+    return count_missing(replace(file, idle=(), rounds=(), mixed=()))
+
+
+def count_missing(file: SweepFile) -> int:
+    """Returns how many measurements a sweep lacks."""
+    return sum(1 for _ in missing(file, np.random.default_rng(0)))
 
 
 def missing(file: SweepFile, rng: np.random.Generator) -> Iterator[tuple[int, str, int]]:

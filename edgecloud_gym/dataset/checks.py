@@ -95,6 +95,19 @@ def check_counts(
     return read_only(exact.astype(np.int32))
 
 
+def check_found_tokens(values: ArrayLike | None, n: int) -> NDArray[np.int32] | None:
+    """Returns (n,) int32; whole numbers from 0, -1 where it is not known, which NaN says as well.
+
+    None where none is known.
+    """
+    if values is None:
+        return None
+    name = "cached_tokens"
+    stated: NDArray[np.float64] = _array(name, values, np.float64, ndim=1, length=n)
+    found = check_counts(name, np.where(np.isnan(stated), -1.0, stated), n, least=-1)
+    return None if found is None or (found < 0).all() else found
+
+
 def check_first_tokens(
     values: ArrayLike | None, base_latency: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:

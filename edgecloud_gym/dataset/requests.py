@@ -17,6 +17,7 @@ from edgecloud_gym.dataset.checks import (
     check_counts,
     check_embeddings,
     check_first_tokens,
+    check_found_tokens,
     check_slowdown,
     check_texts,
     read_only,
@@ -67,7 +68,8 @@ class RequestDataset:
             NaN where it was not measured; or None.
         families: n names of the kinds that the prompts are of, or None; equal names are one family.
         cached_tokens: (n,) int32, how many tokens of a prompt servers found in their caches when it
-            was recorded, -1 where that is not known; or None. An engine does not compute them.
+            was recorded, -1 (or NaN, when given) where that is not known; or None. An engine does
+            not compute them; of a prompt, the last token is computed whatever this says.
 
     Raises:
         ValueError: If an array has another shape, length or range than stated above.
@@ -104,7 +106,7 @@ class RequestDataset:
             "slowdown": check_slowdown(self.slowdown),
             "time_to_first_token": check_first_tokens(self.time_to_first_token, base_latency),
             "families": check_texts("families", self.families, n),
-            "cached_tokens": check_counts("cached_tokens", self.cached_tokens, n, least=-1),
+            "cached_tokens": check_found_tokens(self.cached_tokens, n),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -306,10 +308,10 @@ def load_dataset(
         name_or_path: A bundled name (see `bundled_datasets`); the path of a `.jsonl`, `.parquet` or
             `.csv` file with the columns request_text and inference_time (s), and perhaps
             input_token_count and output_token_count (or prompt, base_latency, prompt_tokens and
-            response_tokens), time_to_first_token (s) and family; the path of a folder laid out
-            like a bundled one, here or on the Hugging Face hub (`hf://datasets/OWNER/NAME`); or a
-            `RequestDataset`, which is returned as it is. Which files beside the requests are read
-            too, `edgecloud_gym.dataset.files.locate` says.
+            response_tokens), cached_tokens, time_to_first_token (s) and family; the path of a
+            folder laid out like a bundled one, here or on the Hugging Face hub
+            (`hf://datasets/OWNER/NAME`); or a `RequestDataset`, which is returned as it is. Which
+            files beside the requests are read too, `edgecloud_gym.dataset.files.locate` says.
         machine: Which measurement of a dataset that was measured on several machines or servers
             (see `dataset_machines`); None for its own. `name@machine` says the same wherever a
             dataset is named.
@@ -356,6 +358,7 @@ def _load(
         "embeddings": None if given is None else _embeddings_for(prompts, len(prompts), given),
         "prompt_tokens": columns.prompt_tokens,
         "response_tokens": columns.response_tokens,
+        "cached_tokens": columns.cached_tokens,
         "time_to_first_token": columns.time_to_first_token,
         "families": columns.families,
         "slowdown": None

@@ -17,7 +17,8 @@ from edgecloud_gym.dataset.tables import read_table, table_suffix
 from edgecloud_gym.files import UnreadableFileError
 
 REQUIRED: Final = ("request_text", "inference_time")
-OPTIONAL: Final = ("input_token_count", "output_token_count")
+CACHED: Final = "cached_tokens"
+OPTIONAL: Final = ("input_token_count", "output_token_count", CACHED)
 ERROR: Final = "error"
 FIRST_TOKEN: Final = "time_to_first_token"
 FAMILY: Final = "family"
@@ -43,6 +44,7 @@ class Columns:
     base_latency: list[float]  # s
     prompt_tokens: list[int] | None
     response_tokens: list[int] | None
+    cached_tokens: list[int] | None  # -1 where a row does not state it
     time_to_first_token: list[float] | None  # s, NaN where a row does not state it
     families: list[str] | None  # empty where a row does not state it
     skipped: int
@@ -89,6 +91,7 @@ def read_columns(path: Path, on_error: OnError) -> Columns:
         base_latency=columns["inference_time"],
         prompt_tokens=columns.get("input_token_count"),
         response_tokens=columns.get("output_token_count"),
+        cached_tokens=columns.get(CACHED),
         time_to_first_token=None if all(map(math.isnan, first)) else first,
         families=families if any(families) else None,
         skipped=requests.failed + requests.malformed,
@@ -106,7 +109,7 @@ def read_requests(
 
     A row with an `error` is a request that failed while it was measured: it is left out, counted
     and reported by a warning whatever `on_error` says. A token count is stated in every row or in
-    none.
+    none; `cached_tokens` may be stated in some, and is -1 in the others.
 
     Args:
         path: The file.
@@ -182,7 +185,10 @@ def _typed(record: dict[str, Any] | ValueError) -> dict[str, Any] | ValueError:
     """Returns a record of CSV with numbers where its text is one."""
     if isinstance(record, ValueError):
         return record
-    return {name: _plain(text) if name in _NUMERIC else text for name, text in record.items()}
+    typed = {name: _plain(text) if name in _NUMERIC else text for name, text in record.items()}
+    # No count is stated: NumPy writes an unknown number so.
+    nothing = [name for name in OPTIONAL if str(typed.get(name)).strip().lower() == "nan"]
+    return typed | dict.fromkeys(nothing)
 
 
 def _plain(text: str) -> float | str | None:
@@ -249,11 +255,15 @@ def _seconds(key: str, value: object) -> float:
     return number
 
 
-def _count(key: str, value: object) -> int:
+def _found(key: str, value: object) -> int:
+    return -1 if _is_nothing(value) else _count(key, value, least=-1)
+
+
+def _count(key: str, value: object, least: int = 0) -> int:
     number = _number(key, value)
-    if not (0 <= number <= MOST_TOKENS and number == int(number)):
+    if not (least <= number <= MOST_TOKENS and number == int(number)):
         raise ValueError(
-            f"field {key!r} must be a whole number of tokens from 0 to {MOST_TOKENS}, "
+            f"field {key!r} must be a whole number of tokens from {least} to {MOST_TOKENS}, "
             f"got {_shortened(value)}"
         )
     return int(number)
@@ -283,4 +293,5 @@ _FIELDS: Final[dict[str, Callable[[str, object], Any]]] = {
     "inference_time": _seconds,
     "input_token_count": _count,
     "output_token_count": _count,
+    CACHED: _found,
 }

@@ -15,7 +15,7 @@ def write_dataset(dataset: RequestDataset, folder: Path) -> None:
     """Writes ``requests.parquet`` and, if there are any, ``embeddings.npz``, ``slowdown.json``.
 
     Prompts that are not there are written as their row numbers, which go to the same sides of the
-    split. How a slowdown curve was measured is not kept, nor what servers found in their caches.
+    split. How a slowdown curve was measured is not kept.
 
     Args:
         dataset: The requests.
@@ -30,6 +30,7 @@ def write_dataset(dataset: RequestDataset, folder: Path) -> None:
         "inference_time": dataset.base_latency,
         "input_token_count": dataset.prompt_tokens,
         "output_token_count": dataset.response_tokens,
+        "cached_tokens": dataset.cached_tokens,
         "time_to_first_token": dataset.time_to_first_token,
         "family": None if dataset.families is None else list(dataset.families),
     }

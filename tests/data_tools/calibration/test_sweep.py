@@ -95,6 +95,17 @@ def test_finds_how_many_run_at_a_time() -> None:
     assert steps.notes[0].startswith("3 of 8 requests decoded together")
 
 
+def test_a_local_model_has_no_server_to_tell_about() -> None:
+    about = {"source": "tiny", "hardware": "a card"}
+    file = replace(sweep_of(SERVER), mixed=(), configuration=about)
+    steps = steps_of(file)
+    assert steps.notes == ()
+    assert (steps.sequences, steps.mixed_batches) == (8, True)
+    smaller = steps_of(replace(file, concurrencies=(1, 2, 4, 8, 16)))
+    assert smaller.sequences == 8
+    assert smaller.notes == ("sequences: 8, the largest size that was measured; 16 was asked for",)
+
+
 def test_one_round_that_a_client_saw_late_does_not_count() -> None:
     file = sweep_of(SERVER.replaced(sequences=3), concurrencies=(1, 2, 3, 8))
     late = RoundMeasurement(8, 40, 5, 5, None, 0, 0)

@@ -124,6 +124,8 @@ def test_an_engine_model_of_a_local_model(run, tiny_model: Path) -> None:
     result = run(*common, *sizes, "--device", "cpu", "--engine", "engine.json")
     assert result.exit_code == 0, result.output
     assert "reading the weights takes" in result.output
+    assert "decoded together" not in result.output  # there is no server
+    assert "mixed_batches" not in result.output
     model = load_engine("engine.json")
     assert (model.sequences, model.served_model) == (2, tiny_model.name)
     result = run(*common, "--device", "cpu", "--engine", "engine.json")

@@ -10,14 +10,16 @@ import pytest
 from data_tools.backends.chat import ChatClient
 from data_tools.backends.endpoint import EndpointStoppedError
 from data_tools.calibration import calibrate, read_log, read_steps
-from data_tools.calibration.sweep_file import SweepFile
+from data_tools.calibration.sweep_file import IdleMeasurement, RoundMeasurement, SweepFile
 from data_tools.load.measuring import read_records
 from data_tools.load.open_loop import ServerGoneError
 from data_tools.load.plan import Recording
 from data_tools.load.server import ServerTraits, warm_up
 from data_tools.load.session import ServerUnderLoad, measure_server
 from data_tools.load.summary import summarise
+from data_tools.load.sweep import count_measurements, count_missing
 from data_tools.profiling.run_file import ConfigurationChangedError
+from data_tools.progress import progress_bar
 from edgecloud_gym.dataset.slowdown import SlowdownFile
 from edgecloud_gym.files import UnreadableFileError
 from tests.data_tools.backends.chat_server import ChatServer, answer, death, delta, status
@@ -141,6 +143,29 @@ def test_a_server_that_dies_leaves_what_was_answered(tmp_path: Path) -> None:
     assert not left.exists()
     kept = tmp_path / "load_m_rate_200.interrupted.jsonl"
     assert [r.status for r in read_records(kept) if not r.warm_up] == statuses
+
+
+@pytest.mark.parametrize(("concurrencies", "total"), [((1, 2, 4), 5 * 6), ((1,), 5 * 3)])
+def test_a_sweep_counts_all_of_its_measurements(concurrencies: tuple[int, ...], total: int) -> None:
+    """A prompt that comes while others decode is one of a repetition, if there are others."""
+    file = SweepFile(concurrencies, (16, 64), repeats=5)
+    assert count_measurements(file) == count_missing(file) == total
+    begun = file.with_round(RoundMeasurement(1, 16, 0, 1, 0.01, 60.0, 40.0))
+    begun = begun.with_idle(IdleMeasurement(64, 0, 64, 0, 0.1, 0.01, 72.0))
+    assert count_measurements(begun) == total
+    assert count_missing(begun) == total - 2
+
+
+def test_the_bar_of_a_sweep_goes_from_none_to_all(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What it shows at the end is where it began and one for each measurement."""
+    bar = progress_bar(False)
+    monkeypatch.setattr("data_tools.load.session.progress_bar", lambda *_: bar)
+    with batching_server(1e-3, 1e-5) as (server, _):
+        job = asked(server.url, tmp_path, concurrencies=(1, 2), prompt_lengths=(10,), repeats=1)
+        measure_server(job, show_progress=False)
+    assert [(task.completed, task.total) for task in bar.tasks] == [(4, 4)]
 
 
 def test_a_sweep_goes_on_where_it_stopped(tmp_path: Path) -> None:

@@ -580,6 +580,55 @@ def test_times_to_first_token_are_read_where_they_are_stated(tmp_path: Path) -> 
     assert_array_equal(data.time_to_first_token, [0.5, *[np.nan] * 5])
 
 
+def csv(folder: Path, rows: list[Row]) -> Path:
+    path = folder / "data.csv"
+    lines = [
+        ",".join("" if value is None else str(value) for value in row.values()) for row in rows
+    ]
+    path.write_text("\n".join([",".join(rows[0]), *lines]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("write", [jsonl, parquet, csv])
+def test_tokens_found_in_caches_are_read_where_they_are_stated(
+    tmp_path: Path, write: Callable[[Path, list[Row]], Path]
+) -> None:
+    """More than the prompt has is no fault: an engine computes the last token all the same."""
+    stated = [3, 0, None, float("nan"), -1, 10**6]
+    rows = [row | {"cached_tokens": n} for row, n in zip(reference_rows(6), stated, strict=True)]
+    found = load_dataset(write(tmp_path, rows)).cached_tokens
+    assert found is not None
+    assert found.dtype == np.int32
+    assert_array_equal(found, [3, 0, -1, -1, -1, 10**6])
+    unknown = [row | {"cached_tokens": None} for row in rows]
+    assert load_dataset(write(tmp_path, unknown)).cached_tokens is None
+
+
+@pytest.mark.parametrize("write", [jsonl, parquet, csv])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (-2, "must be a whole number of tokens from -1 to 2147483647, got -2"),
+        (1.5, "must be a whole number of tokens from -1 to 2147483647, got 1.5"),
+        (2**31, "must be a whole number of tokens from -1"),
+        (float("inf"), "must be a"),
+        ("many", "must be a number, got str 'many'"),
+    ],
+)
+def test_tokens_found_in_caches_that_cannot_be(
+    tmp_path: Path, write: Callable[[Path, list[Row]], Path], wrong: object, message: str
+) -> None:
+    rows = [row | {"cached_tokens": None} for row in reference_rows(3)]
+    rows[1]["cached_tokens"] = wrong
+    path = write(tmp_path, rows)
+    with pytest.raises(
+        UnreadableFileError, match=rf"(line|row) \d: field 'cached_tokens' {message}"
+    ):
+        load_dataset(path)
+    with pytest.warns(UserWarning, match="left out 1 of 3 rows"):
+        assert len(load_dataset(path, on_error="skip")) == 2
+
+
 @pytest.fixture
 def measured_twice(tmp_path: Path) -> Path:
     """A dataset folder with its own measurement and that of another machine."""

@@ -287,6 +287,16 @@ def test_times_to_first_token() -> None:
             RequestDataset.from_arrays([1.0, 2.0], time_to_first_token=wrong)
 
 
+def test_tokens_found_in_caches() -> None:
+    data = RequestDataset.from_arrays([1.0, 2.0, 3.0], cached_tokens=[4, math.nan, -1])
+    assert data.cached_tokens is not None
+    assert data.cached_tokens.dtype == np.int32
+    assert data.cached_tokens.tolist() == [4, -1, -1]
+    assert not data.cached_tokens.flags.writeable
+    nothing = RequestDataset.from_arrays([1.0, 2.0], cached_tokens=[math.nan, -1])
+    assert nothing.cached_tokens is None
+
+
 def test_the_bundled_dataset_knows_its_first_tokens() -> None:
     data = load_dataset("smollm2-135m")
     assert data.time_to_first_token is not None
