@@ -88,6 +88,22 @@ def test_a_subclass_plays_as_it_says() -> None:
     assert plain.plays_compiled
 
 
+def test_what_is_set_in_a_method_s_place_is_called() -> None:
+    env, seen = make("static"), 0
+    patched, plain = CNGreedy(hidden=[8]), CNGreedy(hidden=[8])
+    learn = patched.learn
+
+    def spy(contexts: NDArray[np.float32], times: NDArray[np.float64]) -> None:
+        nonlocal seen
+        seen += len(times)
+        learn(contexts, times)
+
+    patched.learn = spy  # type: ignore[method-assign]
+    assert played(env, patched, (True,))[0] == played(env, plain, (True,))[0]
+    assert seen > 20
+    assert not patched.plays_compiled
+
+
 def test_one_that_forgets_plays_in_python() -> None:
     env = make("static")
     forgetting = CNGreedy(hidden=[8], discount=0.9)
