@@ -59,7 +59,7 @@ def test_a_model_of_the_package_is_named_as_elsewhere(tmp_path: Path) -> None:
     )
     assert told.exit_code == 0, told.output
     recorded: Any = minari.MinariDataset(tmp_path / "mine" / "data")
-    assert recorded.storage.metadata["algorithm_name"] == "ppo-static"
+    assert recorded.storage.metadata["algorithm_name"] == "ppo"
 
 
 def test_a_folder_may_be_relative(
@@ -123,7 +123,7 @@ def test_pickled_objects_are_loaded_only_if_trusted(tmp_path: Path) -> None:
     [
         (["fcfs,random", "--env", "static"], "one agent is recorded at a time"),
         (["fcfs"], "give --env, or --nodes for a cluster"),
-        (["ppo-static:model=a.npz", "--env", "static"], "ppo:model=FILE"),
+        (["ppo-static:model='a'", "--env", "static"], "ppo:model=FILE"),
         (["fcsf", "--env", "static"], "did you mean 'fcfs'"),
         (["fcfs", "--env", "static", "--id", "mine"], "must be NAME-v0"),
         (["fcfs", "--env", "static", "--output", "."], "exists already"),

@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 REFRESH: Final = 1000  # design updates between inversions from scratch, against rounding
 LARGEST_WIDTH: Final = 1e3  # of a request that is added without inverting from scratch
 SMALLEST_RIDGE: Final = 1e-9  # as a share of the design's trace, for a plain inversion
-# Bandits divide by their designs, some in float32: between these, what they predict is finite.
+# Bandits divide by their designs, some in float32: between these, all scores are finite.
 LEAST_RIDGE: Final = 1e-12
 MOST_RIDGE: Final = 1e30
 

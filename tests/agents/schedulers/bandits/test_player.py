@@ -88,20 +88,22 @@ def test_a_subclass_plays_as_it_says() -> None:
     assert plain.plays_compiled
 
 
-def test_what_is_set_in_a_method_s_place_is_called() -> None:
-    env, seen = make("static"), 0
-    patched, plain = CNGreedy(hidden=[8]), CNGreedy(hidden=[8])
-    learn = patched.learn
+@pytest.mark.parametrize("name", ["c2ucb", "cn-greedy", "cn-ducb"])
+@pytest.mark.parametrize("method", ["act", "observe", "take_in"])
+def test_what_is_set_in_a_method_s_place_is_called(name: str, method: str) -> None:
+    env, patched = make("static"), make_agent(name)
+    before = getattr(patched, method)
+    calls = 0
 
-    def spy(contexts: NDArray[np.float32], times: NDArray[np.float64]) -> None:
-        nonlocal seen
-        seen += len(times)
-        learn(contexts, times)
+    def spy(*args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return before(*args)
 
-    patched.learn = spy  # type: ignore[method-assign]
-    assert played(env, patched, (True,))[0] == played(env, plain, (True,))[0]
-    assert seen > 20
-    assert not patched.plays_compiled
+    setattr(patched, method, spy)
+    rewards = [*play_steps(env, patched, 0, 9)]
+    assert calls > 5
+    assert rewards == [*play_steps(env, make_agent(name), 0, 9)]
 
 
 def test_one_that_forgets_plays_in_python() -> None:
