@@ -9,6 +9,11 @@ from agents.schedulers.policy_file import MODELS
 from edgecloud_gym.checks import did_you_mean
 
 
+def bundled_models() -> dict[str, Path]:
+    """Returns the files of the trained models that come with the package, by name."""
+    return {path.stem: path for path in sorted(MODELS.glob("*.npz"))}
+
+
 def find_model(name: str) -> Path:
     """Returns the file of a trained model, which may be one that comes with the package.
 
@@ -18,7 +23,7 @@ def find_model(name: str) -> Path:
     """
     if not name.strip():
         raise ValueError("MODEL: the name is empty")
-    bundled = {path.stem: path for path in sorted(MODELS.glob("*.npz"))}
+    bundled = bundled_models()
     path = Path(name)
     if not path.exists() and name in bundled:
         return bundled[name]

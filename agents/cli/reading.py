@@ -11,9 +11,11 @@ from typing import Any, Final
 import gymnasium as gym
 
 from agents.base import constructor_arguments
+from agents.cli.models import bundled_models
 from agents.experiments.model_file import ModelFile
 from agents.experiments.spec import AgentSpec
 from agents.registry import LEARNERS, agent_class
+from agents.schedulers.policy_file import read_policy
 from edgecloud_gym import CLUSTER_ID, ENV_IDS
 from edgecloud_gym.checks import did_you_mean
 from edgecloud_gym.config import SystemConfig, settable
@@ -157,6 +159,12 @@ def read_agents(text: str, trust: bool = False) -> list[AgentSpec]:
 
 def _agent(text: str, trust: bool) -> AgentSpec:
     name, items = read_name(text)
+    if name in bundled_models():
+        agent = read_policy(bundled_models()[name]).agent
+        raise ValueError(
+            f"--agents {text}: is a model: the agent {agent} plays the one that is for the "
+            f"environment, {agent}:model=FILE another; edgecloud evaluate takes models by name"
+        )
     spec = AgentSpec(name, read_settings(items, agent_kinds(name)), label=text)
     if "path" in spec.settings:
         require_trust(name, f"--agents {text}", trust)

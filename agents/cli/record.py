@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import gymnasium as gym
 import typer
 
+from agents.cli.models import bundled_models
 from agents.cli.options import (
     DATASET,
     DURATION,
@@ -55,7 +56,8 @@ def record(
         str,
         typer.Argument(
             metavar="AGENT",
-            help="An agent, as of compare, or the file of a trained model.",
+            help="An agent, as of compare, or a trained model: its file, or the name of one that "
+            "comes with the package, such as ppo-static.",
             show_default=False,
         ),
     ],
@@ -161,20 +163,23 @@ def record(
 
 
 def _spec(text: str, trust: bool) -> AgentSpec:
-    """Returns the agent that a text names, or the trained model in the file of that path."""
+    """Returns the agent that a text names, or the trained model of that path or name."""
     named = text.partition(":")[0] in AGENT_NAMES
     if not named and Path(text).suffix in (".npz", ".zip") and not Path(text).exists():
         raise FileNotFoundError(f"AGENT {text}: no such file")
-    if not Path(text).is_file():
+    path = Path(text)
+    if not path.exists():
+        path = bundled_models().get(text, path)
+    if not path.is_file():
         (spec, *others) = read_agents(text, trust)
         if others:
             raise ValueError(f"AGENT {text!r}: one agent is recorded at a time")
         return spec
-    model = read_model_file(Path(text))
+    model = read_model_file(path)
     check_trust([model], trust)
     if model.agent == "sb3":
-        return AgentSpec("sb3", {"path": text}, label=Path(text).stem, explore=False)
-    return AgentSpec(model.agent, model.settings, text, Path(text).stem, explore=False)
+        return AgentSpec("sb3", {"path": str(path)}, label=path.stem, explore=False)
+    return AgentSpec(model.agent, model.settings, path, path.stem, explore=False)
 
 
 def _made(scenario: Scenario, dataset: Any) -> gym.Env[Any, Any]:

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import gymnasium as gym
 import numpy as np
 
 from agents.experiments.model_file import ModelFile, read_model_file
 from agents.schedulers.policy_file import POLICIES
-from edgecloud_gym.checks import check_number, check_path
+from edgecloud_gym.checks import check_number, check_path, did_you_mean
 from edgecloud_gym.files import replacing
 
 _TAGS: Final = ("deep-reinforcement-learning", "reinforcement-learning")
@@ -32,12 +33,15 @@ def model_card(path: str | Path, env_id: str, rewards: Sequence[float], notes: s
         FileNotFoundError: If there is no such file.
         TypeError: If an argument is of a wrong type.
         UnreadableFileError: If it holds no trained model.
-        ValueError: If it holds a bandit, there is no ``env_id``, or there are no rewards.
+        ValueError: If it holds a bandit, no ``env_id`` is registered, or there are no rewards.
     """
     if not isinstance(env_id, str):
         raise TypeError(f"env_id={env_id!r}: must be the id of the environment of the evaluation")
-    if not env_id.strip():
-        raise ValueError(f"env_id={env_id!r}: must be the id of the environment of the evaluation")
+    if env_id.rpartition(":")[2] not in gym.registry:  # of MODULE:ID
+        raise ValueError(
+            f"env_id={env_id!r}: must be the id of the environment of the evaluation, and none of "
+            f"this name is registered{did_you_mean(env_id, gym.registry)}"
+        )
     model = read_model_file(check_path("path", path))
     if model.agent != "sb3" and model.agent not in POLICIES:
         raise ValueError(

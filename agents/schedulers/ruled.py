@@ -100,8 +100,7 @@ class RuleScheduler(Scheduler):
     @property
     def is_plain(self) -> bool:
         """Whether the rule alone decides: nothing of the class was overridden by another way."""
-        own = ("act", "decide", "route", "choose", "observe")
-        return all(getattr(type(self), name) is getattr(RuleScheduler, name) for name in own)
+        return self.keeps(RuleScheduler, "act", "decide", "route", "choose", "observe")
 
     @property
     def plays_alone(self) -> bool:

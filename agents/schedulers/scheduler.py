@@ -51,6 +51,13 @@ class Scheduler(Agent):
             self.decide(plan, observation, info, explore)
         return plan.action
 
+    def keeps(self, base: type[Any], *methods: str) -> bool:
+        """Whether methods are those of a base: no class changed them, nor a patch of the agent."""
+        return all(
+            name not in vars(self) and getattr(type(self), name) is getattr(base, name)
+            for name in methods
+        )
+
     @property
     def plays_alone(self) -> bool:
         """Whether `play` does in this episode what `act` and `observe` would."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edgecloud_gym.checks import real_numbers
 from edgecloud_gym.engines import EngineModel
 from edgecloud_gym.simulator.compiled.engine import (
     ENGINE_DTYPE,
@@ -52,18 +53,19 @@ def simulate_engine(
         arrival: When each request reaches it (n,), s, in any order.
         prompt_tokens: Integers (n,), at least 1.
         output_tokens: Integers (n,), at least 1.
-        cached_tokens: Tokens of each prompt that are found in the cache, integers (n,), of which
-            the last one of a prompt is computed all the same; below 0, or None for all, where
-            that is the model's ``shared_prefix``.
+        cached_tokens: Tokens of each prompt that are found in the cache, integers (n,), at least
+            0, or -1 where that is the model's ``shared_prefix``; None for all. The last token of
+            a prompt is computed all the same, also where more are given than the prompt has.
 
     Returns:
         Times and preemptions (n,), in the order of the arguments.
 
     Raises:
-        ValueError: If arrays differ in length, hold anything else, or a request is larger than the
-            cache.
+        TypeError: If an array holds text, truth values, complex numbers or dates.
+        ValueError: If arrays differ in length, an entry is masked or out of range, or a request is
+            larger than the cache.
     """
-    times = np.asarray(arrival, np.float64)
+    times = _numbers("arrival", arrival)
     if times.ndim != 1 or not np.isfinite(times).all():
         raise ValueError("arrival must hold finite times (s), one per request")
     prompts = _counts("prompt_tokens", prompt_tokens, len(times))
@@ -113,8 +115,15 @@ def _compiled() -> Callable[..., None]:
     return run_log.compiled_for((*records, curves, requests, arrival))
 
 
+def _numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    try:
+        return real_numbers(values, entry="request")
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from error
+
+
 def _counts(name: str, values: ArrayLike, n: int, least: int = 1) -> NDArray[np.int32]:
-    exact = np.asarray(values, np.float64)
+    exact = _numbers(name, values)
     if exact.shape != (n,):
         raise ValueError(f"{name} must have one entry per request: {n}, got shape {exact.shape}")
     good = (exact >= least) & (exact <= np.iinfo(np.int32).max // 4) & (exact == np.floor(exact))

@@ -246,7 +246,7 @@ class QueueHead(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
                 taken, for agents with continuous actions.
 
         Raises:
-            TypeError: If ``env`` is another environment.
+            TypeError: If ``env`` is another environment, or ``forecast`` no `Forecast`.
             ValueError: If the forecast is of another dataset, or a wrapper between changes
                 observations or actions.
         """

@@ -204,7 +204,7 @@ class QueueHead(_OfLanes, _Wrapper):
                 taken, for agents with continuous actions.
 
         Raises:
-            TypeError: If ``env`` is another environment.
+            TypeError: If ``env`` is another environment, or ``forecast`` no `Forecast`.
             ValueError: If the forecast is of another dataset.
         """
         super().__init__(_checked_env(env, "QueueHead"))

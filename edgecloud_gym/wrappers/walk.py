@@ -48,9 +48,15 @@ class QueueWalk(PartialAction):
             skips: How many candidates may be left waiting before the decision ends.
 
         Raises:
-            ValueError: If the forecast is of another dataset.
+            TypeError: If ``forecast`` is none.
+            ValueError: If it is of another dataset.
         """
         config = simulator.config
+        if not isinstance(forecast, Forecast):
+            raise TypeError(
+                f"forecast={forecast!r:.60}: must be a Forecast, "
+                "such as Forecast(time) of predicted times (s), one per row of the dataset"
+            )
         if len(forecast.time) != len(simulator.dataset):
             raise ValueError(
                 f"forecast has {len(forecast.time)} rows, dataset {simulator.dataset.name!r} "

@@ -184,7 +184,24 @@ def test_log_refuses_what_can_never_finish() -> None:
     with pytest.raises(ValueError, match="output_tokens must be whole numbers from 1; request 0"):
         simulate_engine(model, [0.0], [100], [0])
     with pytest.raises(ValueError, match="cached_tokens must be whole numbers from -1; request 0"):
-        simulate_engine(model, [0.0], [100], [5], [-2])
+        simulate_engine(model, [0.0], [100], [5], [-5])
+
+
+@pytest.mark.parametrize("name", ["arrival", "prompt_tokens", "output_tokens", "cached_tokens"])
+def test_log_takes_real_numbers_alone(name: str) -> None:
+    model = EngineModel(**GIVEN)
+    rows: dict[str, Any] = {
+        "arrival": [0.0, 1.0],
+        "prompt_tokens": [9, 9],
+        "output_tokens": [5, 5],
+        "cached_tokens": [2, -1],
+    }
+    simulate_engine(model, **rows)
+    for wrong in ([3 + 0j, 3], ["3", "3"], np.array(["2026-01-01"] * 2, "M8[s]"), [True, True]):
+        with pytest.raises(TypeError, match=f"^{name}: "):
+            simulate_engine(model, **{**rows, name: wrong})
+    with pytest.raises(ValueError, match=f"^{name}: request 1 is masked"):
+        simulate_engine(model, **{**rows, name: np.ma.array([3, 3], mask=[False, True])})
 
 
 def test_what_is_computed_of_a_prompt_is_what_is_not_shared() -> None:

@@ -121,8 +121,7 @@ class Bandit(Scheduler):
     @property
     def plays_alone(self) -> bool:
         """Whether it decides and learns as bandits do, for an edge and a cloud."""
-        own = all(getattr(type(self), name) is getattr(Bandit, name) for name in ("act", "observe"))
-        return own and self.env.config.is_pair
+        return self.keeps(Bandit, "act", "observe") and self.env.config.is_pair
 
     def play(self, explore: bool) -> Iterator[float]:
         """Plays an episode for which nothing is written that a bandit does not read.

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.schedulers.bandits.bandit import Bandit, Contexts, Floats, Indices
+from agents.schedulers.bandits.models.ridge import check_ridge
 from agents.schedulers.bandits.models.row_ridge import RowRidge
 from edgecloud_gym.checks import check_number
 
@@ -23,7 +24,7 @@ class CLinUCB(Bandit):
     uncorrelated, which is kinder to this agent than the raw embeddings of the paper's code.
 
     Args:
-        ridge: Regularisation, lambda.
+        ridge: Regularisation, lambda, from 1e-12 to 1e30.
         alpha: Weight of the exploration bonus.
         rerank_every: See `Bandit`.
     """
@@ -33,7 +34,7 @@ class CLinUCB(Bandit):
 
     def __init__(self, ridge: float = 1.0, alpha: float = 0.1, rerank_every: int = 256) -> None:
         super().__init__(rerank_every)
-        self.ridge = check_number("ridge", ridge, above=0)
+        self.ridge = check_ridge(ridge)
         self.alpha = check_number("alpha", alpha, least=0)
 
     def build(self, width: int, rng: np.random.Generator) -> None:
@@ -80,7 +81,7 @@ class C2UCB(Bandit):
     online recommendation, SDM 2014, algorithm 1, with the sign of a cost).
 
     Args:
-        ridge: Regularisation, lambda.
+        ridge: Regularisation, lambda, from 1e-12 to 1e30.
         alpha: Weight of the exploration bonus, in standard deviations of the log time.
         rerank_every: See `Bandit`.
     """
@@ -89,7 +90,7 @@ class C2UCB(Bandit):
 
     def __init__(self, ridge: float = 1.0, alpha: float = 0.1, rerank_every: int = 256) -> None:
         super().__init__(rerank_every)
-        self.ridge = check_number("ridge", ridge, above=0)
+        self.ridge = check_ridge(ridge)
         self.alpha = check_number("alpha", alpha, least=0)
 
     def reset(self, env: gym.Env[Any, Any], seed: int) -> None:

@@ -13,6 +13,7 @@ from agents.schedulers.bandits.bandit import Bandit, Contexts, Floats, Indices
 from agents.schedulers.bandits.compiled.learner import BY_LOT, BY_WIDTH, Exploration
 from agents.schedulers.bandits.models.estimator import LatencyEstimator, Training
 from agents.schedulers.bandits.models.mlp import DiagonalPrecision
+from agents.schedulers.bandits.models.ridge import check_ridge
 from agents.schedulers.bandits.player import LARGEST_POOL, LearnerPlayer
 from agents.schedulers.likelihood import batch_by_lot
 from edgecloud_gym.checks import check_number
@@ -61,9 +62,13 @@ class NeuralBandit(Bandit):
 
     @property
     def plays_compiled(self) -> bool:
-        """Whether compiled code can play for it: it knows the class, and not what others add."""
+        """Whether compiled code can play for it: it knows the class, and not what others add.
+
+        Others add by a class of their own, or by what they set on the agent in a method's place.
+        """
         return (
             "exploration" in vars(type(self))
+            and not any(callable(getattr(type(self), name, None)) for name in vars(self))
             and self.discount == 1.0
             and self.env.simulator.score_rows == self._score_rows
             and self.env.config.candidate_pool_size <= LARGEST_POOL
@@ -210,7 +215,7 @@ class DiagonalBandit(NeuralBandit):
 
     def __init__(self, ridge: float = 1.0, nu: float = 0.001, **training: Any) -> None:
         super().__init__(**training)
-        self.ridge = check_number("ridge", ridge, above=0)
+        self.ridge = check_ridge(ridge)
         self.nu = check_number("nu", nu, least=0)
 
     def build_exploration(self) -> None:
@@ -250,7 +255,7 @@ class CNDUCB(DiagonalBandit):
     U, candidates are scored by the present model, and gradients are scaled by the width m.
 
     Args:
-        ridge: lambda, the start of U.
+        ridge: lambda, the start of U, from 1e-12 to 1e30.
         nu: Weight of the exploration bonus.
         **training: See `NeuralBandit`.
     """

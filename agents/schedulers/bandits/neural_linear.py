@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from agents.schedulers.bandits.bandit import Contexts, Floats, Indices
 from agents.schedulers.bandits.linear import with_intercept
-from agents.schedulers.bandits.models.ridge import Ridge
+from agents.schedulers.bandits.models.ridge import Ridge, check_ridge
 from agents.schedulers.bandits.neural import NeuralBandit
 from edgecloud_gym.checks import check_number
 
@@ -26,7 +26,7 @@ class NeuralLinear(NeuralBandit):
 
     Args:
         alpha: Weight of the exploration bonus, in standard deviations of the log time.
-        ridge: Regularisation.
+        ridge: Regularisation, from 1e-12 to 1e30.
         refit: New requests per refit, as a share of those in the buffer.
         **training: See `NeuralBandit`.
     """
@@ -38,7 +38,7 @@ class NeuralLinear(NeuralBandit):
     ) -> None:
         super().__init__(**training)
         self.alpha = check_number("alpha", alpha, least=0)
-        self.ridge = check_number("ridge", ridge, above=0)
+        self.ridge = check_ridge(ridge)
         self.refit = check_number("refit", refit, above=0)
 
     def build_exploration(self) -> None:

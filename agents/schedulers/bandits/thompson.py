@@ -20,7 +20,7 @@ class CNTS(DiagonalBandit):
     diagonal of their matrix and the sign of a cost.
 
     Args:
-        ridge: lambda, the start of U.
+        ridge: lambda, the start of U, from 1e-12 to 1e30.
         nu: Variance of the draws, in units of the width.
         **training: See `NeuralBandit`.
     """

@@ -93,6 +93,7 @@ def test_settings_and_loads(compare: Compare, tmp_path: Path) -> None:
         (["--rate-scale", "2"], "there is no --trace"),
         (["--trace", "none.csv"], "none.csv"),
         (["--baseline", "nobody"], "unknown agent"),
+        (["--agents", "ppo-static"], "ppo:model=FILE"),
         (["--baseline", "fcsf"], "did you mean 'fcfs'"),
         (["--baseline", "random", "--agents", "fcfs"], "must be one of those compared: fcfs"),
         (["--seeds", "0"], "--seeds"),

@@ -52,6 +52,16 @@ def test_a_trained_model_plays_as_it_is(learnable: Path, tmp_path: Path) -> None
     assert model.read_bytes() == before
 
 
+def test_a_model_of_the_package_is_named_as_elsewhere(tmp_path: Path) -> None:
+    told = invoke(
+        *("record", "ppo-static", "--env", STATIC, "--duration", 5, "--episodes", 1),
+        *("--output", tmp_path / "mine"),
+    )
+    assert told.exit_code == 0, told.output
+    recorded: Any = minari.MinariDataset(tmp_path / "mine" / "data")
+    assert recorded.storage.metadata["algorithm_name"] == "ppo"
+
+
 def test_a_folder_may_be_relative(
     learnable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +123,7 @@ def test_pickled_objects_are_loaded_only_if_trusted(tmp_path: Path) -> None:
     [
         (["fcfs,random", "--env", "static"], "one agent is recorded at a time"),
         (["fcfs"], "give --env, or --nodes for a cluster"),
+        (["ppo-static:model='a'", "--env", "static"], "ppo:model=FILE"),
         (["fcsf", "--env", "static"], "did you mean 'fcfs'"),
         (["fcfs", "--env", "static", "--id", "mine"], "must be NAME-v0"),
         (["fcfs", "--env", "static", "--output", "."], "exists already"),

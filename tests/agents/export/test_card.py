@@ -62,6 +62,8 @@ def test_of_the_models_that_come_along(path: Path) -> None:
     [
         ({"env_id": None}, "env_id=None: must be the id"),
         ({"env_id": " "}, "env_id=' ': must be the id"),
+        ({"env_id": "Bogus-v0"}, "env_id='Bogus-v0': .* none of this name is registered"),
+        ({"env_id": STATIC.lower()}, f"did you mean '{STATIC}'"),
         ({"rewards": []}, r"rewards=\[\]: must hold the return"),
         ({"rewards": ["a"]}, "rewards='a': must be"),
         ({"rewards": [float("nan")]}, "rewards=nan"),

@@ -201,6 +201,23 @@ def test_one_side_alone(name: str, setting: str) -> None:
     assert env.unwrapped.request_log()["completion_time"].notna().all()
 
 
+@pytest.mark.parametrize("method", ["act", "observe"])
+def test_what_is_set_in_a_method_s_place_is_called(method: str) -> None:
+    env = gym.make(ENV_IDS[0], duration=20.0)
+    patched = make_agent("fcfs")
+    before = getattr(patched, method)
+    calls = 0
+
+    def spy(*args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return before(*args)
+
+    setattr(patched, method, spy)
+    assert run_episode(env, patched, 0, 0) == run_episode(env, make_agent("fcfs"), 0, 0)
+    assert calls > 5
+
+
 def test_act_before_reset() -> None:
     _, _, observation, info = start("fcfs", [1.0])
     with pytest.raises(RuntimeError, match=r"fcfs.*reset"):

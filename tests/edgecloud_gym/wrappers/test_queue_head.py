@@ -145,6 +145,14 @@ def test_nothing_reveals_how_long_requests_take():
         np.testing.assert_array_equal(first[name], again[name])
 
 
+@pytest.mark.parametrize("forecast", [None, DATA.base_latency])
+def test_what_is_no_forecast_is_refused(forecast):
+    with pytest.raises(TypeError, match=r"forecast=.*: must be a Forecast"):
+        single(forecast=forecast)
+    with pytest.raises(TypeError, match=r"forecast=.*: must be a Forecast"):
+        vector.QueueHead(gymnasium.make_vec(STATIC, 2, **BRIEF), forecast)
+
+
 def test_a_forecast_of_another_dataset_is_refused():
     with pytest.raises(ValueError, match="forecast has 3 rows"):
         single(forecast=Forecast(np.ones(3)))

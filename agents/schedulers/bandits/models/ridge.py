@@ -9,12 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.schedulers.bandits.models.moments import RunningMoments
+from edgecloud_gym.checks import check_number
 
 Floats = NDArray[np.float64]
 
 REFRESH: Final = 1000  # design updates between inversions from scratch, against rounding
 LARGEST_WIDTH: Final = 1e3  # of a request that is added without inverting from scratch
 SMALLEST_RIDGE: Final = 1e-9  # as a share of the design's trace, for a plain inversion
+# Bandits divide by their designs, some in float32: between these, all scores are finite.
+LEAST_RIDGE: Final = 1e-12
+MOST_RIDGE: Final = 1e30
+
+
+def check_ridge(ridge: object) -> float:
+    """Returns a bandit's regularisation, the start of its design's diagonal.
+
+    Raises:
+        TypeError: If it is no real number.
+        ValueError: If it lies outside [1e-12, 1e30].
+    """
+    return check_number("ridge", ridge, least=LEAST_RIDGE, most=MOST_RIDGE)
 
 
 class Ridge:

@@ -209,6 +209,17 @@ def test_bad_settings(name: str, setting: str, value: float) -> None:
         make_agent(name, **{setting: value})
 
 
+@pytest.mark.parametrize("name", ["clinucb", "c2ucb", "cn-ducb", "cn-ts", "neural-linear"])
+def test_a_ridge_is_one_to_divide_by(name: str) -> None:
+    for ridge in (1e-300, 9e-13, 2e30):
+        with pytest.raises(ValueError, match=r"ridge=.*: must be a finite number from 1e-12 to"):
+            make_agent(name, ridge=ridge)
+    for ridge in (1e-12, 1e30):
+        agent = make_agent(name, ridge=ridge)
+        play(agent, duration=20.0)  # the environment refuses scores that are not finite
+        assert len(agent.predicted_times()[0]) > 5
+
+
 def test_there_is_nothing_to_save_before_the_first_episode(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="'cn-ducb' has no model to save"):
         make_agent("cn-ducb").save(tmp_path / "model.npz")

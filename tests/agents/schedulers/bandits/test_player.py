@@ -88,6 +88,24 @@ def test_a_subclass_plays_as_it_says() -> None:
     assert plain.plays_compiled
 
 
+@pytest.mark.parametrize("name", ["c2ucb", "cn-greedy", "cn-ducb"])
+@pytest.mark.parametrize("method", ["act", "observe", "take_in"])
+def test_what_is_set_in_a_method_s_place_is_called(name: str, method: str) -> None:
+    env, patched = make("static"), make_agent(name)
+    before = getattr(patched, method)
+    calls = 0
+
+    def spy(*args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return before(*args)
+
+    setattr(patched, method, spy)
+    rewards = [*play_steps(env, patched, 0, 9)]
+    assert calls > 5
+    assert rewards == [*play_steps(env, make_agent(name), 0, 9)]
+
+
 def test_one_that_forgets_plays_in_python() -> None:
     env = make("static")
     forgetting = CNGreedy(hidden=[8], discount=0.9)
