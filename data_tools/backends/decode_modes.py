@@ -111,10 +111,12 @@ def fault_of(loaded: LoadedModel, eager: Decoding, fixed: Decoding) -> str | Non
     answer = PROBE_ANSWER if room is None else max(1, min(PROBE_ANSWER, room - PROBE_PROMPT))
     try:
         tokens = fixed.greedy_decode(ids, answer).tokens
-    except RuntimeError as error:
+    # A model's own code may ask the cache for what ours has not.
+    except (RuntimeError, AttributeError, TypeError) as error:
         if is_out_of_memory(error):
             raise
-        return f"its step cannot be captured ({str(error).strip().splitlines()[0]})"
+        said = str(error).strip() or type(error).__name__
+        return f"its step cannot be captured ({said.splitlines()[0]})"
     if not parted_by_rounding(loaded, ids, eager.greedy_decode(ids, answer).tokens, tokens):
         return "its tokens would differ from those of eager decoding by more than rounding"
     return None

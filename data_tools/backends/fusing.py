@@ -108,7 +108,7 @@ def fused_layers(
     with _apart(name), _products_without_bias(), many:
         try:
             for layer, part in zip(layers, cache.layers, strict=True):
-                layer.forward = _with_own_cache(compiled[type(layer)], layer, part, added)
+                layer.forward = _with_own_cache(compiled[type(layer)], layer, cache, part, added)
             yield
         finally:
             for layer in layers:
@@ -116,11 +116,20 @@ def fused_layers(
 
 
 def _with_own_cache(
-    forward: Callable[..., Any], layer: nn.Module, part: StaticLayer, added: _AddedMask
+    forward: Callable[..., Any],
+    layer: nn.Module,
+    cache: StaticCache,
+    part: StaticLayer,
+    added: _AddedMask,
 ) -> Callable[..., Any]:
-    def call(*inputs: Any, attention_mask: torch.Tensor | None = None, **settings: Any) -> Any:
-        settings["past_key_values"] = part
-        return forward(layer, *inputs, attention_mask=added(attention_mask), **settings)
+    """Returns a layer's forward pass that is given its part wherever it would be the cache."""
+
+    def call(*inputs: Any, **settings: Any) -> Any:
+        own = [part if value is cache else value for value in inputs]
+        settings = {name: part if value is cache else value for name, value in settings.items()}
+        if "attention_mask" in settings:
+            settings["attention_mask"] = added(settings["attention_mask"])
+        return forward(layer, *own, **settings)
 
     return call
 

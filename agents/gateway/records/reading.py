@@ -114,11 +114,12 @@ def _cached(file: Path, table: pd.DataFrame) -> NDArray[np.int32] | None:
     counts = pd.to_numeric(done["cached_tokens"], errors="coerce")
     known = done["cached_tokens"].notna()
     good = (counts >= 0) & (counts <= done["prompt_tokens"]) & (counts % 1 == 0)
-    for row in done.index[known & ~good]:
-        stated = done["cached_tokens"][row]
+    wrong = done[known & ~good]
+    if len(wrong):
+        row, first = wrong.index[0], wrong.iloc[0]
         raise UnreadableFileError(
-            f"{file}, line {row + 2}: cached_tokens={stated}: must be a whole number from 0 to "
-            f"prompt_tokens={done['prompt_tokens'][row]}, or empty"
+            f"{file}, line {row + 2}: cached_tokens={first['cached_tokens']}: must be a whole "
+            f"number from 0 to prompt_tokens={first['prompt_tokens']}, or empty"
         )
     return counts.fillna(-1).to_numpy(np.int32)
 

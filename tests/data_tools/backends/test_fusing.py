@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
-from transformers import AutoModelForCausalLM, Qwen2Config
+from transformers import AutoModelForCausalLM, GPT2Config, Qwen2Config
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from data_tools.backends.fusing import fixed_cache, fused_layers
@@ -54,6 +54,18 @@ def test_all_layers_share_their_code(loaded: LoadedModel) -> None:
     # Parts of a layer around its attention, for one sequence and for several, with caches of
     # a first length and of any.
     assert counter.frame_count <= 12
+
+
+def test_layers_may_take_the_cache_by_its_place(loaded: LoadedModel) -> None:
+    """As those of GPT-2 do; the others take it by a name."""
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    shape = GPT2Config(vocab_size=14, n_embd=16, n_layer=3, n_head=2, initializer_range=0.5)
+    model = AutoModelForCausalLM.from_config(shape).eval()
+    other = LoadedModel(model, loaded.tokenizer, "gpt2", "none", torch.device("cpu"))
+    counter = CompileCounter()
+    assert answers(other, counter, 2, 60) == answers(other, None, 2, 60)
+    assert counter.frame_count > 0
 
 
 def test_one_model_after_the_other_is_compiled(loaded: LoadedModel) -> None:
