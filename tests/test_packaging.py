@@ -24,7 +24,7 @@ FLOORS = {
     ),
     "agents": (
         "cli | export gateway recording suite | experiments | report tuning | registry"
-        " | schedulers | policies | rules prediction | base | checkpoint statistics"
+        " | schedulers | policies | rules prediction | base | checkpoint statistics threads"
     ),
     "data_tools": (
         "cli | bundling describing load | profiling | calibration | backends prompts"

@@ -102,7 +102,6 @@ def serve(
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
         for noisy in ("httpx2", "httpcore2"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
-        from agents.experiments.runs import one_torch_thread
         from agents.gateway.api.serving import make_server
         from agents.gateway.decisions import DecisionProcess
         from agents.gateway.gateway import Gateway
@@ -110,6 +109,7 @@ def serve(
         from agents.gateway.prompts import Embeddings
         from agents.gateway.records.recorder import Recorder
         from agents.gateway.servers.spec import load_cluster
+        from agents.threads import one_thread
 
         with reading_input():
             cluster = load_cluster(nodes)
@@ -143,7 +143,7 @@ def serve(
         # passed on: it is done once, now, and is no garbage from here on.
         gc.collect()
         gc.freeze()
-        with one_torch_thread():
+        with one_thread():
             server.run()
         if gateway.failure is not None:
             raise gateway.failure

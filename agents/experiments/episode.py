@@ -9,12 +9,13 @@ import gymnasium as gym
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
 
 from agents.base import Agent
+from agents.threads import one_thread
 
 
 def run_episode(
     env: gym.Env[Any, Any], agent: Agent, seed: int, agent_seed: int, explore: bool = True
 ) -> float:
-    """Runs an agent from reset to the end of the episode.
+    """Runs an agent from reset to the end of the episode, with one thread (`one_thread`).
 
     Args:
         env: An environment of `edgecloud_gym`; it holds the request log afterwards.
@@ -30,7 +31,8 @@ def run_episode(
         TypeError: If the agent's action does not hold integers; the agent is named.
         ValueError: If the action has a wrong shape or value; the agent is named.
     """
-    return sum(play_steps(env, agent, seed, agent_seed, explore), 0.0)
+    with one_thread():
+        return sum(play_steps(env, agent, seed, agent_seed, explore), 0.0)
 
 
 def play_steps(

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agents.experiments.episode import play_steps
 from agents.experiments.errors import error_of
-from agents.experiments.runs import Run, agent_seed, one_torch_thread
+from agents.experiments.runs import Run, agent_seed
+from agents.threads import one_thread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,7 +99,7 @@ def try_run(run: Run, limit: float) -> Cost:
     agent = run.spec.make()
     env = run.scenario.make(agent.work_conserving)
     steps = play_steps(env, agent, run.seed, agent_seed(run.seed), run.spec.explore)
-    with one_torch_thread():
+    with one_thread():
         _begin(run, steps)
         making = time.perf_counter() - begun
         started = time.perf_counter()

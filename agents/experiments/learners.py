@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from agents.base import Agent
 from agents.checkpoint import write_checkpoint
 from agents.experiments.episode import run_episode
-from agents.experiments.runs import agent_seed, one_torch_thread
+from agents.experiments.runs import agent_seed
 from agents.experiments.scenario import Scenario
 from agents.registry import make_agent
 
@@ -115,8 +115,7 @@ class BanditLearner(Learner):
     def advance(self) -> float:
         """Learns from an episode; returns the sum of its rewards."""
         seeds = np.random.SeedSequence([self._seed, self.done]).generate_state(2)
-        with one_torch_thread():
-            total = run_episode(self._env, self._agent, int(seeds[0]), int(seeds[1]))
+        total = run_episode(self._env, self._agent, int(seeds[0]), int(seeds[1]))
         self.empty += int(self._env.unwrapped.summary()["arrived"] == 0)  # type: ignore[attr-defined]
         self.done += 1
         return total
@@ -151,8 +150,7 @@ def played(
     """
     found = []
     env: Any = scenario.make(agent.work_conserving)
-    with one_torch_thread():
-        for seed in seeds:
-            run_episode(env, agent, seed, agent_seed(seed), explore)
-            found.append(env.unwrapped.summary()["jct_mean"])
+    for seed in seeds:
+        run_episode(env, agent, seed, agent_seed(seed), explore)
+        found.append(env.unwrapped.summary()["jct_mean"])
     return np.array(found)

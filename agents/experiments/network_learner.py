@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from agents.experiments.learners import Learner
 from agents.experiments.network_settings import HORIZON, read_options
-from agents.experiments.runs import one_torch_thread
 from agents.experiments.scenario import Scenario
 from agents.prediction import predictor_for
 from agents.prediction.forecasts import cross_fitted
@@ -24,6 +23,7 @@ from agents.schedulers.policy_file import (
     read_policy,
     write_policy,
 )
+from agents.threads import one_thread
 
 _OFF_POLICY_STRIDE: Final = 10_000  # steps between chances to save
 
@@ -77,7 +77,7 @@ class NetworkLearner(Learner):
             # Batches of equal size, so that SB3 does not warn of a truncated one.
             rollout = settings["n_steps"] * self._envs.num_envs
             settings["batch_size"] = rollout // -(-rollout // settings["batch_size"])
-        with one_torch_thread():
+        with one_thread():
             self._model: Any = self._algorithm.make(
                 self._algorithm.policy,
                 self._envs,
@@ -180,7 +180,7 @@ class NetworkLearner(Learner):
                 self.empty += int("summary" in info and info["summary"]["arrived"] == 0)
             return self._whole_rollouts or model.num_timesteps - before < self.stride
 
-        with one_torch_thread():
+        with one_thread():
             model.learn(left, callback=go_on, reset_num_timesteps=False, tb_log_name=self.name)
         self.done = model.num_timesteps
         latest = [episode["r"] for episode in model.ep_info_buffer or ()]
@@ -198,7 +198,7 @@ class NetworkLearner(Learner):
             **self._settings(scenario),
         )
         walk = QueueHead(envs, self._forecast, self._options.skips, self._algorithm.scores)
-        with one_torch_thread():
+        with one_thread():
             return play_lanes(walk, self._model.policy, seeds)
 
     def save(self, path: Path, training: Mapping[str, Any], *, going_on: bool = True) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -29,6 +27,7 @@ from agents.experiments.store import (
     TIMESERIES_FILE,
     run_folder,
 )
+from agents.threads import one_thread
 from edgecloud_gym.results.metrics import prediction_errors
 
 if TYPE_CHECKING:
@@ -78,6 +77,7 @@ class Run:
         """Returns where the results of the run are kept."""
         return output / RUNS / self.digest
 
+    @one_thread()
     def play(self, folder: Path) -> None:
         """Plays the run and keeps its results: a folder that is complete or absent.
 
@@ -86,10 +86,9 @@ class Run:
         """
         agent = self.spec.make()
         env = self.scenario.make(agent.work_conserving)
-        with one_torch_thread():
-            reward = run_episode(
-                env, agent, self.seed, agent_seed(self.seed), explore=self.spec.explore
-            )
+        reward = run_episode(
+            env, agent, self.seed, agent_seed(self.seed), explore=self.spec.explore
+        )
         names = {
             "env": self.scenario.label,
             "agent": self.spec.label,
@@ -184,19 +183,3 @@ def _labelled(table: pd.DataFrame, names: Mapping[str, Any]) -> pd.DataFrame:
     for position, (name, value) in enumerate(names.items()):
         table.insert(position, name, value)
     return table
-
-
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """Keeps torch, where it is loaded, to one thread: quicker for small nets, and repeatable."""
-    if "torch" not in sys.modules:
-        yield
-        return
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

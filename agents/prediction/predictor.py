@@ -14,6 +14,7 @@ from agents.checkpoint import read_header, read_state, write_checkpoint
 from agents.prediction.distribution import Prediction
 from agents.prediction.features import FeatureMap, Kernel, unit
 from agents.prediction.regression import Regression, choose_ridge
+from agents.threads import one_thread
 from edgecloud_gym.checks import check_integer, check_number
 from edgecloud_gym.dataset import RequestDataset
 
@@ -51,6 +52,7 @@ class Predictor:
     training: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
+    @one_thread()
     def fit(
         cls,
         dataset: RequestDataset,
@@ -127,6 +129,7 @@ class Predictor:
         """Variance of what the features do not explain, in units of the process."""
         return self.time.ridge
 
+    @one_thread()
     def predict(self, embeddings: ArrayLike, prompt_tokens: ArrayLike | None = None) -> Prediction:
         """Predicts the times and answers of n requests.
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from agents.base import Agent, Info, Observation
 from agents.recording.unfinished import Finished
+from agents.threads import one_thread
 from edgecloud_gym.envs.base import EdgeCloudEnv
 from edgecloud_gym.envs.spaces import observation_space
 from edgecloud_gym.wrappers.recorded import EpisodeOrder
@@ -72,6 +73,7 @@ class Recorder:
         if learnt is not None:
             self.agent.restore(learnt)
 
+    @one_thread()
     def play(self, seed: int) -> Finished:
         """Plays an episode."""
         episode = _Episode(EpisodeOrder(seed))
