@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,19 @@ from agents.checkpoint import (
 
 if TYPE_CHECKING:
     import gymnasium as gym
+    from gymnasium.vector import VectorEnv
 
     from edgecloud_gym.config import Priority
     from edgecloud_gym.envs.base import EdgeCloudEnv
+    from edgecloud_gym.envs.vector import EdgeCloudVectorEnv
 
 Observation = Mapping[str, NDArray[Any]]
 Info = Mapping[str, Any]
+# Lanes as an agent wants to see them; and what it does, for what they show and their masks.
+Choose: TypeAlias = Callable[[dict[str, NDArray[Any]], NDArray[np.bool_]], NDArray[Any]]
+InLanes: TypeAlias = "tuple[VectorEnv[Any, Any, Any], Choose]"
+
+_IN_AN_EPISODE: Final = ("reset", "priority", "act", "observe", "predicted_times")
 
 
 class Agent(ABC):
@@ -138,6 +145,37 @@ class Agent(ABC):
         """
         del observation, info, explore
         return None
+
+    @classmethod
+    def plays_lanes(cls) -> bool:
+        """Whether the agent plays episodes side by side, by `in_lanes`.
+
+        A subclass that changes what is done in an episode, and does not say how that is done in
+        lanes, plays one episode after the other.
+        """
+        definer = next(c for c in cls.__mro__ if "in_lanes" in vars(c))
+        return definer is not Agent and all(
+            getattr(cls, name) is getattr(definer, name) for name in _IN_AN_EPISODE
+        )
+
+    def in_lanes(self, envs: EdgeCloudVectorEnv) -> InLanes:
+        """Prepares for episodes side by side, in which it neither learns nor draws anything.
+
+        An agent that defines this decides in every lane as `act` does in an episode of its own.
+
+        Args:
+            envs: The lanes.
+
+        Returns:
+            The lanes as the agent wants to see them, wrapped or not, and a function that takes
+            what they show, with a leading axis of n, and their masks (n, ...), bool, and returns
+            n actions. The n are not the lanes: one may be there twice, or another one before it.
+
+        Raises:
+            NotImplementedError: If the agent plays no lanes.
+            ValueError: If it does not fit the environment.
+        """
+        raise NotImplementedError(f"agent {self.name!r} plays one episode after the other")
 
     def observe(self, completions: NDArray[np.void]) -> bool:
         """Learns from what has finished since the last step.

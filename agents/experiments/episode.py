@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
 
 from agents.base import Agent
@@ -76,3 +77,8 @@ def _is_plain(env: gym.Env[Any, Any]) -> bool:
         and type(env).step is EdgeCloudEnv.step
         and env.render_mode is None
     )
+
+
+def agent_seed(seed: int) -> int:
+    """Returns the seed of an agent's own draws, independent of the environment's stream."""
+    return int(np.random.SeedSequence([seed, 1]).generate_state(1)[0])

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from agents.experiments.episode import play_steps
 from agents.experiments.errors import error_of
-from agents.experiments.runs import Run, agent_seed
+from agents.experiments.groups import Group, grouped
+from agents.experiments.runs import Run
 from agents.threads import one_thread
+from edgecloud_gym.results.records import request_log
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,10 +71,12 @@ def estimate(runs: Sequence[Run], processes: int) -> Estimate:
         TypeError: If an agent does not fit its environment.
         ValueError: Likewise.
     """
-    first = {(run.scenario.label, run.spec.label): run for run in reversed(runs)}
+    first: dict[tuple[str, str], Group] = {}
+    for group in grouped(iter(runs)):
+        first.setdefault(group.cell, group)
     limit = min(_TRIAL, max(_LEAST, _TRIALS / max(len(first), 1)))
-    tried = {cell: try_run(run, limit) for cell, run in first.items()}
-    costs = {run.digest: tried[run.scenario.label, run.spec.label] for run in runs}
+    tried = {cell: _try(group, limit) for cell, group in first.items()}
+    costs = {run.digest: tried[Group((run,)).cell] for run in runs}
     each = [cost.seconds for cost in costs.values()]
     most = max((cost.requests for cost in costs.values()), default=0)
     return Estimate(
@@ -83,12 +87,8 @@ def estimate(runs: Sequence[Run], processes: int) -> Estimate:
     )
 
 
-def try_run(run: Run, limit: float) -> Cost:
-    """Plays the beginning of a run and reckons what the whole takes.
-
-    Args:
-        run: The run.
-        limit: Time to play (s).
+def _try(group: Group, limit: float) -> Cost:
+    """Plays the beginning of a group's runs for so long (s) and reckons what each of them takes.
 
     Raises:
         FileNotFoundError: If a file that the agent is made with is missing.
@@ -96,27 +96,25 @@ def try_run(run: Run, limit: float) -> Cost:
         ValueError: Likewise.
     """
     begun = time.perf_counter()
-    agent = run.spec.make()
-    env = run.scenario.make(agent.work_conserving)
-    steps = play_steps(env, agent, run.seed, agent_seed(run.seed), run.spec.explore)
+    base, steps = group.begin()
     with one_thread():
-        _begin(run, steps)
+        _begin(group.runs[0], steps)
         making = time.perf_counter() - begun
         started = time.perf_counter()
         error_of(
             lambda: _play_until(steps, started + limit)
         )  # what goes wrong is the run's to tell
         playing = time.perf_counter() - started
-    base: Any = env.unwrapped
-    lane = base.simulator.state.lanes[0]
-    requests = int(lane["requests"])
-    share = max(int(lane["arrived"]), 1) / max(requests, 1)
-    disk = _TABLES * requests * _bytes_per_row(base.request_log())
-    env.close()
-    return Cost(making + playing / share, requests, disk)
+    lanes = base.simulator.state.lanes
+    requests = int(lanes["requests"].sum())
+    share = max(int(lanes["arrived"].sum()), 1) / max(requests, 1)
+    each = math.ceil(requests / len(lanes))
+    disk = _TABLES * each * _bytes_per_row(request_log(base.simulator, 0))
+    base.close()
+    return Cost((making + playing / share) / len(lanes), each, disk)
 
 
-def _begin(run: Run, steps: Iterator[float]) -> None:
+def _begin(run: Run, steps: Iterator[object]) -> None:
     try:
         next(steps)
     except (TypeError, ValueError) as error:
@@ -128,7 +126,7 @@ def _begin(run: Run, steps: Iterator[float]) -> None:
         return
 
 
-def _play_until(steps: Iterator[float], time_up: float) -> None:
+def _play_until(steps: Iterator[object], time_up: float) -> None:
     for _ in steps:
         if time.perf_counter() > time_up:
             return

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from agents.base import Agent
 from agents.checkpoint import write_checkpoint
-from agents.experiments.episode import run_episode
-from agents.experiments.runs import agent_seed
+from agents.experiments.episode import agent_seed, run_episode
 from agents.experiments.scenario import Scenario
 from agents.registry import make_agent
 

@@ -83,10 +83,11 @@ def play(
                 for run, error in played:
                     if error is not None and error.unwritable:
                         raise UnwritableError(error.message)
-                    if error is not None:
+                    failed = error is not None and not store.is_done(run.digest)
+                    if error is not None and failed:
                         store.keep_failure(run, error)
                     store.release(run)
-                    left.end(run, None if error is None else error.message)
+                    left.end(run, error.message if error is not None and failed else None)
             if len(left.runs) == before:
                 time.sleep(_WAIT)
     finally:

@@ -7,13 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import gymnasium as gym
 
 from agents.experiments.fingerprint import file_digest, files_in, identify, without_code
+from edgecloud_gym import CLUSTER_ID, ENV_IDS
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import RequestDataset, load_dataset
+
+if TYPE_CHECKING:
+    from edgecloud_gym.envs.vector import EdgeCloudVectorEnv
+
+_OF_EPISODES: Final = {"max_episode_steps"}  # of `gymnasium.make`, and of the vector environments
 
 
 @dataclass(frozen=True)
@@ -61,16 +67,35 @@ class Scenario:
                 attribute of that name; the settings of the scenario override it, and where neither
                 says anything, the environment's default stands.
         """
-        wanted = {} if work_conserving is None else {"work_conserving": work_conserving}
-        settings = {**wanted, **self.settings, "dataset": self.dataset}
         try:
-            return gym.make(self.env_id, **settings)
+            return gym.make(self.env_id, **self._with_wishes(work_conserving))
         except (TypeError, ValueError) as error:
             # Gymnasium adds all settings to the message: without them it says what is wrong.
             own = error.__context__
             if isinstance(own, type(error)) and str(error).startswith(str(own)):
                 raise own from None
             raise
+
+    @property
+    def has_lanes(self) -> bool:
+        """Whether there is a native vector environment of it."""
+        known = {item.name for item in dataclasses.fields(SystemConfig)} | _OF_EPISODES
+        return self.env_id in (*ENV_IDS, CLUSTER_ID) and self.settings.keys() <= known
+
+    def make_lanes(self, count: int, work_conserving: bool | None = None) -> EdgeCloudVectorEnv:
+        """Makes a vector environment that one thread steps, if it `has_lanes`.
+
+        Args:
+            count: Of its lanes.
+            work_conserving: As for `make`.
+        """
+        settings = self._with_wishes(work_conserving)
+        made: Any = gym.make_vec(self.env_id, count, num_threads=1, **settings)
+        return cast("EdgeCloudVectorEnv", made)
+
+    def _with_wishes(self, work_conserving: bool | None) -> dict[str, Any]:
+        wanted = {} if work_conserving is None else {"work_conserving": work_conserving}
+        return {**wanted, **self.settings, "dataset": self.dataset}
 
     def check(self) -> None:
         """Makes the environment once.

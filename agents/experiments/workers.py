@@ -8,6 +8,7 @@ from itertools import chain, islice
 from typing import TypeAlias
 
 from agents.experiments.errors import RunError, error_of
+from agents.experiments.groups import Group, grouped
 from agents.experiments.processes import do_in_processes, refuse_while_starting
 from agents.experiments.runs import Run
 from agents.experiments.store import RunStore
@@ -19,8 +20,13 @@ Player: TypeAlias = Callable[[Iterator[Run], RunStore], Played]
 
 def play_here(runs: Iterator[Run], store: RunStore) -> Played:
     """Plays runs in this process; see `Player`."""
-    for run in runs:
-        yield run, error_of(lambda: run.play(store.folder(run.digest)))  # noqa: B023 - called now
+    return _play_here(grouped(runs), store)
+
+
+def _play_here(groups: Iterator[Group], store: RunStore) -> Played:
+    for group in groups:
+        error = error_of(lambda: group.play(store.output))  # noqa: B023 - called now
+        yield from ((run, error) for run in group.runs)
 
 
 def play_in_processes(workers: int, runs: Iterator[Run], store: RunStore) -> Played:
@@ -37,10 +43,12 @@ def play_in_processes(workers: int, runs: Iterator[Run], store: RunStore) -> Pla
     """
     if workers > 1:
         refuse_while_starting()
-    first = list(islice(runs, workers))
-    everything = chain(first, runs)
+    groups = grouped(runs)
+    first = list(islice(groups, workers))
+    everything = chain(first, groups)
     if len(first) <= 1 or multiprocessing.current_process().daemon:
-        yield from play_here(everything, store)
+        yield from _play_here(everything, store)
         return
-    jobs = ((run, store.folder(run.digest)) for run in everything)
-    yield from do_in_processes(jobs, len(first))
+    jobs = ((group, store.output) for group in everything)
+    for group, error in do_in_processes(jobs, len(first)):
+        yield from ((run, error) for run in group.runs)

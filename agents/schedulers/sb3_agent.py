@@ -14,15 +14,18 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from agents.base import Agent, Info, Observation
+from agents.base import Agent, Info, InLanes, Observation
 from agents.checkpoint import trained_work_conserving
 from agents.schedulers.sb3_file import read_sb3_file, read_statistics
 from edgecloud_gym.checks import check_bool, check_choice, check_path
 from edgecloud_gym.config import Priority
 from edgecloud_gym.envs.spaces import action_space, observation_space
+from edgecloud_gym.envs.vector import EdgeCloudVectorEnv
 from edgecloud_gym.files import UnreadableFileError, replacing
 from edgecloud_gym.simulator.legality import assign_lowest
+from edgecloud_gym.simulator.simulator import Simulator
 from edgecloud_gym.wrappers.assignment import SequentialDecision, extended_space
+from edgecloud_gym.wrappers.vector import PriorityAction, SequentialAssignment
 
 # What a file of another algorithm makes SB3 and torch raise.
 _LOADING_ERRORS: Final = (
@@ -192,10 +195,13 @@ class SB3Agent(Agent):
             ValueError: If the model was trained on other observations or actions.
         """
         super().reset(env, seed)
-        config = self.env.config
         self._decision = SequentialDecision(self.env.simulator, self._stops)
+        self._require_fits(self.env.simulator)
+
+    def _require_fits(self, simulator: Simulator) -> None:
+        config = simulator.config
         m, nodes = config.candidate_pool_size, len(config.nodes)
-        observed = observation_space(self.env.simulator.layout)
+        observed = observation_space(simulator.layout)
         forms: tuple[tuple[spaces.Space[Any], spaces.Dict], ...] = (
             (spaces.Discrete(nodes * m + 1), extended_space(observed, config)),
             (spaces.Box(-1.0, 1.0, (m,), np.float32), observed),
@@ -223,6 +229,20 @@ class SB3Agent(Agent):
             return np.asarray(assign_lowest(scores, simulator.present, simulator.room)[0])
         masks = info["action_mask"][np.newaxis].astype(np.bool_)
         return np.asarray(self._predict(lane, masks)[0], np.int64)
+
+    def in_lanes(self, envs: EdgeCloudVectorEnv) -> InLanes:
+        """Decides for many lanes at once; see `Agent.in_lanes`.
+
+        Raises:
+            ValueError: If the model was trained on other observations or actions.
+        """
+        self._require_fits(envs.simulator)
+        space = self._model.action_space
+        if isinstance(space, spaces.Discrete):
+            return SequentialAssignment(envs, self._stops), self._predict
+        if isinstance(space, spaces.Box):
+            return PriorityAction(envs), self._predict
+        return envs, self._predict
 
     def _act_sequentially(self, lane: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
         """Makes one choice after the other, as `SequentialAssignment` would offer them."""
