@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -33,6 +31,7 @@ from edgecloud_gym.results.snapshot import snapshot
 from edgecloud_gym.simulator.compiled.events import HOLD, OBSERVE, START, STEP
 from edgecloud_gym.simulator.simulator import Output, Simulator
 from edgecloud_gym.simulator.state import OUTCOME_FIELDS, info_fields
+from edgecloud_gym.simulator.team import Team
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +50,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
 
     single_env: ClassVar[type[EdgeCloudEnv]]
     # Gymnasium before 1.3 closes what its constructor has refused, too.
-    _pool: ThreadPoolExecutor | None = None
+    _team: Team | None = None
     _renderers: Sequence[Any] = ()
 
     def __init__(
@@ -95,8 +94,6 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {**self.single_env.metadata, "autoreset_mode": self.autoreset_mode}
         self.num_threads = _thread_count(num_threads, num_envs)
-        bounds = np.linspace(0, num_envs, self.num_threads + 1).astype(int).tolist()
-        self._parts = list(itertools.pairwise(bounds))  # of the lanes, one for each thread
         self._simulator = Simulator(self.config, lanes=num_envs)
         self._info_fields = info_fields(self.config)
         self.single_observation_space = observation_space(self._simulator.layout)
@@ -113,12 +110,12 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         self.max_episode_steps = max_episode_steps
         self._settings = settings
         self._lengths = np.zeros(num_envs, np.int64)  # steps of the present episodes
-        self._pool_owner = 0  # the process whose threads they are
+        self._team_owner = 0  # the process whose threads they are
         self.final_room = self._simulator.room
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy starts threads and draws on canvases of its own.
-        return {**self.__dict__, "_pool": None, "_renderers": ()}
+        return {**self.__dict__, "_team": None, "_renderers": ()}
 
     def __repr__(self) -> str:
         settings = settings_in_words({"num_envs": self.num_envs, **self._settings})
@@ -283,9 +280,9 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
 
     def close_extras(self) -> None:
         """Stops the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
+        if self._team is not None:
+            self._team.close()
+            self._team = None
         for renderer in self._renderers:
             renderer.close()
         self._renderers = ()
@@ -320,16 +317,11 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         if self.num_threads == 1:
             self._simulator.run(stage, output, actions, active)
             return
-        if self._pool is None or self._pool_owner != os.getpid():  # threads do not survive a fork
-            self._pool = ThreadPoolExecutor(self.num_threads - 1, "edgecloud-lanes")
-            self._pool_owner = os.getpid()
-        waiting = [
-            self._pool.submit(self._simulator.run, stage, output, actions, active, first, last)
-            for first, last in self._parts[1:]
-        ]
-        self._simulator.run(stage, output, actions, active, *self._parts[0])
-        for future in waiting:
-            future.result()
+        work = self._simulator.work(output, actions, active)
+        if self._team is None or self._team_owner != os.getpid():  # threads do not survive a fork
+            self._team = Team(self.num_threads, self._simulator.step_address, work)
+            self._team_owner = os.getpid()
+        self._team.run(stage, self.num_envs, work)
 
     def _observation(self, output: Output) -> Observation:
         return self._simulator.layout.many(output.floats, output.ids, self.num_envs)

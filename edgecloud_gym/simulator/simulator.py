@@ -275,6 +275,13 @@ class Simulator:
             output.masks,
         )
 
+    def work(
+        self, output: Output, actions: NDArray[np.int64] | None, active: NDArray[np.bool_]
+    ) -> tuple[Any, ...]:
+        """Returns what compiled steps are given behind stage and lanes; see `run`."""
+        actions = self._no_action if actions is None else actions
+        return (active, actions, *self.arrays, output.floats, output.ids, output.masks)
+
     def _bind(self) -> None:
         """Gathers the arrays and the function compiled for them."""
         self._bind_arrays()
