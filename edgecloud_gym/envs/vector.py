@@ -30,7 +30,7 @@ from edgecloud_gym.results import records
 from edgecloud_gym.results.snapshot import snapshot
 from edgecloud_gym.simulator.compiled.events import HOLD, OBSERVE, START, STEP
 from edgecloud_gym.simulator.simulator import Output, Simulator
-from edgecloud_gym.simulator.state import OUTCOME_FIELDS, info_fields
+from edgecloud_gym.simulator.state import OUTCOME_FIELDS, info_fields, told
 from edgecloud_gym.simulator.team import Team
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
             if which[lane] and (value is not None or self._rngs[lane] is None):
                 self._rngs[lane], self._seeds[lane] = seeding.np_random(value)
         self._ready = None not in self._rngs
-        output = self._simulator.output()
+        output = self._simulator.output(told=True)
         self._restart(which, output)
         if not which.all():
             self._simulator.run(OBSERVE, output, active=~which)
@@ -213,15 +213,16 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         if self.autoreset_mode is not AutoresetMode.NEXT_STEP and some_restart:
             lanes = np.flatnonzero(restarting).tolist()
             raise ResetNeeded(f"lanes {lanes} have ended: reset them before step()")
-        output = self._simulator.output()
+        output = self._simulator.output(told=True)
         stepping = active & ~restarting
         self._run(STEP, output, checked, stepping)
         if np.count_nonzero(active) < self.num_envs:
             self._run(HOLD | OBSERVE, output, checked, ~active)
         if some_restart:
             self._restart(restarting, output)
-        steps = self._simulator.state.steps
-        rewards, terminations, truncations = (steps[name].copy() for name in OUTCOME_FIELDS)
+        rewards, terminations, truncations = told(
+            output.told, OUTCOME_FIELDS, self.num_envs
+        ).values()
         self._lengths += stepping
         if self.max_episode_steps is not None:
             truncations |= stepping & (self._lengths >= self.max_episode_steps)
@@ -233,6 +234,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
                 infos = self._add_info(infos, {"summary": self.summary(lane)}, lane)
         elif np.count_nonzero(self._ended):
             infos = self._final_infos(output)
+            output.told = output.told.copy()  # the reward stays that of the episode that ended
             self._restart(self._ended.copy(), output)
         infos |= self._infos(output, np.ones(self.num_envs, np.bool_))
         return self._observation(output), rewards, terminations, truncations, infos
@@ -328,13 +330,14 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
 
     def _infos(self, output: Output, which: NDArray[np.bool_]) -> dict[str, Any]:
         """Returns infos as `VectorEnv` collects them, for the lanes in ``which``."""
-        steps = self._simulator.state.steps
-        infos: dict[str, Any] = {name: steps[name].copy() for name in self._info_fields}
+        infos: dict[str, Any] = told(output.told, self._info_fields, self.num_envs)
         infos["action_mask"] = output.masks
         if np.count_nonzero(which) < self.num_envs:
             for values in infos.values():
                 values[~which] = 0
-        infos |= {f"_{name}": which.copy() for name in infos}
+        marks = np.empty((len(infos), self.num_envs), np.bool_)
+        marks[:] = which
+        infos |= zip([f"_{name}" for name in infos], marks, strict=True)
         return infos
 
     def _final_infos(self, output: Output) -> dict[str, Any]:
