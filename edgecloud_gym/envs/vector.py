@@ -36,7 +36,7 @@ from edgecloud_gym.simulator.team import Team
 if TYPE_CHECKING:
     import pandas as pd
 
-LANES_PER_THREAD = 64  # fewer are not worth handing to another thread (about 50 us)
+LANES_PER_THREAD = 64  # fewer are done before another thread has woken
 
 Arrays = NDArray[Any]
 
