@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -32,12 +30,13 @@ from edgecloud_gym.results import records
 from edgecloud_gym.results.snapshot import snapshot
 from edgecloud_gym.simulator.compiled.events import HOLD, OBSERVE, START, STEP
 from edgecloud_gym.simulator.simulator import Output, Simulator
-from edgecloud_gym.simulator.state import OUTCOME_FIELDS, info_fields
+from edgecloud_gym.simulator.state import OUTCOME_FIELDS, info_fields, told
+from edgecloud_gym.simulator.team import Team
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LANES_PER_THREAD = 64  # fewer are not worth handing to another thread (about 50 us)
+LANES_PER_THREAD = 64  # fewer are done before another thread has woken
 
 Arrays = NDArray[Any]
 
@@ -51,7 +50,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
 
     single_env: ClassVar[type[EdgeCloudEnv]]
     # Gymnasium before 1.3 closes what its constructor has refused, too.
-    _pool: ThreadPoolExecutor | None = None
+    _team: Team | None = None
     _renderers: Sequence[Any] = ()
 
     def __init__(
@@ -95,8 +94,6 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {**self.single_env.metadata, "autoreset_mode": self.autoreset_mode}
         self.num_threads = _thread_count(num_threads, num_envs)
-        bounds = np.linspace(0, num_envs, self.num_threads + 1).astype(int).tolist()
-        self._parts = list(itertools.pairwise(bounds))  # of the lanes, one for each thread
         self._simulator = Simulator(self.config, lanes=num_envs)
         self._info_fields = info_fields(self.config)
         self.single_observation_space = observation_space(self._simulator.layout)
@@ -113,12 +110,12 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         self.max_episode_steps = max_episode_steps
         self._settings = settings
         self._lengths = np.zeros(num_envs, np.int64)  # steps of the present episodes
-        self._pool_owner = 0  # the process whose threads they are
+        self._team_owner = 0  # the process whose threads they are
         self.final_room = self._simulator.room
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy starts threads and draws on canvases of its own.
-        return {**self.__dict__, "_pool": None, "_renderers": ()}
+        return {**self.__dict__, "_team": None, "_renderers": ()}
 
     def __repr__(self) -> str:
         settings = settings_in_words({"num_envs": self.num_envs, **self._settings})
@@ -164,7 +161,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
             if which[lane] and (value is not None or self._rngs[lane] is None):
                 self._rngs[lane], self._seeds[lane] = seeding.np_random(value)
         self._ready = None not in self._rngs
-        output = self._simulator.output()
+        output = self._simulator.output(told=True)
         self._restart(which, output)
         if not which.all():
             self._simulator.run(OBSERVE, output, active=~which)
@@ -216,15 +213,16 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         if self.autoreset_mode is not AutoresetMode.NEXT_STEP and some_restart:
             lanes = np.flatnonzero(restarting).tolist()
             raise ResetNeeded(f"lanes {lanes} have ended: reset them before step()")
-        output = self._simulator.output()
+        output = self._simulator.output(told=True)
         stepping = active & ~restarting
         self._run(STEP, output, checked, stepping)
         if np.count_nonzero(active) < self.num_envs:
             self._run(HOLD | OBSERVE, output, checked, ~active)
         if some_restart:
             self._restart(restarting, output)
-        steps = self._simulator.state.steps
-        rewards, terminations, truncations = (steps[name].copy() for name in OUTCOME_FIELDS)
+        rewards, terminations, truncations = told(
+            output.told, OUTCOME_FIELDS, self.num_envs
+        ).values()
         self._lengths += stepping
         if self.max_episode_steps is not None:
             truncations |= stepping & (self._lengths >= self.max_episode_steps)
@@ -236,6 +234,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
                 infos = self._add_info(infos, {"summary": self.summary(lane)}, lane)
         elif np.count_nonzero(self._ended):
             infos = self._final_infos(output)
+            output.told = output.told.copy()  # the reward stays that of the episode that ended
             self._restart(self._ended.copy(), output)
         infos |= self._infos(output, np.ones(self.num_envs, np.bool_))
         return self._observation(output), rewards, terminations, truncations, infos
@@ -283,9 +282,9 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
 
     def close_extras(self) -> None:
         """Stops the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
+        if self._team is not None:
+            self._team.close()
+            self._team = None
         for renderer in self._renderers:
             renderer.close()
         self._renderers = ()
@@ -320,29 +319,25 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         if self.num_threads == 1:
             self._simulator.run(stage, output, actions, active)
             return
-        if self._pool is None or self._pool_owner != os.getpid():  # threads do not survive a fork
-            self._pool = ThreadPoolExecutor(self.num_threads - 1, "edgecloud-lanes")
-            self._pool_owner = os.getpid()
-        waiting = [
-            self._pool.submit(self._simulator.run, stage, output, actions, active, first, last)
-            for first, last in self._parts[1:]
-        ]
-        self._simulator.run(stage, output, actions, active, *self._parts[0])
-        for future in waiting:
-            future.result()
+        work = self._simulator.work(output, actions, active)
+        if self._team is None or self._team_owner != os.getpid():  # threads do not survive a fork
+            self._team = Team(self.num_threads, self._simulator.step_address, work)
+            self._team_owner = os.getpid()
+        self._team.run(stage, self.num_envs, work)
 
     def _observation(self, output: Output) -> Observation:
         return self._simulator.layout.many(output.floats, output.ids, self.num_envs)
 
     def _infos(self, output: Output, which: NDArray[np.bool_]) -> dict[str, Any]:
         """Returns infos as `VectorEnv` collects them, for the lanes in ``which``."""
-        steps = self._simulator.state.steps
-        infos: dict[str, Any] = {name: steps[name].copy() for name in self._info_fields}
+        infos: dict[str, Any] = told(output.told, self._info_fields, self.num_envs)
         infos["action_mask"] = output.masks
         if np.count_nonzero(which) < self.num_envs:
             for values in infos.values():
                 values[~which] = 0
-        infos |= {f"_{name}": which.copy() for name in infos}
+        marks = np.empty((len(infos), self.num_envs), np.bool_)
+        marks[:] = which
+        infos |= zip([f"_{name}" for name in infos], marks, strict=True)
         return infos
 
     def _final_infos(self, output: Output) -> dict[str, Any]:

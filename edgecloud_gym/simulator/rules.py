@@ -141,7 +141,7 @@ class RulePlayer:
         self._rewards = np.empty(_CHUNK)
         self._everyone = np.ones(1, np.bool_)
         output = simulator.output()
-        self._unwritten = (output.floats, output.ids, output.masks)
+        self._unwritten = output.buffers
         self._addresses = (simulator.step_address, rule.address(decision))
         self._play = episode.play_rule.compiled_for((*self._addresses, *self._arguments(decision)))
 

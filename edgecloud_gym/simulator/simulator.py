@@ -34,6 +34,7 @@ from edgecloud_gym.simulator.state import (
     BY_ARRIVAL,
     BY_CALLABLE,
     BY_TABLE,
+    STEP_DTYPE,
     State,
 )
 from edgecloud_gym.simulator.workload import Workload
@@ -47,11 +48,19 @@ class Output:
         floats: All float observations, flat float32 (lanes * layout.size,).
         ids: Dataset rows of the candidates, int32 (lanes, M), or (lanes, 0).
         masks: Action masks, int8 (lanes, M, 1 + nodes).
+        told: What the step yielded, the 8-byte words of `STEP_DTYPE` as rows, int64 (words,
+            lanes or a few more); (0, lanes) where nobody reads it here.
     """
 
     floats: NDArray[np.float32]
     ids: NDArray[np.int32]
     masks: NDArray[np.int8]
+    told: NDArray[np.int64]
+
+    @property
+    def buffers(self) -> tuple[NDArray[Any], ...]:
+        """The last arguments of `step_lanes`."""
+        return self.floats, self.ids, self.masks, self.told
 
 
 class Simulator:
@@ -91,6 +100,9 @@ class Simulator:
         self._float_count = lanes * self.layout.size
         self._id_shape = (lanes, config.candidate_pool_size if config.observe == "id" else 0)
         self._mask_shape = (lanes, config.candidate_pool_size, 1 + len(config.nodes))
+        # Rows of an odd number of cache lines: a power of two would put all into the same few.
+        self._told_shape = (STEP_DTYPE.itemsize // 8, 8 * (-(-lanes // 8) | 1))
+        self._untold = np.empty((0, lanes), np.int64)
         self.parameters = make_parameters(config, self.workload, self.layout)
         self.node_table = make_nodes(tuple(config.nodes), self.workload)
         self.curves = np.concatenate([*self.workload.slowdowns, np.empty(0)])
@@ -236,12 +248,17 @@ class Simulator:
         counts: NDArray[np.int32] | None = getattr(self.dataset, name)
         return np.zeros(len(rows), np.int32) if counts is None else counts[rows]
 
-    def output(self) -> Output:
-        """Allocates buffers for one step of all lanes."""
+    def output(self, told: bool = False) -> Output:
+        """Allocates buffers for one step of all lanes.
+
+        Args:
+            told: Whether what the step yields is wanted there, and not in the state alone.
+        """
         return Output(
             np.empty(self._float_count, np.float32),
             np.empty(self._id_shape, np.int32),
             np.empty(self._mask_shape, np.int8),
+            np.empty(self._told_shape, np.int64) if told else self._untold,
         )
 
     def run(
@@ -273,14 +290,21 @@ class Simulator:
             output.floats,
             output.ids,
             output.masks,
+            output.told,
         )
+
+    def work(
+        self, output: Output, actions: NDArray[np.int64] | None, active: NDArray[np.bool_]
+    ) -> tuple[Any, ...]:
+        """Returns what compiled steps are given behind stage and lanes; see `run`."""
+        actions = self._no_action if actions is None else actions
+        return (active, actions, *self.arrays, *output.buffers)
 
     def _bind(self) -> None:
         """Gathers the arrays and the function compiled for them."""
         self._bind_arrays()
-        output = self.output()
-        buffers = (output.floats, output.ids, output.masks)
-        arguments = (0, 0, self.lanes, self._everyone, self._no_action, *self.arrays, *buffers)
+        work = self.work(self.output(), self._no_action, self._everyone)
+        arguments = (0, 0, self.lanes, *work)
         self._step_lanes = events.step_lanes.compiled_for(arguments)
         self.step_address = events.step_lanes.address_for(arguments)
 

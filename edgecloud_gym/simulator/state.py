@@ -7,8 +7,9 @@ episode is in `edgecloud_gym.simulator.parameters`, everything that does is in `
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,6 +127,32 @@ _OUTCOME: Final = [("reward", "f8"), ("terminated", "?"), ("truncated", "?")]
 STEP_DTYPE: Final = np.dtype([*_STATUS, *_EVENTS, *_TERMS, *_OUTCOME], align=True)
 OUTCOME_FIELDS: Final = tuple(name for name, _ in _OUTCOME)
 OUTCOME: Final = slice(-len(_OUTCOME), None)  # where they lie in a step's values
+# Kind, word and byte in it of each field.
+_PLACES: Final = {
+    name: (STEP_DTYPE[name].kind, *divmod(offset, 8))
+    for name, (_, offset, *_) in (STEP_DTYPE.fields or {}).items()
+}
+
+
+def told(words: NDArray[np.int64], names: Iterable[str], lanes: int) -> dict[str, NDArray[Any]]:
+    """Returns fields of steps that are told word by word, each (lanes,): views, but for booleans.
+
+    Args:
+        words: The words of `STEP_DTYPE`, int64 (words, at least lanes).
+        names: Which fields.
+        lanes: How many lanes.
+    """
+    words = words[:, :lanes]
+    numbers = words.view(np.float64)
+    flags = words.view(np.bool_)
+    parts: dict[str, NDArray[Any]] = {}
+    for name in names:
+        kind, place, within = _PLACES[name]
+        if kind == "b":
+            parts[name] = flags[place, within :: words.itemsize].copy()
+        else:
+            parts[name] = (numbers if kind == "f" else words)[place]
+    return parts
 
 
 def info_fields(config: SystemConfig) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ class LearnerPlayer:
         self._rewards = np.empty(STEPS)
         self._everyone = np.ones(1, np.bool_)
         output = simulator.output()
-        self._unwritten = (output.floats, output.ids, output.masks)
+        self._unwritten = output.buffers
         self._play = play_learner.compiled_for(self._arguments())
 
     def stretch(self, completed: int, ranking: int) -> tuple[list[float], int]:

@@ -24,7 +24,7 @@ from edgecloud_gym.simulator.compiled.engine_node import (
 )
 from edgecloud_gym.simulator.compiled.features import observe_lane, sample_history, settle
 from edgecloud_gym.simulator.compiled.inlining import inlined, merged
-from edgecloud_gym.simulator.compiled.prefetch import prefetch
+from edgecloud_gym.simulator.compiled.memory import prefetch, word
 from edgecloud_gym.simulator.compiled.queueing import admit, reorder
 from edgecloud_gym.simulator.compiled.room import any_is_free
 from edgecloud_gym.simulator.compiled.service import schedule
@@ -266,6 +266,7 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
         out,
         ids,
         masks,
+        told,
     ):
         sources  # noqa: B018 - captured, so that it is part of the cache key
         p = parameters[0]
@@ -293,6 +294,8 @@ def _build(sources: str, cache: bool) -> Callable[..., Any]:
                 observe_lane(
                     p, lanes[i], v, i, len(lanes), embeddings, shut, steps[i], out, ids, masks
                 )
+                for k in range(len(told)):
+                    told[k, i] = word(steps, i, k)
 
     compiled: Callable[..., Any] = step_lanes
     return compiled

@@ -13,6 +13,7 @@ import numpy as np
 
 from edgecloud_gym.nodes import CLOUD_NODE, EDGE_NODE
 from edgecloud_gym.simulator.compiled.inlining import inlined, merged
+from edgecloud_gym.simulator.compiled.memory import copy
 from edgecloud_gym.simulator.compiled.node_features import write_nodes
 from edgecloud_gym.simulator.compiled.queueing import oldest_waiting
 from edgecloud_gym.simulator.compiled.room import find_room
@@ -36,13 +37,6 @@ _CLOUD = CLOUD.positions
 _CLUSTER = CLUSTER.positions
 _SYSTEM = SYSTEM.positions
 _HISTORY = HISTORY.positions
-
-
-@inlined
-def _copy(source, target):
-    """Copies equally long arrays; unlike a slice assignment, without a temporary."""
-    for k in range(len(target)):
-        target[k] = source[k]
 
 
 @inlined
@@ -108,7 +102,7 @@ def _write_mask(lane, states, shut, mask):
 
     ``shut`` is what is possible where no node has room: one copy, not a number of small writes.
     """
-    _copy(shut, mask.reshape(-1))
+    copy(shut, 0, mask, 0, len(shut))
     for k in range(len(states)):
         if states[k].room > 0:
             for j in range(lane.window_size):
@@ -120,7 +114,7 @@ def _write_embeddings(p, lane, requests, window, embeddings, out, at):
     width = embeddings.shape[1]
     end = at + p.candidates * width
     for j in range(lane.window_size):
-        _copy(embeddings[requests[window[j]].row], out[at : at + width])
+        copy(embeddings, requests[window[j]].row * width, out, at, width)
         at += width
     out[at:end] = 0.0
 
@@ -185,13 +179,10 @@ def _write_cluster(p, lane, v, step, out, at):
 @merged
 def _write_history(lane, history, out, at):
     """Copies the ring, oldest sample first; rows before the first sample are zero."""
-    length = history.shape[0]
-    start = lane.samples % length
-    middle = at + (length - start) * len(_HISTORY)
-    end = at + length * len(_HISTORY)
-    flat = history.reshape(-1)
-    _copy(flat[start * len(_HISTORY) :], out[at:middle])
-    _copy(flat[: start * len(_HISTORY)], out[middle:end])
+    size = history.size
+    start = lane.samples % history.shape[0] * len(_HISTORY)
+    copy(history, start, out, at, size - start)
+    copy(history, 0, out, at + size - start, start)
 
 
 @merged
@@ -219,7 +210,7 @@ def observe_lane(p, lane, v, i, lanes, embeddings, shut, step, out, ids, masks):
         _write_system(p, lane, v, step, out, lanes * p.start_system + i * len(_SYSTEM))
     else:
         at = lanes * p.start_nodes + i * len(v.signals)
-        _copy(v.signals, out[at : at + len(v.signals)])
+        copy(v.signals, 0, out, at, len(v.signals))
         _write_cluster(p, lane, v, step, out, lanes * p.start_system + i * len(_CLUSTER))
     if len(v.history) > 0:
         at = lanes * p.start_history + i * len(v.history) * len(_HISTORY)

@@ -83,9 +83,17 @@ def _blocks_taken(m, e, phases, steps):
     """How many blocks the decoding sequences take in the next so many steps."""
     cycles = steps // m.block_size
     blocks = cycles * e.decoding
-    for i in range(steps - cycles * m.block_size):
-        blocks += phases[-(e.clock + i) % m.block_size]
+    phase = -e.clock % m.block_size
+    for _ in range(steps - cycles * m.block_size):
+        blocks += phases[phase]
+        phase = _phase_after(m, phase)
     return blocks
+
+
+@compiled
+def _phase_after(m, phase):
+    """Returns -(clock + 1) modulo the block size from -clock, without a division."""
+    return (phase if phase > 0 else m.block_size) - 1
 
 
 @compiled
@@ -97,10 +105,12 @@ def _steps_with_blocks(m, e, phases, limit):
     if steps >= limit:
         return limit
     free -= cycles * e.decoding
+    phase = -e.clock % m.block_size  # whole cycles leave it as it is
     while steps < limit:
-        free -= phases[-(e.clock + steps) % m.block_size]
+        free -= phases[phase]
         if free < 0:
             break
+        phase = _phase_after(m, phase)
         steps += 1
     return steps
 
