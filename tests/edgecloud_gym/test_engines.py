@@ -95,6 +95,8 @@ def test_a_file_names_its_fault(tmp_path: Path) -> None:
 def test_an_unknown_name_lists_the_known() -> None:
     with pytest.raises(ValueError, match=r"must be one of .*, or the path of a .json file"):
         load_engine("tpu-of-mine")
+    with pytest.raises(ValueError, match=r"or the path of a .json file"):
+        load_engine(Path(bundled_engines()[0]))  # a path is no name
 
 
 @pytest.mark.parametrize("name", bundled_engines())
