@@ -172,7 +172,7 @@ def test_what_cannot_be_learnt_from() -> None:
         Predictor.fit(bare)
     with pytest.raises(ValueError, match="at least 10 prompts, got 2"):
         Predictor.fit(DATA, rows=[1, 2])
-    for name, value in (("ridge", 0.0), ("embedding_scale", -1.0), ("token_scale", np.nan)):
+    for name, value in (("ridge", 1e-300), ("embedding_scale", -1.0), ("token_scale", np.nan)):
         with pytest.raises(ValueError, match=name):
             Predictor.fit(DATA, **{name: value})  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="supports"):
