@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
-from edgecloud_gym.checks import check_bool, check_integer, check_number, did_you_mean
+from edgecloud_gym.checks import MOST, check_bool, check_integer, check_number, did_you_mean
 from edgecloud_gym.files import UnreadableFileError, is_bundled_name, read_json, write_json
 
 ENGINES: Final = Path(__file__).parent / "assets" / "engines"
@@ -148,7 +148,7 @@ class EngineModel:
     def __post_init__(self) -> None:
         for name in TIMES:
             self._set(name, check_number(name, getattr(self, name), least=0, most=_LONG_STEP))
-        self._set("sequences", check_integer("sequences", self.sequences, least=1, most=_MOST))
+        self._set("sequences", check_integer("sequences", self.sequences, least=1, most=MOST))
         tokens = check_integer("batched_tokens", self.batched_tokens, least=1, most=_MOST)
         if tokens < self.sequences:
             raise ValueError(

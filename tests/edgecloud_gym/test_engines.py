@@ -44,7 +44,7 @@ GIVEN: dict[str, Any] = {
             {"step_times": [(1, 0.0), (2, 0.1)]},
             "(seconds)=0.0: must be a finite number > 0 and <= 3600",
         ),
-        ({"sequences": 0}, "an integer from 1 to 2147483647"),
+        ({"sequences": 0}, "an integer from 1 to 1000000"),
         ({"step_overhead": 0.0, "step_floor": 0.0, "token_time": 0.0}, "longer than 0 s"),
         ({"name": 3}, "name=3: must be a string"),
     ],
