@@ -1,4 +1,4 @@
-"""The command ``edgecloud``: starts `agents.cli`, if what Python finds under our names is ours.
+"""What `edgecloud_command` runs: starts `agents.cli`, if what Python finds under our names is ours.
 
 Others bear the names `agents` and `data_tools` too: a file beside a script, a package of others.
 """
@@ -14,7 +14,6 @@ from typing import Final
 
 _ROOT: Final = Path(__file__).resolve().parents[1]  # where the packages of this project lie
 _OURS: Final = "edgecloud-gym"
-_INTERRUPTED: Final = 130
 
 
 def foreign(name: str, root: Path = _ROOT) -> str | None:
@@ -54,7 +53,4 @@ def main() -> None:
         taken = foreign(name)
         if taken is not None:
             sys.exit(f"edgecloud: {taken}")
-    try:
-        import_module("agents.cli").main()
-    except KeyboardInterrupt:  # while modules are imported: a command that runs tells more
-        sys.exit(_INTERRUPTED)
+    import_module("agents.cli").main()

@@ -32,6 +32,7 @@ FLOORS = {
     ),
 }
 PACKAGES = tuple(FLOORS)
+COMMAND = "edgecloud_command"  # the one module beside them
 # What the environment must do without altogether; its adapters to a library may import that one.
 ADAPTERS = {"networks": {"torch"}, "rllib": {"torch"}, "torchrl": {"torch"}}
 FORBIDDEN = {"agents", "data_tools", "torch", "transformers", "datasets", "matplotlib", "typer"}
@@ -157,7 +158,7 @@ def test_the_wheel_is_complete(repository: Path, tmp_path: Path) -> None:
     skip = shutil.ignore_patterns("__pycache__")
     for package in PACKAGES:
         shutil.copytree(repository / package, tree / package, ignore=skip)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", f"{COMMAND}.py"):
         shutil.copy(repository / name, tree)
     options = ["--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(tmp_path)]
     subprocess.run(
@@ -171,7 +172,7 @@ def test_the_wheel_is_complete(repository: Path, tmp_path: Path) -> None:
         for path in (tree / package).rglob("*")
         if path.is_file()
     }
-    assert files <= packed
+    assert files | {f"{COMMAND}.py"} <= packed
     assert {f"{package}/py.typed" for package in PACKAGES} <= packed
 
 

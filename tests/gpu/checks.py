@@ -218,7 +218,7 @@ def check_resumption(folder: Path, device: str) -> tuple[bool, str]:
     with tempfile.TemporaryDirectory() as out:
         prompts = Path(out) / "prompts.txt"
         prompts.write_text("\n".join(PROMPTS))
-        code = "from edgecloud_gym.command import main; main()"
+        code = "from edgecloud_command import main; main()"
         options = ["-m", f"m={folder}", "--device", device, "--max-new-tokens", "64"]
         command = [sys.executable, "-c", code, "profile", str(prompts), *options, "-o", out]
         rows = Path(out) / "inference_data_m.jsonl"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import edgecloud_command
 from edgecloud_gym import command
 from edgecloud_gym.command import foreign
 
@@ -51,13 +52,27 @@ def test_interrupted_while_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(command, "import_module", interrupted)
     with pytest.raises(SystemExit) as caught:
-        command.main()
+        edgecloud_command.main()
     assert caught.value.code == 130
+
+
+def test_nothing_comes_before_an_interrupt_is_caught(repository: Path) -> None:
+    """Whatever is imported at once, Ctrl-C meets outside of `main`."""
+    code = "import sys; before = set(sys.modules); import edgecloud_command"
+    show = "; print(set(sys.modules) - before)"
+    done = subprocess.run(
+        [sys.executable, "-c", code + show],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "{'edgecloud_command'}"
 
 
 def start(first: Path, repository: Path) -> "subprocess.CompletedProcess[str]":
     """Starts the command with a folder that Python looks into first."""
-    code = "import edgecloud_gym.command as c, sys; sys.path.insert(0, sys.argv[1]); c.main()"
+    code = "import edgecloud_command as c, sys; sys.path.insert(0, sys.argv[1]); c.main()"
     return subprocess.run(
         [sys.executable, "-c", code, str(first)],
         capture_output=True,
