@@ -67,7 +67,10 @@ class _Worker:
         except Exception as error:  # noqa: BLE001 - pickling runs code of the agent's
             return as_text(error)
         self.job = job[0]
-        self.connection.send_bytes(packed)
+        try:
+            self.connection.send_bytes(packed)
+        except OSError:
+            pass  # it was killed while it waited: the end of the pipe, its answer, tells
         return None
 
     def end(self) -> None:
@@ -153,7 +156,10 @@ def _work(connection: Connection) -> None:
             error = error_of(lambda: job.play(path))  # noqa: B023 - called now
         except Exception as failed:  # noqa: BLE001 - what a pickle needs may be missing here
             error = as_text(failed)
-        connection.send(error)
+        try:
+            connection.send(error)
+        except OSError:  # nobody is there any more; what was played is kept
+            return
 
 
 def _packed(job: tuple[Job, Path]) -> bytes:
