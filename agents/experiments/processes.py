@@ -12,7 +12,7 @@ import pickle
 import signal
 import sys
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -67,10 +67,8 @@ class _Worker:
         except Exception as error:  # noqa: BLE001 - pickling runs code of the agent's
             return as_text(error)
         self.job = job[0]
-        try:
+        with suppress(OSError):  # killed while it waited: the pipe's end, its answer, will tell
             self.connection.send_bytes(packed)
-        except OSError:
-            pass  # it was killed while it waited: the end of the pipe, its answer, tells
         return None
 
     def end(self) -> None:

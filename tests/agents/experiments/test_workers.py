@@ -130,7 +130,8 @@ def test_a_worker_that_was_killed_while_it_waited_costs_one_job() -> None:
     job: Any = "a job"
     assert worker.hand((job, Path("there"))) is None
     ended, error, alive = processes._answer(worker)
-    assert (ended, str(error), alive) == (job, "its process ended (signal 9)", False)
+    assert error is not None
+    assert (ended, error.message, alive) == (job, "its process ended (signal 9)", False)
 
 
 @pytest.mark.parametrize("how", ["-c", "stdin", "script"])
