@@ -27,7 +27,7 @@ def find_model(name: str) -> Path:
         ValueError: If the name is empty.
     """
     if not name.strip():
-        raise ValueError("MODEL: the name is empty")
+        raise ValueError("MODEL: the path is empty")
     bundled = bundled_models()
     path = Path(name)
     if is_bundled_name(name, bundled):

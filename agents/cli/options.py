@@ -41,7 +41,7 @@ Azure = Annotated[
     Path | None,
     path_option(
         "--azure",
-        help="AzureLLMInferenceTrace_conv.csv of 2023, for the scenarios that replay it.",
+        help="Azure's trace of conversations of 2023, for the scenarios that replay it.",
         show_default=False,
     ),
 ]
