@@ -33,8 +33,10 @@ demo: $(INSTALLED) ## the main job: compare schedulers, bandits and trained mode
 	$(BIN)/edgecloud compare --agents fcfs,c2ucb,cn-ducb,index,ppo,warm-linear,sjf-oracle --seeds 3 \
 		--load 0.95 --set split=test --output $(RESULTS)
 
+# Bytecode is kept whatever the shell says: tests start processes, which compile our sources anew.
+# Each process takes its half of the tests in order, so that what tests share is made once.
 test: $(INSTALLED) ## run the tests
-	$(BIN)/pytest --numprocesses auto
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses auto --dist worksteal
 
 test-libraries: $(INSTALLED) ## the same briefly, with older Gymnasiums and other libraries
 	$(BIN)/python -m tests.matrix --quick

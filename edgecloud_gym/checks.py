@@ -28,6 +28,8 @@ from numpy.typing import DTypeLike, NDArray
 
 # As JSON writes numbers; a leading plus or point and a trailing point, which tables have, too.
 _NUMERAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+MOST: Final = 1_000_000  # of what memory is taken for side by side; more is a slip, or fills it
+WIDEST: Final = 16_384  # of the layers of networks: what joins two of that width takes a gigabyte
 _HALF_CHARACTER: Final = re.compile("[\ud800-\udfff]")
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgecloud_gym.arrivals import ArrivalProcess, make_arrivals
 from edgecloud_gym.checks import (
+    MOST,
     check_bool,
     check_choice,
     check_integer,
@@ -179,7 +180,7 @@ class SystemConfig:
             ("candidate_pool_size", 1),
             ("history_length", 0),
         ):
-            check_integer(name, getattr(self, name), least=least)
+            check_integer(name, getattr(self, name), least=least, most=MOST)
         if self.embedding_dim is not None:
             check_integer("embedding_dim", self.embedding_dim, least=1)
         check_choice("observe", self.observe, ("embedding", "id"))

@@ -26,8 +26,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
-from edgecloud_gym.checks import check_bool, check_integer, check_number, did_you_mean
-from edgecloud_gym.files import UnreadableFileError, read_json, write_json
+from edgecloud_gym.checks import MOST, check_bool, check_integer, check_number, did_you_mean
+from edgecloud_gym.files import UnreadableFileError, is_bundled_name, read_json, write_json
 
 ENGINES: Final = Path(__file__).parent / "assets" / "engines"
 TIMES: Final = (
@@ -148,7 +148,7 @@ class EngineModel:
     def __post_init__(self) -> None:
         for name in TIMES:
             self._set(name, check_number(name, getattr(self, name), least=0, most=_LONG_STEP))
-        self._set("sequences", check_integer("sequences", self.sequences, least=1, most=_MOST))
+        self._set("sequences", check_integer("sequences", self.sequences, least=1, most=MOST))
         tokens = check_integer("batched_tokens", self.batched_tokens, least=1, most=_MOST)
         if tokens < self.sequences:
             raise ValueError(
@@ -361,17 +361,17 @@ def load_engine(source: str | Path) -> EngineModel:
     """Loads an engine model.
 
     Args:
-        source: The name of a bundled one, or the path of a JSON file.
+        source: The name of a bundled one, as a text, or the path of a JSON file.
 
     Raises:
-        ValueError: If there is no model of that name.
+        ValueError: If there is no model of that name, or a path does not end in ``.json``.
         FileNotFoundError: If there is no such file.
         UnreadableFileError: If the file holds no engine model.
     """
     path = Path(source)
     if path.suffix != ".json":
         known = bundled_engines()
-        if str(source) not in known:
+        if not is_bundled_name(source, known):
             raise ValueError(
                 f"engine model {str(source)!r}: must be one of {', '.join(known)}"
                 f"{did_you_mean(str(source), known)}, or the path of a .json file"

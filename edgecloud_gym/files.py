@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from edgecloud_gym.checks import has_half_character
 from edgecloud_gym.unpacking import UnreadableFileError, unpacking
@@ -21,10 +22,12 @@ __all__ = [
     "check_writable",
     "decoded_json",
     "duplicate",
+    "is_bundled_name",
     "read_json",
     "read_jsonl",
     "read_text",
     "replacing",
+    "warn_of_namesake",
     "write_json",
 ]
 
@@ -188,3 +191,24 @@ def duplicate(names: list[str]) -> str | None:
             return name
         seen.add(name)
     return None
+
+
+def is_bundled_name(given: object, names: Collection[str]) -> TypeGuard[str]:
+    """Whether a user means something that comes with the package, by its name.
+
+    A `Path` is never a name, nor is a text with a folder in it: ``./name`` is what lies here.
+
+    Args:
+        given: A name or a path.
+        names: What comes with the package.
+    """
+    return isinstance(given, str) and given in names
+
+
+def warn_of_namesake(what: str, name: str) -> None:
+    """Warns that a name is taken for that of something bundled, not for what lies here."""
+    warnings.warn(
+        f"{what} {name!r} is the bundled one; './{name}' would be what lies here under that name",
+        UserWarning,
+        stacklevel=4,  # who called what asks
+    )

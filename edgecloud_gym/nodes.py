@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecloud_gym.checks import check_integer, check_number, float_array
+from edgecloud_gym.checks import MOST, check_integer, check_number, float_array
 from edgecloud_gym.engines import EngineModel, load_engine
 
 EDGE_NODE: Final = 0
@@ -62,7 +62,7 @@ class Node:
         if not isinstance(self.name, str) or not self.name:
             raise TypeError(f"name={self.name!r}: a node's name must be a string, not empty")
         self._check_number("network_rtt", least=0.0)
-        self._check_integer("backlog", least=0)
+        self._check_integer("backlog", least=0, most=_MOST)  # nothing is kept for each
 
     @property
     def services(self) -> int:
@@ -86,8 +86,8 @@ class Node:
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 
-    def _check_integer(self, name: str, least: int) -> None:
-        value = check_integer(self.label(name), getattr(self, name), least=least, most=_MOST)
+    def _check_integer(self, name: str, least: int, most: int = MOST) -> None:
+        value = check_integer(self.label(name), getattr(self, name), least=least, most=most)
         self._set(name, value)
 
     def _check_number(self, name: str, **bounds: float) -> None:
@@ -120,6 +120,11 @@ class StaticBatches(Node):
         super().__post_init__()
         self._check_integer("batches", least=0)
         self._check_integer("capacity", least=1)
+        if self.batches * self.capacity > MOST:
+            raise ValueError(
+                f"{self.label('batches')}={self.batches} and capacity={self.capacity}: must have "
+                f"{MOST} places together at most"
+            )
         self._check_number("time_multiplier", above=0.0)
         self._set("slowdown", _as_tuple(checked_slowdown(self.label("slowdown"), self.slowdown)))
 

@@ -15,7 +15,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agents.base import Agent
-from agents.cli.options import PROCESSORS, DryRun, RetryFailed, Trust, Workers
+from agents.cli.options import (
+    PROCESSORS,
+    Azure,
+    DryRun,
+    RetryFailed,
+    Trust,
+    Workers,
+    suite_traces,
+)
 from agents.cli.reading import read_agents, split_outside
 from agents.experiments.play import ExperimentProgress
 from agents.experiments.spec import AgentSpec
@@ -53,14 +61,6 @@ AgentFile = Annotated[
 Scenarios = Annotated[
     list[str] | None,
     typer.Option("--scenario", help="Scenario or group of them; repeat for several."),
-]
-Azure = Annotated[
-    Path | None,
-    path_option(
-        "--azure",
-        help="AzureLLMInferenceTrace_conv.csv of 2023, for the scenarios that replay it.",
-        show_default=False,
-    ),
 ]
 
 app = typer.Typer(cls=Group, invoke_without_command=True)
@@ -116,7 +116,7 @@ def bench_suite(
         return
     with reporting("The same command goes on from there.", extra="agents"):
         with reading_input():
-            traces = {} if azure is None else {"azure": azure}
+            traces = suite_traces(azure)
             suite = load_suite(version, quick=quick).with_traces(traces).select(scenario or [])
             if not suite.cells:
                 why = "; ".join(suite.skipped.values()) or "--quick has no such scenario"
@@ -174,7 +174,7 @@ def verify_rows(
                 if label not in specs and label.partition(":")[0] in AGENT_NAMES:
                     specs[label] = read_agents(label, trust)[0]
             chosen = choose(board, scenario or [], agent or [], seed, rows)
-            traces = {} if azure is None else {"azure": azure}
+            traces = suite_traces(azure)
             lacking = [row for row in chosen if suite.cell(row.cell).trace and not traces]
             for row in lacking:
                 warn(f"{row}: replays a trace; --azure FILE gives it")

@@ -64,17 +64,16 @@ from agents.experiments.fingerprint import identify
 from agents.experiments.model_file import ModelFile, read_model_file
 from agents.experiments.spec import AgentSpec
 from data_tools.cli.console import reading_input, reporting
-from data_tools.cli.options import path_option, read_path
+from data_tools.cli.options import path_option
 from edgecloud_gym.dataset import SPLITS, RequestDataset, load_dataset
 
 
 def evaluate(
     context: typer.Context,
     files: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
             metavar="MODEL",
-            parser=read_path,
             help="Models that `edgecloud train` wrote, or names of those in the package, as in "
             "ppo-static; with --trust also those that `agents.save_model` or Stable-Baselines3 "
             "saved.",
@@ -150,7 +149,7 @@ def evaluate(
             common = join_settings(context, options, given)
             data = load_dataset(common["dataset"])
             env_id = read_environment(env, nodes, common)
-            models = [read_model_file(find_model(str(path))) for path in files]
+            models = [read_model_file(find_model(name)) for name in files]
             check_trust(models, trust)
             extra = {"algorithm": algorithm, "allow_stop": allow_stop or None}
             extra["vec_normalize"] = None if vec_normalize is None else str(vec_normalize)

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from data_tools.cli.options import path_option
+from edgecloud_gym.arrivals import read_trace
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.processors import available_processors
 
@@ -33,6 +34,14 @@ TraceFile = Annotated[
     path_option(
         "--trace",
         help="Workload trace whose arrivals and answer lengths are replayed.",
+        show_default=False,
+    ),
+]
+Azure = Annotated[
+    Path | None,
+    path_option(
+        "--azure",
+        help="Azure's trace of conversations of 2023, for the scenarios that replay it.",
         show_default=False,
     ),
 ]
@@ -117,6 +126,19 @@ Trust = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Only tell what is to be played and what it will take.")
 ]
+
+
+def suite_traces(azure: Path | None) -> dict[str, Path]:
+    """Returns the workload traces that the suite's scenarios may replay, by the option's name.
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: If it is no trace.
+    """
+    if azure is None:
+        return {}
+    read_trace(azure)  # before anything is played or learnt for it
+    return {"azure": azure}
 
 
 def split_columns(columns: list[str] | None) -> list[str]:

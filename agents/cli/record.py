@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import gymnasium as gym
 import typer
 
-from agents.cli.models import bundled_models
+from agents.cli.models import bundled_models, find_model
 from agents.cli.options import (
     DATASET,
     DURATION,
@@ -48,6 +48,7 @@ from agents.report.words import counted
 from data_tools.cli.console import reading_input, reporting
 from data_tools.cli.options import path_option
 from edgecloud_gym.dataset import load_dataset
+from edgecloud_gym.files import is_bundled_name
 
 
 def record(
@@ -167,9 +168,7 @@ def _spec(text: str, trust: bool) -> AgentSpec:
     named = text.partition(":")[0] in AGENT_NAMES
     if not named and Path(text).suffix in (".npz", ".zip") and not Path(text).exists():
         raise FileNotFoundError(f"AGENT {text}: no such file")
-    path = Path(text)
-    if not path.exists():
-        path = bundled_models().get(text, path)
+    path = find_model(text) if is_bundled_name(text, bundled_models()) else Path(text)
     if not path.is_file():
         (spec, *others) = read_agents(text, trust)
         if others:

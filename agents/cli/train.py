@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -15,6 +16,7 @@ from agents.cli.options import (
     DATASET,
     PROCESSORS,
     ArrivalRate,
+    Azure,
     Dataset,
     Environment,
     Nodes,
@@ -23,6 +25,7 @@ from agents.cli.options import (
     Settings,
     TraceFile,
     Workers,
+    suite_traces,
 )
 from agents.cli.playing import say
 from agents.cli.reading import needs_embeddings, read_settings, setting_kinds
@@ -153,6 +156,7 @@ def train(
             show_default=False,
         ),
     ] = None,
+    azure: Azure = None,
 ) -> None:
     """Train an agent on the train prompts.
 
@@ -227,14 +231,15 @@ def train(
             notes = dataset_notes([env_id], common, data)
             notes += predictor_notes(name, options.get("predictor"), data)
             prompts = {"dataset": data, "split": common["split"]}
-            data, more = replay_trace(context, trace, rate_scale, common, data)
-            place = _scenario(env_id, common, data)
-            elsewhere = read_elsewhere(scenario or (), name, place, common["split"])
+            traces = suite_traces(azure)
+            on_prompts_of = partial(_scenario, context, trace, rate_scale, env_id, common, data)
+            place, more = on_prompts_of(common["split"])
+            elsewhere = read_elsewhere(scenario or (), name, place, common["split"], traces)
             validation = None
             if evaluate_every:
-                held = _scenario(env_id, {**common, "split": "validation"}, data)
+                held, _ = on_prompts_of("validation")
                 others = read_beside(beside, env_id)
-                there = read_elsewhere(scenario or (), name, place, "validation")
+                there = read_elsewhere(scenario or (), name, place, "validation", traces)
                 places = (*at_loads(held, loads), *there)
                 validation = Validation(places, evaluation_seeds, others)
             training = Training(
@@ -281,8 +286,18 @@ def _train_index(
     train_index(chosen, common, options, loads=loads, episodes=episodes, seed=seed, output=output)
 
 
-def _scenario(env_id: str, settings: Mapping[str, Any], data: RequestDataset) -> Scenario:
-    """Returns a scenario after trying it."""
-    (scenario,) = make_scenarios([env_id], None, settings, data)
+def _scenario(
+    context: typer.Context,
+    trace: Path | None,
+    rate_scale: float,
+    env_id: str,
+    settings: Mapping[str, Any],
+    data: RequestDataset,
+    split: str,
+) -> tuple[Scenario, list[str]]:
+    """Returns a scenario on one side's prompts, after trying it, and notes on what it replays."""
+    mine = {**settings, "split": split}
+    data, notes = replay_trace(context, trace, rate_scale, mine, data)
+    (scenario,) = make_scenarios([env_id], None, mine, data)
     scenario.check()
-    return scenario
+    return scenario, notes

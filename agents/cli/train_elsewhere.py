@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
 
+from agents.experiments.replay import whole
 from agents.experiments.scenario import Scenario
 from agents.schedulers.policy_file import POLICIES
 from agents.suite.definition import load_suite
@@ -16,7 +20,11 @@ def check_learns_elsewhere(agent: str, names: Sequence[str]) -> None:
 
 
 def read_elsewhere(
-    names: Sequence[str], agent: str, place: Scenario, split: str
+    names: Sequence[str],
+    agent: str,
+    place: Scenario,
+    split: str,
+    traces: Mapping[str, Path] = MappingProxyType({}),
 ) -> tuple[Scenario, ...]:
     """Returns scenarios of the suite, with other prompts than the suite tests with.
 
@@ -25,8 +33,10 @@ def read_elsewhere(
         agent: Who learns.
         place: Where it learns anyway.
         split: Whose prompts arrive.
+        traces: Files of workload traces, which some scenarios replay.
 
     Raises:
+        OSError: If a trace cannot be read.
         ValueError: If there is no such scenario, it is none to learn in besides, or the agent
             learns in one place only.
     """
@@ -34,18 +44,17 @@ def read_elsewhere(
         return ()
     check_learns_elsewhere(agent, names)
     nodes = len(place.make().unwrapped.simulator.config.nodes)  # type: ignore[attr-defined]
+    suite = load_suite().with_traces(traces)
     found = []
     for name in names:
-        cells = load_suite().select([name]).cells
-        mine = [cell for cell in cells if cell.env_id == place.env_id and not cell.trace]
+        mine = [cell for cell in suite.select([name]).cells if cell.env_id == place.env_id]
         if not mine:
-            raise ValueError(
-                f"--scenario {name!r}: must have a scenario of {place.env_id} that replays no trace"
-            )
+            why = suite.skipped.get(name) or f"must have a scenario of {place.env_id}"
+            raise ValueError(f"--scenario {name!r}: {why}")
         for cell in mine:
             settings = {key: value for key, value in cell.settings.items() if key != "slo"}
-            settings |= {"split": split, "dataset": place.dataset}
-            scenario = Scenario(cell.env_id, settings, cell.name)
+            other = replace(cell, settings={**settings, "split": split})
+            scenario = other.scenario(whole(place.dataset), traces)
             there = len(scenario.make().unwrapped.simulator.config.nodes)  # type: ignore[attr-defined]
             if there != nodes:
                 raise ValueError(

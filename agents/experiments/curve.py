@@ -10,6 +10,7 @@ from typing import Any, Final
 import pandas as pd
 
 from agents.experiments.validation import UNIT, score, scores
+from agents.report.lettering import any_script
 from edgecloud_gym.files import replacing
 
 _COLUMNS: Final = ("agent", "done", "seconds", "score", "scenario", "jct_mean")
@@ -86,6 +87,7 @@ class Curve:
         draw({self._name: self.moments}, scores(self.others), path.with_suffix(".png"))
 
 
+@any_script()
 def draw(
     curves: Mapping[str, Sequence[tuple[int, float]]], beside: Mapping[str, float], path: Path
 ) -> None:

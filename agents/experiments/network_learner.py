@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from agents.experiments.learners import Learner
 from agents.experiments.network_settings import HORIZON, read_options
+from agents.experiments.replay import ReplayedDataset, whole
 from agents.experiments.scenario import Scenario
 from agents.prediction import predictor_for
 from agents.prediction.forecasts import cross_fitted
@@ -24,6 +25,7 @@ from agents.schedulers.policy_file import (
     write_policy,
 )
 from agents.threads import one_thread
+from edgecloud_gym.wrappers.forecast import Forecast
 
 _OFF_POLICY_STRIDE: Final = 10_000  # steps between chances to save
 
@@ -57,7 +59,8 @@ class NetworkLearner(Learner):
         self.name = name
         self._algorithm = ALGORITHMS[name]
         self._options, theirs = read_options(name, options)
-        dataset = scenarios[0].dataset
+        # A prompt that a trace asks for often is one prompt to a predictor.
+        dataset = whole(scenarios[0].dataset)
         self._predictor = predictor_for(dataset, self._options.predictor)
         self._forecast = cross_fitted(self._predictor, dataset)
         path, self.done = resume or (None, 0)
@@ -109,17 +112,25 @@ class NetworkLearner(Learner):
         each = max(1, lanes // len(scenarios))
         peers = self._options.peers if self._algorithm.timed else 1
         each = -(-each // peers) * peers
-        wrapper = partial(
-            QueueHead,
-            forecast=self._forecast,
-            skips=self._options.skips,
-            scores=self._algorithm.scores,
-        )
+        wrapper = partial(QueueHead, skips=self._options.skips, scores=self._algorithm.scores)
         parts = [
-            make_vec_env(scenario.env_id, each, None, wrapper, **self._settings(scenario))
+            make_vec_env(
+                scenario.env_id,
+                each,
+                None,
+                partial(wrapper, forecast=self._forecast_of(scenario)),
+                **self._settings(scenario),
+            )
             for scenario in scenarios
         ]
         return JoinedVecEnv(parts), [part.get_attr("simulator", [0])[0] for part in parts]
+
+    def _forecast_of(self, scenario: Scenario) -> Forecast:
+        """Returns what is predicted of the prompts of a scenario, one by one if it replays."""
+        dataset = scenario.dataset
+        if isinstance(dataset, ReplayedDataset):
+            return self._forecast.of(dataset.source_rows)
+        return self._forecast
 
     def _settings(self, scenario: Scenario) -> dict[str, Any]:
         """Returns the settings of an environment to learn in."""
@@ -197,7 +208,9 @@ class NetworkLearner(Learner):
             autoreset_mode=AutoresetMode.NEXT_STEP,
             **self._settings(scenario),
         )
-        walk = QueueHead(envs, self._forecast, self._options.skips, self._algorithm.scores)
+        walk = QueueHead(
+            envs, self._forecast_of(scenario), self._options.skips, self._algorithm.scores
+        )
         with one_thread():
             return play_lanes(walk, self._model.policy, seeds)
 

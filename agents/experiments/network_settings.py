@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import Any, Final
 
 from edgecloud_gym.checks import (
+    MOST,
+    WIDEST,
     check_bool,
     check_choice,
     check_integer,
@@ -82,9 +84,10 @@ class WalkOptions:
 
     def __post_init__(self) -> None:
         for name, least in (("width", 1), ("skips", 0), ("peers", 1)):
-            check_integer(name, getattr(self, name), least=least)
+            most = WIDEST if name == "width" else MOST
+            check_integer(name, getattr(self, name), least=least, most=most)
         if self.lanes is not None:
-            check_integer("lanes", self.lanes, least=1)
+            check_integer("lanes", self.lanes, least=1, most=MOST)
         check_choice("rule", self.rule or "none", ("index", "none"))
         check_number("sharpness", self.sharpness, above=0.0)
         if self.horizon is not None:

@@ -12,7 +12,7 @@ import pickle
 import signal
 import sys
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -67,7 +67,8 @@ class _Worker:
         except Exception as error:  # noqa: BLE001 - pickling runs code of the agent's
             return as_text(error)
         self.job = job[0]
-        self.connection.send_bytes(packed)
+        with suppress(OSError):  # killed while it waited: the pipe's end, its answer, will tell
+            self.connection.send_bytes(packed)
         return None
 
     def end(self) -> None:
@@ -153,7 +154,10 @@ def _work(connection: Connection) -> None:
             error = error_of(lambda: job.play(path))  # noqa: B023 - called now
         except Exception as failed:  # noqa: BLE001 - what a pickle needs may be missing here
             error = as_text(failed)
-        connection.send(error)
+        try:
+            connection.send(error)
+        except OSError:  # nobody is there any more; what was played is kept
+            return
 
 
 def _packed(job: tuple[Job, Path]) -> bytes:

@@ -65,6 +65,11 @@ class ReplayedDataset(RequestDataset):
         return table
 
 
+def whole(dataset: RequestDataset) -> RequestDataset:
+    """Returns the dataset that a replay's rows are of; any other dataset is its own."""
+    return dataset.source if isinstance(dataset, ReplayedDataset) else dataset
+
+
 @dataclass(frozen=True)
 class Replay:
     """A trace made ready to be played.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from agents.base import constructor_arguments
 from agents.experiments.learners import Learner, played
+from agents.experiments.replay import whole
 from agents.experiments.scenario import Scenario
 from agents.prediction import Predictor
 from agents.registry import AGENT_NAMES, agent_class, make_agent
@@ -58,7 +59,7 @@ class Validation:
             for scenario in self.scenarios:
                 settings = {}
                 if _PREDICTOR in constructor_arguments(agent_class(name)):
-                    data = scenario.dataset
+                    data = whole(scenario.dataset)
                     if id(data) not in fitted:
                         fitted[id(data)] = Predictor.fit(data, data.rows("fit"))
                     settings[_PREDICTOR] = fitted[id(data)]

@@ -9,6 +9,7 @@ from typing import Final
 from agents.prediction.predictor import Predictor
 from edgecloud_gym.checks import did_you_mean
 from edgecloud_gym.dataset import RequestDataset
+from edgecloud_gym.files import is_bundled_name, warn_of_namesake
 
 PREDICTORS: Final = Path(__file__).parents[1] / "assets" / "predictors"
 
@@ -24,7 +25,8 @@ def load_predictor(name_or_path: str | Path | Predictor) -> Predictor:
     Args:
         name_or_path: A bundled name (see `bundled_predictors`), the path of an ``.npz`` file that
             `Predictor.save` or ``edgecloud train predictor`` wrote, or a `Predictor`, which is
-            returned as it is.
+            returned as it is. A bundled name goes before a file of that name here, with a warning:
+            ``./name`` is the file, and so is a `Path`.
 
     Raises:
         FileNotFoundError: If a path leads nowhere.
@@ -37,9 +39,11 @@ def load_predictor(name_or_path: str | Path | Predictor) -> Predictor:
         raise TypeError(f"predictor={name_or_path!r}: must be a name, a path or a Predictor")
     path = Path(name_or_path)
     names = bundled_predictors()
-    if str(name_or_path) in names:
-        path = PREDICTORS / f"{name_or_path}.npz"
-    elif path.suffix != ".npz" and not path.exists():
+    if is_bundled_name(name_or_path, names):
+        if path.is_file():
+            warn_of_namesake("predictor", name_or_path)
+        return _bundled(name_or_path)
+    if path.suffix != ".npz" and not path.exists():
         given = str(name_or_path)
         raise ValueError(
             f"predictor {given!r} is not known{did_you_mean(given, names)}; use one of the bundled "
@@ -67,10 +71,15 @@ def predictor_for(
     if name_or_path is not None:
         return load_predictor(name_or_path)
     if dataset.name in bundled_predictors() and dataset.embeddings is not None:
-        bundled = load_predictor(dataset.name)
+        bundled = _bundled(dataset.name)
         if bundled.width == dataset.embeddings.shape[1]:
             return bundled
     return Predictor.fit(dataset)
+
+
+def _bundled(name: str) -> Predictor:
+    path = PREDICTORS / f"{name}.npz"
+    return _load(path, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=8)

@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 
 _KIND: Final = "predictor"  # what its files say they hold
 SUPPORTS: Final = 1024
+LEAST_RIDGE: Final = 1e-12  # as of bandits: what is smaller cannot be divided by
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -71,8 +72,8 @@ class Predictor:
             rows: Its rows to learn from; the train split by default.
             embedding_scale: a of the kernel.
             token_scale: b of the kernel, unused where prompts have no token counts.
-            ridge: Variance of what the features do not explain, in units of the process; by
-                default the one of `RIDGES` that predicts prompts left out best.
+            ridge: Variance of what the features do not explain, in units of the process, at least
+                1e-12; by default the one of `RIDGES` that predicts prompts left out best.
             supports: Prompts that the kernel compares with, at most; drawn at random from the rows.
             seed: Random seed.
 
@@ -107,7 +108,7 @@ class Predictor:
         lost = np.maximum(1.0 - np.sum(phi**2, axis=1), 0.0)
         logs = np.log(dataset.base_latency[chosen])
         used = choose_ridge(phi, features.strengths, logs) if ridge is None else ridge
-        check_number("ridge", used, above=0)
+        check_number("ridge", used, least=LEAST_RIDGE)
         answers = dataset.response_tokens
         fitted = [
             None if target is None else Regression.fit(phi, features, lost, target, float(used))

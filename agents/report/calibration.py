@@ -10,12 +10,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from agents.prediction.scoring import LEVELS, Scores
+from agents.report.lettering import any_script
 from edgecloud_gym.files import replacing
 
 _COLOUR: Final = "#4477aa"
 _DPI: Final = 130
 
 
+@any_script()
 def draw_calibration(scores: Scores, title: str, path: Path) -> None:
     """Draws how often times stay below their predicted quantiles, and expected against true times.
 

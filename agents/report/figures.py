@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from agents.report.lettering import any_script
 from agents.report.styles import Style
 from edgecloud_gym.files import replacing
 
@@ -37,9 +37,15 @@ def figure_with_legend(
     labels = [folded(label) for label in look]
     lines = sum(label.count("\n") + 1.3 for label in labels)
     size = (width + 0.7 + CHARACTER * longest_line(look), max(height, 0.4 + LINE * lines))
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    yield figure
+    with any_script(), replacing(path) as temporary:
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+        _add_legend(figure, look, labels)
+        figure.savefig(temporary, dpi=_DPI)
+
+
+def _add_legend(figure: Figure, look: Mapping[str, Style], labels: Sequence[str]) -> None:
     handles = [Line2D([], [], markersize=5, **style._asdict()) for style in look.values()]
     # Labels that begin with an underscore would be left out: they get their text afterwards.
     legend = figure.legend(
@@ -48,9 +54,6 @@ def figure_with_legend(
     for text, label in zip(legend.get_texts(), labels, strict=True):
         text.set_text(label)
         keep_plain(text)
-    with warnings.catch_warnings(), replacing(path) as temporary:
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.savefig(temporary, dpi=_DPI)
 
 
 def keep_plain(text: Text) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from agents.report.lettering import any_script
 from agents.report.words import counted
 from edgecloud_gym.files import replacing
 
@@ -86,6 +87,7 @@ def claims(table: pd.DataFrame) -> Iterator[str]:
             )
 
 
+@any_script()
 def draw_paper(table: pd.DataFrame, path: Path) -> None:
     """Draws both counts, a panel per simulator, and writes a PNG, complete or not at all."""
     from matplotlib.figure import Figure

@@ -18,7 +18,7 @@ from agents.experiments.replay import replay
 from agents.experiments.scenario import Scenario
 from edgecloud_gym.arrivals import MMPP
 from edgecloud_gym.checks import did_you_mean
-from edgecloud_gym.dataset import load_dataset
+from edgecloud_gym.dataset import RequestDataset, load_dataset
 from edgecloud_gym.files import read_json
 from edgecloud_gym.node_files import read_nodes
 
@@ -58,7 +58,7 @@ class Cell:
         """The name of its group."""
         return self.name.partition("/")[0]
 
-    def scenario(self, dataset: str, traces: Mapping[str, Path]) -> Scenario:
+    def scenario(self, dataset: str | RequestDataset, traces: Mapping[str, Path]) -> Scenario:
         """Returns what is played.
 
         Args:
@@ -129,6 +129,9 @@ class Suite:
         for cell in self.cells:
             if cell.name == name:
                 return cell
+        why = self.skipped.get(name.partition("/")[0])
+        if why is not None:
+            raise ValueError(f"scenario {name!r}: {why}")
         names = [cell.name for cell in self.cells]
         groups = list(dict.fromkeys(cell.group for cell in self.cells))
         raise ValueError(

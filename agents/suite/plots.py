@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from agents.report.figures import LINE, figure_with_legend, keep_plain
+from agents.report.lettering import any_script
 from agents.report.styles import styles
 from agents.suite.board import Board
 from agents.suite.markdown import PROFILE, SCORES
@@ -18,6 +19,7 @@ _LOWEST: Final = -0.5  # of the shares drawn: what is worse is cut off
 _HIGHEST: Final = 1.25
 
 
+@any_script()
 def draw(board: Board, folder: Path) -> list[Path]:
     """Draws what there is to draw; returns the pictures, none where nothing is scored."""
     if not scored_cells(board):

@@ -20,7 +20,7 @@ from data_tools.bundling.metadata import CROISSANT, croissant, front_matter
 from data_tools.bundling.run_figures import RunFigures, explained_variance, run_figures
 from data_tools.profiling.run_file import RunMetadata, metadata_path
 from edgecloud_gym.checks import whole_characters
-from edgecloud_gym.dataset.rows import ERROR, OnError, read_requests
+from edgecloud_gym.dataset.rows import CACHED, ERROR, OnError, read_requests
 from edgecloud_gym.dataset.slowdown import SlowdownFile, slowdown_path
 from edgecloud_gym.files import check_writable
 
@@ -39,7 +39,7 @@ _TEXTS: Final = (
     "family",
 )
 _NUMBERS: Final = ("inference_time", "time_to_first_token", "device_time", "load_average")
-_COUNTS: Final = ("input_token_count", "output_token_count")
+_COUNTS: Final = ("input_token_count", "output_token_count", CACHED)
 
 
 def build_dataset(
@@ -125,6 +125,8 @@ def _known_fields(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_type(name: str, value: object) -> str | float | None:
+    if name == CACHED and value == -1:  # not known
+        return None
     if name in _TEXTS:
         return whole_characters(value) if isinstance(value, str) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -136,7 +138,7 @@ def _of_type(name: str, value: object) -> str | float | None:
 _COLUMNS: Final = (
     *("request_text", "model_name", "response_text", "device"),
     *(field.name for field in fields(Measurement) if field.name not in ("response_text", ERROR)),
-    *("load_average", "family"),
+    *("load_average", "family", CACHED),
 )
 
 

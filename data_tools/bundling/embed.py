@@ -31,10 +31,10 @@ from data_tools.bundling.choices import Pooling, Precision
 from edgecloud_gym.checks import check_choice, check_integer
 from edgecloud_gym.dataset import bundled_datasets, prompts_digest
 from edgecloud_gym.dataset.checks import check_texts
-from edgecloud_gym.dataset.files import locate
+from edgecloud_gym.dataset.files import locate, split_machine
 from edgecloud_gym.dataset.rows import OnError, read_columns
 from edgecloud_gym.dataset.tables import beside
-from edgecloud_gym.files import check_writable, replacing
+from edgecloud_gym.files import check_writable, is_bundled_name, replacing
 
 __all__ = [
     "EmbeddedFile",
@@ -276,11 +276,11 @@ def embeddings_path(dataset: str | os.PathLike[str]) -> Path:
         FileNotFoundError: If there is no such file.
     """
     requests = locate(dataset).requests
-    if dataset in bundled_datasets():
+    if is_bundled_name(split_machine(dataset)[0], bundled_datasets()):
         raise ValueError(f"{dataset!r} is a bundled dataset: name the file to write with output")
-    if Path(dataset).is_dir():
-        return requests.with_name("embeddings.npz")
-    return beside(requests, ".npz")
+    if requests == Path(dataset):
+        return beside(requests, ".npz")
+    return requests.with_name("embeddings.npz")
 
 
 def write_embeddings(

@@ -36,6 +36,7 @@ _MEANINGS: Final = {
     "load_average": "Load of the machine, one minute, after the answer.",
     "input_token_count": "Tokens of the prompt.",
     "output_token_count": "Tokens of the answer.",
+    "cached_tokens": "Tokens of the prompt that the server found in its cache.",
     "repeated_inference_times": "Times of further measurements of the prompt, s.",
     "family": "Which of the built-in set's families the prompt is of.",
 }

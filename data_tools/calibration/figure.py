@@ -8,12 +8,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from data_tools.calibration.calibrate import Calibration
+from data_tools.pictures import any_script
 from edgecloud_gym.files import replacing
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 KINDS = {"e2e": "From sending to last token", "ttft": "From sending to first token"}
 
 
+@any_script()
 def save_figure(result: Calibration, path: Path) -> None:
     """Draws each request's measured and simulated times, first and last token.
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from data_tools.describing.describe import Description
 from data_tools.describing.quantities import Arrivals, Quantity, Slowdown, shown
+from data_tools.pictures import any_script
 from edgecloud_gym.files import replacing
 
 BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#666666"
@@ -29,6 +30,7 @@ WINDOWS = 100  # of the arrival rate over time, about
 Panel = Callable[[Axes], None]
 
 
+@any_script()
 def save_figure(description: Description, path: Path) -> None:
     """Draws the distributions, and the arrivals or the slowdown curve where there are any.
 

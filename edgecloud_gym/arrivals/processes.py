@@ -22,7 +22,7 @@ from edgecloud_gym.checks import check_choice, check_number
 from edgecloud_gym.times import UNITS, carry_unit
 
 _ROW = (Sequence, np.ndarray)
-MOST_ARRIVALS = 1e9  # of an episode; more do not fit the memory
+MOST_ARRIVALS = 1e8  # of an episode; more do not fit the memory
 
 
 @runtime_checkable

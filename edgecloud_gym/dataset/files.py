@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 import zipfile
 import zlib
 from dataclasses import dataclass, replace
@@ -20,7 +19,12 @@ from numpy.typing import NDArray
 from edgecloud_gym.dataset.recorded import is_recorded, recorded_path
 from edgecloud_gym.dataset.slowdown import slowdown_path
 from edgecloud_gym.dataset.tables import READERS, beside, require_format, table_name, table_suffix
-from edgecloud_gym.files import UnreadableFileError, duplicate
+from edgecloud_gym.files import (
+    UnreadableFileError,
+    duplicate,
+    is_bundled_name,
+    warn_of_namesake,
+)
 from edgecloud_gym.unpacking import PACKED_SUFFIXES
 
 _HUB: Final = "hf://"
@@ -49,7 +53,7 @@ def dataset_machines(name_or_path: str | os.PathLike[str]) -> tuple[str, ...]:
     Args:
         name_or_path: A bundled name, or a folder; each folder in ``machines`` in it is one.
     """
-    bundled = isinstance(name_or_path, str) and name_or_path in bundled_datasets()
+    bundled = is_bundled_name(name_or_path, bundled_datasets())
     folder = (ASSETS / name_or_path if bundled else Path(name_or_path)) / MACHINES
     return tuple(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else ()
 
@@ -80,7 +84,8 @@ def locate(name_or_path: str | os.PathLike[str], machine: str | None = None) -> 
             and `foo.slowdown.json`), packed or not; or `hf://datasets/OWNER/NAME`, perhaps with
             `@REVISION`, such a folder on the Hugging Face hub; or `minari://ID/FOLDER`, one in the
             dataset of Minari with that id. A bundled name goes before a folder of that name here,
-            with a warning: `./name` is the folder. A name or folder here may end in `@MACHINE`.
+            with a warning: `./name` is the folder, and so it is called, for agents go by names. A
+            name or folder here may end in `@MACHINE`.
         machine: Which of several measurements of the dataset is meant, a folder of that name in its
             folder `machines`, laid out like the dataset itself; without embeddings it shares the
             dataset's. None for the dataset's own, the only one of a dataset on the hub.
@@ -104,17 +109,12 @@ def locate(name_or_path: str | os.PathLike[str], machine: str | None = None) -> 
     path = Path(name_or_path)
     if not str(name_or_path).strip():
         raise ValueError(f"dataset {str(name_or_path)!r}: the name is empty; '.' is this folder")
-    if isinstance(name_or_path, str) and name_or_path in bundled_datasets():
+    if is_bundled_name(name_or_path, bundled_datasets()):
         if path.exists():
-            warnings.warn(
-                f"dataset {name_or_path!r} is the bundled one; './{name_or_path}' would "
-                "be what lies here under that name",
-                UserWarning,
-                stacklevel=3,
-            )
+            warn_of_namesake("dataset", name_or_path)
         return _folder(ASSETS / name_or_path)
     if path.is_dir():
-        return _folder(path)
+        return _told_apart(_folder(path), ".")
     if path.exists():
         require_format(path)
     if table_suffix(path) not in READERS:
@@ -127,12 +127,22 @@ def locate(name_or_path: str | os.PathLike[str], machine: str | None = None) -> 
         )
     if not path.is_file():
         raise FileNotFoundError(f"dataset file {path} does not exist")
-    return Source(
+    found = Source(
         name=table_name(path),
         requests=path,
         embeddings=_existing(beside(path, ".npz"), beside(path, ".embeddings.npz")),
         slowdown=_existing(slowdown_path(path)),
     )
+    return _told_apart(found, ".")
+
+
+def _told_apart(source: Source, owner: str) -> Source:
+    """Calls a dataset ``owner/name`` that has a bundled one's name and is not it."""
+    if source.name not in bundled_datasets():
+        return source
+    if source.requests.resolve().is_relative_to(ASSETS.resolve()):
+        return source
+    return replace(source, name=f"{owner}/{source.name}")
 
 
 def _variant(
@@ -201,7 +211,8 @@ def fetched(address: str) -> Path:
 def _addressed(address: str) -> Source:
     """Finds a dataset on the hub or in a recording."""
     if is_on_hub(address):
-        return replace(_folder(fetched(address)), name=address.split("/")[-1])
+        owner, name = address.rstrip("/").split("/")[-2:]
+        return _told_apart(replace(_folder(fetched(address)), name=name), owner)
     folder = recorded_path(address)
     if not folder.is_dir():
         raise FileNotFoundError(

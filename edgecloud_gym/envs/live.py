@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecloud_gym.checks import check_integer
+from edgecloud_gym.checks import MOST, check_integer
 from edgecloud_gym.envs.base import Observation
 from edgecloud_gym.envs.cluster import ClusterEnv
 from edgecloud_gym.envs.inputs import checked_actions
@@ -43,7 +43,7 @@ class LiveEnv(ClusterEnv):
             TypeError: If a setting is unknown or of the wrong type.
             ValueError: If a setting is out of range, or settings contradict each other.
         """
-        self._waiting = check_integer("waiting", waiting, least=1)
+        self._waiting = check_integer("waiting", waiting, least=1, most=MOST)
         super().__init__(**settings)
 
     def _make_simulator(self) -> LiveSimulator:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edgecloud_gym.checks import MOST, check_integer
 from edgecloud_gym.config import Priority, SystemConfig
 from edgecloud_gym.dataset import RequestDataset, load_dataset
 from edgecloud_gym.nodes import EDGE_NODE, WAIT, node_names
@@ -89,8 +90,10 @@ class Simulator:
         """Loads the dataset and allocates the lanes.
 
         Raises:
-            ValueError: If dataset and settings do not fit together.
+            MemoryError: If the lanes do not fit in memory.
+            ValueError: If dataset and settings do not fit together, or there are too many lanes.
         """
+        check_integer("num_envs", lanes, least=1, most=MOST)
         self.config = config
         self.lanes = lanes
         self.dataset = load_dataset(config.dataset)
@@ -110,7 +113,10 @@ class Simulator:
         self._table = make_table(self.dataset)
         self.node_names = node_names(config.nodes)
         self.batch_capacity = config.nodes[EDGE_NODE].batch
-        self.state = State.allocate(lanes, config)
+        try:
+            self.state = State.allocate(lanes, config)
+        except MemoryError as error:
+            raise MemoryError(f"num_envs={lanes} of such systems do not fit ({error})") from error
         shut = np.zeros(self._mask_shape[1:], np.int8)
         shut[:, WAIT] = 1
         self._shut = shut.reshape(-1)  # a lane's mask where no node has room

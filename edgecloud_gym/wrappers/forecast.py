@@ -45,6 +45,12 @@ class Forecast:
             if not np.all(np.isfinite(value)):
                 raise ValueError(f"forecast: {name} must hold finite numbers")
 
+    def of(self, rows: NDArray[np.int64]) -> Forecast:
+        """Returns what is predicted of some rows (n,), in their order."""
+        features = {name: np.asarray(value)[rows] for name, value in self.features.items()}
+        lengths = None if self.output_tokens is None else np.asarray(self.output_tokens)[rows]
+        return Forecast(self.time[rows], lengths, features)
+
     def table(self) -> NDArray[np.float32]:
         """Returns the features side by side, float32 (rows, features)."""
         columns = [np.asarray(value, np.float32) for value in self.features.values()]

@@ -44,7 +44,7 @@ GIVEN: dict[str, Any] = {
             {"step_times": [(1, 0.0), (2, 0.1)]},
             "(seconds)=0.0: must be a finite number > 0 and <= 3600",
         ),
-        ({"sequences": 0}, "an integer from 1 to 2147483647"),
+        ({"sequences": 0}, "an integer from 1 to 1000000"),
         ({"step_overhead": 0.0, "step_floor": 0.0, "token_time": 0.0}, "longer than 0 s"),
         ({"name": 3}, "name=3: must be a string"),
     ],
@@ -95,6 +95,8 @@ def test_a_file_names_its_fault(tmp_path: Path) -> None:
 def test_an_unknown_name_lists_the_known() -> None:
     with pytest.raises(ValueError, match=r"must be one of .*, or the path of a .json file"):
         load_engine("tpu-of-mine")
+    with pytest.raises(ValueError, match=r"or the path of a .json file"):
+        load_engine(Path(bundled_engines()[0]))  # a path is no name
 
 
 @pytest.mark.parametrize("name", bundled_engines())

@@ -4,11 +4,13 @@ import copy
 import pickle
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
 from edgecloud_gym import CLUSTER_ID, RequestDataset, load_engine
 from edgecloud_gym.nodes import Engine, Node, Sequences, Slots, StaticBatches
+from edgecloud_gym.simulator.state import State
 from tests.edgecloud_gym.support import CONTINUOUS, STATIC, make, toy_dataset
 
 ENGINE = load_engine("smollm2-135m-cpu")
@@ -21,6 +23,9 @@ NAN = float("nan")
         (lambda: Slots(""), "name=''"),
         (lambda: Slots("c", slots=-1), "node 'c': slots=-1"),
         (lambda: Slots("c", slots=2.5), "node 'c': slots=2.5"),
+        (lambda: Slots("c", slots=10**9), "node 'c': slots=1000000000: .* from 0 to 1000000"),
+        (lambda: Sequences("c", sequences=10**9), "node 'c': sequences=1000000000: .* to 1000000"),
+        (lambda: StaticBatches("c", batches=2, capacity=10**6), "must have 1000000 places"),
         (lambda: Slots("c", network_rtt=NAN), "node 'c': network_rtt=nan"),
         (lambda: Slots("c", network_rtt=-0.1), "node 'c': network_rtt=-0.1"),
         (lambda: Slots("c", time_multiplier=0.0), "node 'c': time_multiplier=0.0"),
@@ -36,6 +41,32 @@ NAN = float("nan")
 def test_bad_nodes(build: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message.replace("[", r"\[")):
         build()
+
+
+SIZES = ("edge_concurrency", "cloud_concurrency", "candidate_pool_size", "edge_batch_capacity")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_size_that_no_memory_holds(size: str) -> None:
+    with pytest.raises(ValueError, match=rf"{size}=1000000000: must be .* to 1000000$"):
+        make(STATIC, **{size: 10**9})
+
+
+def test_lanes_that_no_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match=r"num_envs=1000000000000: must be .* from 1 to 1000000$"):
+        gym.make_vec(STATIC, num_envs=10**12)
+
+    def full(*_: Any) -> None:
+        raise MemoryError("no room for 60 GiB")
+
+    monkeypatch.setattr(State, "allocate", full)
+    with pytest.raises(MemoryError, match=r"num_envs=1000 of such .* \(no room for 60 GiB\)"):
+        gym.make_vec(STATIC, num_envs=1000)
+
+
+def test_a_queue_may_be_as_long_as_one_likes() -> None:
+    env = make(CLUSTER_ID, nodes=[Slots("a", slots=1, backlog=2**31 - 1)], duration=5.0)
+    env.reset(seed=0)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
 """What the tests of the command line share."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 from agents.cli.app import make_app
@@ -19,10 +23,29 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture
+def pictures() -> None:
+    """Lets the commands of a test draw, which takes them as long as all the rest."""
+
+
+@pytest.fixture(autouse=True)
+def _without_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr("agents.report.plots.draw_all", lambda *_: [])
+
+
+@cache
+def edgecloud() -> Any:
+    """The command line, which takes a while to be put together."""
+    return typer.main.get_command(make_app())
+
+
 def invoke(*arguments: object, columns: int = 80, encoding: str = "utf-8") -> Result:
     """Runs ``edgecloud`` with arguments, in a terminal of so many columns and that encoding."""
     given = [str(argument) for argument in arguments]
-    return CliRunner(charset=encoding).invoke(make_app(), given, env={"COLUMNS": str(columns)})
+    runner, terminal = CliRunner(charset=encoding), {"COLUMNS": str(columns)}
+    with mock.patch.object(typer.testing, "_get_command", lambda app: app):
+        return runner.invoke(edgecloud(), given, env=terminal)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ Compare = Callable[..., Result]
 STATIC = "EdgeCloud-Static-v0"
 
 
+@pytest.mark.usefixtures("pictures")
 def test_all_environments(compare: Compare, tmp_path: Path) -> None:
     result = compare("--agents", "fcfs, sjf-oracle")
     assert result.exit_code == 0, result.output
@@ -32,6 +33,7 @@ def test_all_environments(compare: Compare, tmp_path: Path) -> None:
     assert shown[0] == shown[1]
 
 
+@pytest.mark.usefixtures("pictures")
 def test_settings_and_loads(compare: Compare, tmp_path: Path) -> None:
     result = compare(
         *("--env", STATIC, "--env", "continuous"),
@@ -145,6 +147,7 @@ def test_nobody_finishes(compare: Compare, monkeypatch: pytest.MonkeyPatch) -> N
     assert "run.json failures.txt" in words(result)
 
 
+@pytest.mark.usefixtures("pictures")
 def test_another_experiment_in_the_folder(compare: Compare, tmp_path: Path) -> None:
     swept = ("--env", "static", "--agents", "fcfs", "--load", 0.5, "--load", 0.8)
     assert compare(*swept).exit_code == 0
@@ -188,6 +191,7 @@ def test_a_slowdown_that_was_given_is_not_missed(compare: Compare) -> None:
     assert "slow each other down" not in words(compare(*given))
 
 
+@pytest.mark.usefixtures("pictures")
 def test_nothing_arrives(compare: Compare) -> None:
     result = compare("--arrival-rate", 0.0001, "--duration", 10, "--agents", "fcfs")
     assert result.exit_code == 0, result.output

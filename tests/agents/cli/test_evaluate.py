@@ -414,3 +414,6 @@ def test_a_model_of_the_package_is_evaluated_by_its_name(tmp_path: Path) -> None
     refused = run_command("evaluate", "ppo-stati", *fixed)
     assert refused.exit_code == 2
     assert "(did you mean 'ppo-static'?)" in words(refused)
+    path = run_command("evaluate", "./ppo-static", *fixed)  # a path is no name
+    assert path.exit_code == 2
+    assert "MODEL ./ppo-static: no such file" in words(path)

@@ -31,6 +31,7 @@ def test_a_cluster_of_a_file(compare: Compare, cluster: Path, tmp_path: Path) ->
     assert set(log["node"]) == {"here", "there"}
 
 
+@pytest.mark.usefixtures("pictures")
 def test_systems_of_two_kinds_share_a_folder(compare: Compare, tmp_path: Path) -> None:
     """Each has columns of its own, which are empty for the other."""
     result = compare("--env", "static", "--env", "cluster", "--agents", "fcfs")

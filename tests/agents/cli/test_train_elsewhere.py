@@ -6,6 +6,7 @@ import pytest
 
 from agents import Scenario
 from agents.cli.train_elsewhere import read_elsewhere
+from agents.experiments.replay import ReplayedDataset
 from agents.experiments.training import Training
 from edgecloud_gym import CLUSTER_ID, load_dataset
 from edgecloud_gym.nodes import Slots
@@ -29,6 +30,46 @@ def test_scenarios_of_the_suite_are_played_on_other_prompts() -> None:
 def test_a_group_counts_as_far_as_it_is_of_the_environment() -> None:
     found = read_elsewhere(["drift"], "ppo", HERE, "fit")
     assert {scenario.env_id for scenario in found} == {CLUSTER_ID}
+
+
+@pytest.fixture
+def azure(tmp_path: Path) -> Path:
+    """A trace of two requests a second, in Azure's format."""
+    path = tmp_path / "azure.csv"
+    rows = [f"2023-11-16 18:00:{n / 2:09.6f}0,100,{20 + 5 * n}" for n in range(100)]
+    path.write_text("\n".join(["TIMESTAMP,ContextTokens,GeneratedTokens", *rows]))
+    return path
+
+
+def test_a_scenario_that_replays_a_trace_is_learnt_in_on_the_same_side(azure: Path) -> None:
+    (found,) = read_elsewhere(["azure"], "ppo", HERE, "fit", {"azure": azure})
+    fit = set(load_dataset("smollm2-135m").rows("fit").tolist())
+    assert isinstance(found.dataset, ReplayedDataset)
+    assert set(found.dataset.source_rows.tolist()) <= fit
+    for name in ("azure", "azure/cluster-0.95"):
+        with pytest.raises(ValueError, match=f"scenario '{name}': replays a trace.*--azure FILE"):
+            read_elsewhere([name], "ppo", HERE, "fit")
+
+
+def test_networks_learn_from_traces_and_are_looked_at_on_others_prompts(
+    azure: Path, learning_briefly: None, tmp_path: Path
+) -> None:
+    del learning_briefly
+    chosen = ("--env", "continuous", "--output", tmp_path / "x.npz", "--duration", 20)
+    brief = ("--steps", 128, "--evaluation-seeds", 1, "--beside", "fcfs")
+    replayed = ("--trace", azure, "--scenario", "azure", "--azure", azure)
+    result = invoke("train", "ppo:lanes=2", *chosen, *brief, *replayed)
+    assert result.exit_code == 0, result.output
+    assert "Mean JCT on prompts kept aside" in words(result)
+
+
+def test_a_trace_that_is_not_there(tmp_path: Path) -> None:
+    given = ("--azure", tmp_path / "nope.csv", "--scenario", "azure")
+    train = ("train", "ppo", "--env", "cluster", "--output", tmp_path / "x.npz")
+    for command in (train, ("bench-suite", "--output", tmp_path)):
+        result = invoke(*command, *given)
+        assert result.exit_code == 2
+        assert "nope.csv: No such file or directory" in words(result)
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_prompts_that_come_once(many: Path, tmp_path: Path) -> None:
     ("agent", "arguments", "message"),
     [
         ("predictor:rigde=1", (), "no setting 'rigde'; it has embedding_scale"),
-        ("predictor:ridge=0", (), "ridge=0: must be a finite number > 0"),
+        ("predictor:ridge=0", (), "ridge=0: must be a finite number >= 1e-12"),
         ("predictor", ("--dataset", "nothing"), "'nothing' is not known"),
     ],
 )

@@ -18,7 +18,9 @@ def train(learnable: Path, output: Path, *options: Any) -> Any:
 
 
 @pytest.mark.parametrize("how", [["--workers", 2], ["--scheduler", "local"]])
-def test_each_seed_has_a_file(how: list[Any], learnable: Path, tmp_path: Path) -> None:
+def test_each_seed_has_a_file(
+    how: list[Any], learnable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if "--scheduler" in how:
         pytest.importorskip("distributed", reason="needs the extra dask")
     result = train(learnable, tmp_path / "m.npz", "--seed", 3, "--seeds", 2, *how)
@@ -28,6 +30,7 @@ def test_each_seed_has_a_file(how: list[Any], learnable: Path, tmp_path: Path) -
     assert train(learnable, tmp_path / "alone.npz", "--seed", 4).exit_code == 0
     assert (tmp_path / "m-4.npz").read_bytes() == (tmp_path / "alone.npz").read_bytes()
     before = (tmp_path / "m-3.npz").stat().st_mtime_ns
+    monkeypatch.setattr("agents.cli.train_seeds.do_in_processes", do_here)
     assert train(learnable, tmp_path / "m.npz", "--seed", 3, "--seeds", 2, *how).exit_code == 0
     assert (tmp_path / "m-3.npz").stat().st_mtime_ns == before  # nothing is repeated
     longer = train(learnable, tmp_path / "m.npz", "--seed", 4, "--seeds", 1, *how, "--load", 1.0)

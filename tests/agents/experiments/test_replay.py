@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,22 @@ def test_agents_see_what_they_see_of_the_dataset_itself() -> None:
                 again.embedding_table(dim), DATA.embedding_table(dim)[rows]
             )
         assert again.prompts == tuple(f"prompt {row}" for row in rows)
+
+
+def test_all_that_the_dataset_knows_of_a_prompt_goes_along() -> None:
+    rows = np.array([1, 0, 1])
+    known = {
+        "embeddings": np.eye(2), "prompts": ["a", "b"], "prompt_tokens": [5, 6],
+        "response_tokens": [7, 8], "slowdown": [1.0, 1.5], "time_to_first_token": [0.1, 0.2],
+        "families": ["x", "y"], "cached_tokens": [1, -1],
+    }  # fmt: skip
+    data = RequestDataset.from_arrays([1.0, 2.0], name="known", **known)  # type: ignore[arg-type]
+    asked = ReplayedDataset.of(data, rows)
+    for name in (field.name for field in fields(RequestDataset) if field.init):
+        whole, part = getattr(data, name), getattr(asked, name)
+        of_all = name in ("slowdown", "name", "skipped")
+        assert whole is not None
+        np.testing.assert_array_equal(part, whole if of_all else np.asarray(whole)[rows])
 
 
 def test_the_prompts_of_one_side_alone(trace: Path) -> None:

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from agents import AgentSpec, ExperimentError, run_experiment
+from agents.experiments import processes
 from edgecloud_gym import RequestDataset
 from tests.agents.experiments.test_experiment import STATIC, Lazy
 
@@ -117,6 +119,19 @@ def test_the_innocent_are_played(troubles: dict[Any, str], workers: int, tmp_pat
     if workers == 1:
         with pytest.raises(ExperimentError, match="4 of 15 runs failed"):  # tried again
             run_experiment(STATIC, agents, 3, SETTINGS, tmp_path)
+
+
+def test_a_worker_that_was_killed_while_it_waited_costs_one_job() -> None:
+    worker = object.__new__(processes._Worker)
+    worker.connection, theirs = multiprocessing.Pipe()
+    theirs.close()
+    worker.process = SimpleNamespace(join=lambda: None, exitcode=-9)
+    worker.ready = True
+    job: Any = "a job"
+    assert worker.hand((job, Path("there"))) is None
+    ended, error, alive = processes._answer(worker)
+    assert error is not None
+    assert (ended, error.message, alive) == (job, "its process ended (signal 9)", False)
 
 
 @pytest.mark.parametrize("how", ["-c", "stdin", "script"])

@@ -8,10 +8,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 from agents.checkpoint import write_checkpoint
-from agents.prediction import Predictor, bundled_predictors, load_predictor
+from agents.prediction import Predictor, bundled_predictors, load_predictor, predictor_for
 from agents.prediction.regression import left_out
 from agents.prediction.scoring import score
 from edgecloud_gym import RequestDataset, load_dataset
+from edgecloud_gym.dataset.writing import write_dataset
 from tests.agents.prediction.support import drawn
 
 DATA = drawn(120)
@@ -142,13 +143,36 @@ def test_the_bundled_one_is_what_it_says() -> None:
     assert made["settings"]["split"] == "train"
 
 
+def test_a_dataset_that_only_has_a_bundled_name_gets_a_predictor_of_its_own(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "smollm2-135m"
+    write_dataset(
+        RequestDataset.from_arrays(rng.lognormal(size=40), rng.normal(size=(40, 384))), folder
+    )
+    predictor = predictor_for(load_dataset(folder))
+    assert predictor is not load_predictor("smollm2-135m")
+    assert predictor.rows < 40
+
+
+def test_a_path_is_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    bundled = load_predictor("smollm2-135m")
+    with pytest.raises(ValueError, match="'smollm2-135m' is not known"):
+        load_predictor(Path("smollm2-135m"))
+    Predictor.fit(DATA).save(tmp_path / "smollm2-135m")
+    for path in (Path("smollm2-135m"), "./smollm2-135m"):
+        assert load_predictor(path).width == 5
+    with pytest.warns(UserWarning, match=r"is the bundled one; '\./smollm2-135m' would be"):
+        assert load_predictor("smollm2-135m") is bundled
+
+
 def test_what_cannot_be_learnt_from() -> None:
     bare = RequestDataset.from_arrays(np.ones(20))
     with pytest.raises(ValueError, match="has no embeddings"):
         Predictor.fit(bare)
     with pytest.raises(ValueError, match="at least 10 prompts, got 2"):
         Predictor.fit(DATA, rows=[1, 2])
-    for name, value in (("ridge", 0.0), ("embedding_scale", -1.0), ("token_scale", np.nan)):
+    for name, value in (("ridge", 1e-300), ("embedding_scale", -1.0), ("token_scale", np.nan)):
         with pytest.raises(ValueError, match=name):
             Predictor.fit(DATA, **{name: value})  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="supports"):

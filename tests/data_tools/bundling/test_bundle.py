@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import fields
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from data_tools.bundling.embed import Encoded
 from data_tools.bundling.run_figures import explained_variance
 from data_tools.profiling.run_file import RunFile
 from edgecloud_gym.dataset import RequestDataset, load_dataset
+from edgecloud_gym.dataset.writing import write_dataset
 from edgecloud_gym.files import UnreadableFileError
 
 CONFIGURATION = {
@@ -95,6 +97,24 @@ def test_the_first_measurement_of_each_prompt_becomes_its_request(run_file, tmp_
     assert table["repeated_inference_times"][1].tolist() == [2.4]
     assert "device_time" not in table
     assert "error" not in table
+
+
+def test_all_that_a_dataset_knows_of_its_requests_is_kept(tmp_path):
+    data = RequestDataset.from_arrays(
+        base_latency=[0.5, 1.0, 2.0],
+        prompts=["a", "b", "c"],
+        prompt_tokens=[5, 6, 7],
+        response_tokens=[1, 2, 3],
+        time_to_first_token=[0.25, np.nan, 0.5],
+        families=["x", "y", "x"],
+        cached_tokens=[4, -1, 0],
+    )
+    write_dataset(data, tmp_path / "given")
+    build(tmp_path / "given" / "requests.parquet", tmp_path)
+    bundled = load_dataset(tmp_path / "tiny")
+    for field in fields(RequestDataset):
+        if field.init and field.name not in ("name", "embeddings", "slowdown"):
+            np.testing.assert_array_equal(getattr(bundled, field.name), getattr(data, field.name))
 
 
 def test_figures_tell_noise_cut_offs_and_failures(run_file, tmp_path):

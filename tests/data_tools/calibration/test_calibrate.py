@@ -56,6 +56,7 @@ def test_finds_the_server_that_wrote_two_logs(tmp_path: Path, log: Log) -> None:
             assert span[1] >= getattr(SERVER, name) * 0.9, name
 
 
+@pytest.mark.usefixtures("fitted_roughly")
 def test_one_log_is_judged_on_the_requests_not_fitted(log: Log) -> None:
     result = calibrate([log], lookahead=True, **KNOWN)
     fitted, judged = result.judgements
@@ -64,6 +65,7 @@ def test_one_log_is_judged_on_the_requests_not_fitted(log: Log) -> None:
     assert judged.errors["e2e_mape"] < 0.02
 
 
+@pytest.mark.usefixtures("fitted_roughly")
 def test_finds_that_steps_are_not_composed_ahead(tmp_path: Path) -> None:
     server = SERVER.replaced(lookahead=False)
     log = read_log(vllm(tmp_path, requests(5.0, n=80, server=server)))
@@ -76,6 +78,7 @@ def test_requests_that_never_meet_are_refused(tmp_path: Path) -> None:
         calibrate([log], sequences=8)
 
 
+@pytest.mark.usefixtures("fitted_roughly")
 def test_a_number_that_leaves_no_trace_is_not_given(tmp_path: Path) -> None:
     server = SERVER.replaced(prefill_overhead=0.0, context_time=0.0)
     log = read_log(vllm(tmp_path, requests(5.0, n=80, server=server, noise=0.05)))
@@ -126,6 +129,7 @@ def test_cached_tokens_are_context_that_costs_no_time_to_read(tmp_path: Path) ->
     )
 
 
+@pytest.mark.usefixtures("fitted_roughly")
 def test_what_nearly_all_prompts_share_is_found_in_the_log(tmp_path: Path) -> None:
     log = read_log(dynamo(tmp_path, requests(5.0, n=12)))
     result = calibrate([log], sequences=32, lookahead=True, resamples=1)

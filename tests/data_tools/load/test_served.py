@@ -34,7 +34,7 @@ def test_llamacpp(tmp_path: Path) -> None:
             rates=(2.5,),
             duration=7.0,
             max_new_tokens=16,
-            repeats=2,
+            repeats=1,
         )
         (path,) = measure_server(job, show_progress=False)
     records = [record for record in read_records(path) if not record.warm_up]

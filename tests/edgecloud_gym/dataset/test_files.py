@@ -457,7 +457,12 @@ def test_a_folder_with_a_bundled_name(tmp_path: Path, monkeypatch: pytest.Monkey
     for _ in range(2):  # the dataset is kept, the remark is not
         with pytest.warns(UserWarning, match=rf"is the bundled one; './{name}' would be"):
             assert load_dataset(name).name == name
-    assert len(load_dataset(f"./{name}")) == 5
+    for own in (f"./{name}", folder):  # called otherwise: agents go by the name
+        dataset = load_dataset(own)
+        assert (len(dataset), dataset.name) == (5, f"./{name}")
+    jsonl(tmp_path, [*reference_rows()], f"{name}.jsonl")
+    assert load_dataset(f"{name}.jsonl").name == f"./{name}"
+    assert load_dataset(ASSETS / name).name == name
 
 
 def test_times_that_look_like_milliseconds_are_remarked_on(tmp_path: Path) -> None:
@@ -702,6 +707,8 @@ def test_a_dataset_on_the_hub(tmp_path, monkeypatch):
     dataset = load_dataset("hf://datasets/someone/mine@v1")
     assert asked == [("someone/mine", "dataset", "v1")]
     assert (len(dataset), dataset.name) == (1, "mine@v1")
+    (bundled, *_) = bundled_datasets()
+    assert load_dataset(f"hf://datasets/someone/{bundled}").name == f"someone/{bundled}"
 
 
 def test_a_hub_that_cannot_be_asked(monkeypatch):

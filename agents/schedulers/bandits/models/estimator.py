@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from agents.schedulers.bandits.bandit import Contexts, Floats
 from agents.schedulers.bandits.models.mlp import MLP
 from agents.schedulers.bandits.models.moments import RunningMoments
-from edgecloud_gym.checks import check_integer, check_number
+from edgecloud_gym.checks import MOST, WIDEST, check_integer, check_number
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Training:
     def __post_init__(self) -> None:
         check_number("learning_rate", self.learning_rate, above=0)
         for name in ("batch_size", "buffer_size", "train_every"):
-            check_integer(name, getattr(self, name), least=1)
+            check_integer(name, getattr(self, name), least=1, most=MOST)
         check_number("discount", self.discount, above=0, most=1)
         if not self.hidden:
             raise ValueError(f"hidden={self.hidden!r}: must name at least one layer")
         for width in self.hidden:
-            check_integer("hidden", width, least=1)
+            check_integer("hidden", width, least=1, most=WIDEST)
 
 
 class LatencyEstimator:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+FARTHEST: Final = 50.0  # of a log time (s): further than the age of the universe
 
 
 class RunningMoments:
@@ -42,10 +45,15 @@ class RunningMoments:
         return math.sqrt(self._deviations / self.weight)
 
     def times(self, standardised: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns exp(mean + std x), for a stream of logarithms; NaN before the first value."""
+        """Returns exp(mean + std x), for a stream of logarithms; NaN before the first value.
+
+        A regression with little regularisation says anything where it has seen nothing: times lie
+        within exp(`FARTHEST`) of 1 s, so that whatever sums and compares them stays finite.
+        """
         if self.weight == 0.0:
             return np.full(len(standardised), np.nan)
-        times: NDArray[np.float64] = np.exp(self.mean + self.std * standardised)
+        logs = np.clip(self.mean + self.std * standardised, -FARTHEST, FARTHEST)
+        times: NDArray[np.float64] = np.exp(logs)
         return times
 
     def state(self) -> NDArray[np.float64]:

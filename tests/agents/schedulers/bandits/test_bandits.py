@@ -214,7 +214,7 @@ def test_a_ridge_is_one_to_divide_by(name: str) -> None:
     for ridge in (1e-300, 9e-13, 2e30):
         with pytest.raises(ValueError, match=r"ridge=.*: must be a finite number from 1e-12 to"):
             make_agent(name, ridge=ridge)
-    for ridge in (1e-12, 1e30):
+    for ridge in (1e-12, 1e-6, 1e30):
         agent = make_agent(name, ridge=ridge)
         play(agent, duration=20.0)  # the environment refuses scores that are not finite
         assert len(agent.predicted_times()[0]) > 5

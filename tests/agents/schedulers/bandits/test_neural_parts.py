@@ -174,6 +174,16 @@ def test_moments(discount: float) -> None:
     assert moments.times(standardised) == pytest.approx(np.exp(values))
 
 
+def test_times_are_finite_whatever_is_predicted() -> None:
+    """As by a regression with hardly any ridge, in a direction that it has not seen."""
+    moments = RunningMoments()
+    moments.update(np.array([0.0, 1.0]))
+    times = moments.times(np.array([-1e9, -1e4, 0.0, 1e4, 1e9]))
+    assert np.all(np.isfinite(times) & (times > 0.0))
+    assert np.all(np.diff(times) >= 0.0)
+    assert np.isfinite(np.sum(times**2))
+
+
 def test_no_times_without_a_stream() -> None:
     assert np.isnan(RunningMoments().times(np.zeros(3))).tolist() == [True] * 3
 

@@ -1,0 +1,25 @@
+"""Fonts for what the usual ones lack: names in Chinese, Japanese and Korean, emoji."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+# Outlines alone: emoji that are pictures cannot be drawn as text.
+_OF_OTHER_SCRIPTS: Final = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Noto Sans SC", "Noto Sans JP"),
+    *("Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback"),
+    *("Microsoft YaHei", "SimHei", "Yu Gothic", "Meiryo", "Malgun Gothic"),  # of Windows
+    *("PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Arial Unicode MS"),  # of macOS
+    *("Noto Emoji", "Segoe UI Emoji", "Symbola", "Noto Sans Symbols2", "Unifont"),
+)
+
+
+def fallback_fonts(installed: Iterable[str]) -> list[str]:
+    """Returns those fonts of a system that have what others lack, the best first.
+
+    Args:
+        installed: The names of its fonts.
+    """
+    there = set(installed)
+    return [name for name in _OF_OTHER_SCRIPTS if name in there]
