@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 # Outlines alone: emoji that are pictures cannot be drawn as text.
@@ -23,3 +25,19 @@ def fallback_fonts(installed: Iterable[str]) -> list[str]:
     """
     there = set(installed)
     return [name for name in _OF_OTHER_SCRIPTS if name in there]
+
+
+@contextmanager
+def any_script() -> Iterator[None]:
+    """Lets figures that are made and written in the block use all fonts that names may need.
+
+    Characters that no font of the system has are drawn as boxes, without a warning for each.
+    """
+    import matplotlib as mpl
+    from matplotlib.font_manager import fontManager
+
+    others = fallback_fonts(font.name for font in fontManager.ttflist)
+    with warnings.catch_warnings(), mpl.rc_context():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        mpl.rcParams["font.family"] = [*mpl.rcParams["font.family"], *others]
+        yield

@@ -28,12 +28,17 @@ FLOORS = {
     ),
     "data_tools": (
         "cli | bundling describing load | profiling | calibration | backends prompts"
-        " | hub machine pictures progress"
+        " | hub machine progress"
     ),
 }
 PACKAGES = tuple(FLOORS)
 # What the environment must do without altogether; its adapters to a library may import that one.
-ADAPTERS = {"networks": {"torch"}, "rllib": {"torch"}, "torchrl": {"torch"}}
+ADAPTERS = {
+    "fonts": {"matplotlib"},
+    "networks": {"torch"},
+    "rllib": {"torch"},
+    "torchrl": {"torch"},
+}
 FORBIDDEN = {"agents", "data_tools", "torch", "transformers", "datasets", "matplotlib", "typer"}
 
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 import pandas as pd
 
 from agents.experiments.validation import UNIT, score, scores
-from agents.report.lettering import any_script
 from edgecloud_gym.files import replacing
+from edgecloud_gym.fonts import any_script
 
 _COLUMNS: Final = ("agent", "done", "seconds", "score", "scenario", "jct_mean")
 

@@ -10,8 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from agents.prediction.scoring import LEVELS, Scores
-from agents.report.lettering import any_script
 from edgecloud_gym.files import replacing
+from edgecloud_gym.fonts import any_script
 
 _COLOUR: Final = "#4477aa"
 _DPI: Final = 130

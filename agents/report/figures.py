@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from agents.report.lettering import any_script
 from agents.report.styles import Style
 from edgecloud_gym.files import replacing
+from edgecloud_gym.fonts import any_script
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

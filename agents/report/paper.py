@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agents.report.lettering import any_script
 from agents.report.words import counted
 from edgecloud_gym.files import replacing
+from edgecloud_gym.fonts import any_script
 
 if TYPE_CHECKING:
     import pandas as pd

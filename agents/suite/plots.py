@@ -8,12 +8,12 @@ from typing import Final
 import numpy as np
 
 from agents.report.figures import LINE, figure_with_legend, keep_plain
-from agents.report.lettering import any_script
 from agents.report.styles import styles
 from agents.suite.board import Board
 from agents.suite.markdown import PROFILE, SCORES
 from agents.suite.scores import gap_shares, scored_cells, standings
 from agents.suite.statistics import performance_profile
+from edgecloud_gym.fonts import any_script
 
 _LOWEST: Final = -0.5  # of the shares drawn: what is worse is cut off
 _HIGHEST: Final = 1.25

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from data_tools.calibration.calibrate import Calibration
-from data_tools.pictures import any_script
 from edgecloud_gym.files import replacing
+from edgecloud_gym.fonts import any_script
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 KINDS = {"e2e": "From sending to last token", "ttft": "From sending to first token"}

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from data_tools.describing.describe import Description
 from data_tools.describing.quantities import Arrivals, Quantity, Slowdown, shown
-from data_tools.pictures import any_script
 from edgecloud_gym.files import replacing
+from edgecloud_gym.fonts import any_script
 
 BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#666666"
 COLUMNS = 2

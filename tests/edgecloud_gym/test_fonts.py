@@ -1,6 +1,5 @@
 """Names in scripts that the usual font lacks: another font draws them, or nobody complains."""
 
-import importlib
 import warnings
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from matplotlib.figure import Figure
 from edgecloud_gym import fonts
 
 RARE = "\u20d2"  # STIX has it, DejaVu does not
-MODULES = pytest.mark.parametrize("module", ["agents.report.lettering", "data_tools.pictures"])
 
 
 def draw(text: str, path: Path) -> None:
@@ -19,22 +17,20 @@ def draw(text: str, path: Path) -> None:
     figure.savefig(path)
 
 
-@MODULES
 def test_characters_that_no_font_has_are_boxes_without_warnings(
-    module: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(fonts, "_OF_OTHER_SCRIPTS", ())
-    with importlib.import_module(module).any_script():
+    with fonts.any_script():
         draw(RARE, tmp_path / "a.png")
     with pytest.warns(UserWarning, match="Glyph"):
         draw(RARE, tmp_path / "a.png")
 
 
-@MODULES
 def test_another_font_draws_what_the_usual_one_lacks(
-    module: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(fonts, "_OF_OTHER_SCRIPTS", ("No Such Font", "STIXGeneral"))
-    with importlib.import_module(module).any_script(), warnings.catch_warnings():
+    with fonts.any_script(), warnings.catch_warnings():
         warnings.simplefilter("error")
         draw(f"mine {RARE}", tmp_path / "a.png")
