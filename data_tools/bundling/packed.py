@@ -64,13 +64,43 @@ def _fast_dtype() -> torch.dtype:
     return torch.bfloat16 if any(known.get(name) for name in _FAST) else torch.float32
 
 
-class _Linear(NamedTuple):
-    weight: Tensor
-    bias: Tensor
+class _Linear:
+    """A linear map whose matrix lies as oneDNN multiplies it: else it is laid out at every call.
+
+    Args:
+        weight: The matrix (out, in), in the format to multiply in.
+        bias: Its bias (out,), of the same format.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        self._dtype = weight.dtype
+        self._packed = _packs(weight.dtype)
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight) if self._packed else weight
+        self._bias = bias
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Returns float32, whatever the matrix is in."""
-        return functional.linear(x.to(self.weight.dtype), self.weight, self.bias).float()
+        """Returns the map of (n, in), in the format of the matrix."""
+        return self._map(x.to(self._dtype), "none")
+
+    def gelu(self, x: Tensor) -> Tensor:
+        """Returns the GELU of the map, without a pass of its own where that can be."""
+        return self._map(x.to(self._dtype), "gelu")
+
+    def _map(self, x: Tensor, then: str) -> Tensor:
+        if self._packed:  # what compiled models of PyTorch call
+            found: Tensor = torch.ops.mkldnn._linear_pointwise(
+                x, self._weight, self._bias, then, [], "none"
+            )
+            return found
+        found = functional.linear(x, self._weight, self._bias)
+        return functional.gelu(found) if then == "gelu" else found
+
+
+def _packs(dtype: torch.dtype) -> bool:
+    """Returns whether oneDNN is there and multiplies such numbers."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    return dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class _Norm(NamedTuple):
@@ -95,9 +125,9 @@ class _Layer(NamedTuple):
 
     def __call__(self, x: Tensor, lengths: list[int]) -> Tensor:
         """Returns the states (tokens, d) of prompts that lie one behind the other."""
-        seen = [self._attend(part) for part in torch.split(self.inner(x), lengths)]
+        seen = [self._attend(part) for part in torch.split(self.inner(x).float(), lengths)]
         x = self.norm(self.outer(torch.cat(seen)) + x)
-        return self.last_norm(self.narrow(functional.gelu(self.wide(x))) + x)
+        return self.last_norm(self.narrow(self.wide.gelu(x)) + x)
 
     def _attend(self, part: Tensor) -> Tensor:
         """Lets the tokens of a prompt (n, 3 d) look at each other."""
@@ -121,7 +151,7 @@ class _Bert(NamedTuple):
         config = model.config
 
         def linear(*names: str) -> _Linear:
-            parts = [torch.cat([state[f"{n}.{kind}"] for n in names]) for kind in _Linear._fields]
+            parts = [torch.cat([state[f"{n}.{kind}"] for n in names]) for kind in ("weight", "bias")]
             return _Linear(*(part.to(dtype) for part in parts))
 
         def norm(name: str) -> _Norm:
