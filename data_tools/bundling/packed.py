@@ -98,7 +98,7 @@ class _Linear:
 
 def _packs(dtype: torch.dtype) -> bool:
     """Returns whether oneDNN is there and multiplies such numbers."""
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     return dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
@@ -151,7 +151,9 @@ class _Bert(NamedTuple):
         config = model.config
 
         def linear(*names: str) -> _Linear:
-            parts = [torch.cat([state[f"{n}.{kind}"] for n in names]) for kind in ("weight", "bias")]
+            parts = [
+                torch.cat([state[f"{n}.{kind}"] for n in names]) for kind in ("weight", "bias")
+            ]
             return _Linear(*(part.to(dtype) for part in parts))
 
         def norm(name: str) -> _Norm:
