@@ -100,8 +100,6 @@ def serve(
     """
     with reporting(extra="serve"):
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-        for noisy in ("httpx2", "httpcore2"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
         from agents.gateway.api.serving import make_server
         from agents.gateway.decisions import DecisionProcess
         from agents.gateway.gateway import Gateway

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final
 
+import aiohttp
 import anyio
-import httpx2
 
 from agents.gateway.api.openai import ApiError, Question, unavailable
 from agents.gateway.dispatcher import Dispatcher
@@ -165,7 +166,7 @@ class _Attempt:
         most = limits.first_token_time if question.stream else limits.total_time
         with anyio.CancelScope(deadline=anyio.current_time() + most) as scope:
             async with self._server.answer(question, accept) as response:
-                if response.status_code >= 400:
+                if response.status >= 400:
                     return await self._pass_whole(response, REJECTED, False)
                 streams = response.headers.get("content-type", "").startswith("text/event-stream")
                 if not streams:
@@ -176,10 +177,12 @@ class _Attempt:
                                 f"than {limits.total_time:g} s")  # fmt: skip
         raise UpstreamError(SILENT, f"gave nothing within {most:g} s")
 
-    async def _pass_whole(self, response: httpx2.Response, outcome: str, counted: bool) -> str:
+    async def _pass_whole(
+        self, response: aiohttp.ClientResponse, outcome: str, counted: bool
+    ) -> str:
         """Passes on an answer that does not stream, once it is all there."""
         size = 0
-        async for chunk in response.aiter_raw():
+        async for chunk in response.content.iter_any():
             size += len(chunk)
             if size > _LARGEST_ANSWER:
                 raise UpstreamError(FAILED, f"answered with more than {_LARGEST_ANSWER} bytes")
@@ -193,14 +196,15 @@ class _Attempt:
         await self._end()
         return outcome
 
-    async def _pass_stream(self, response: httpx2.Response, scope: anyio.CancelScope) -> str:
+    async def _pass_stream(self, response: aiohttp.ClientResponse, scope: anyio.CancelScope) -> str:
         """Passes on a stream as it comes; what is before the first token goes with it."""
         limits, ticket = self._limits, self._ticket
-        latest = anyio.current_time() + limits.total_time
+        clock = asyncio.get_running_loop().time  # of anyio's deadlines, too; asked at every token
+        latest = clock() + limits.total_time
         renewed = -math.inf
         reader = AnswerReader(stream=True)
         try:
-            async for chunk in response.aiter_raw():
+            async for chunk in response.content.iter_any():
                 reader.feed(chunk)
                 ticket.tokens = reader.tokens
                 if not ticket.begun and not reader.tokens and not reader.error:
@@ -208,11 +212,11 @@ class _Attempt:
                     continue
                 await self._pass_chunk(chunk, reader, response)
                 ticket.answered = reader.ended and not reader.error
-                now = anyio.current_time()
+                now = clock()
                 if now - renewed > _RENEWED * limits.stall_time:  # not for every token
                     renewed = now
                     scope.deadline = min(latest, now + (1 + _RENEWED) * limits.stall_time)
-        except httpx2.HTTPError:
+        except aiohttp.ClientError:
             if not reader.done:
                 raise  # else all that matters is there
         finally:
@@ -227,7 +231,7 @@ class _Attempt:
         return FAILURE if reader.error else COMPLETED
 
     async def _pass_chunk(
-        self, chunk: bytes, reader: AnswerReader, response: httpx2.Response
+        self, chunk: bytes, reader: AnswerReader, response: aiohttp.ClientResponse
     ) -> None:
         if self._ticket.begun:
             await self._body(chunk)
@@ -244,16 +248,16 @@ class _Attempt:
         self._ticket.prompt_tokens = reader.prompt_tokens or self._ticket.prompt_tokens
         self._ticket.cached_tokens = reader.cached_tokens
 
-    async def _begin(self, response: httpx2.Response) -> None:
+    async def _begin(self, response: aiohttp.ClientResponse) -> None:
         """Sends the head of the answer and what has been held back."""
         self._ticket.begun = True
         headers: list[Header] = [
             (name.lower(), value)
-            for name, value in response.headers.raw
+            for name, value in response.raw_headers
             if name.lower() not in _OWN_HEADERS
         ]
         headers.append((b"x-edgecloud-node", self._server.spec.name.encode("utf-8", "replace")))
-        start = {"type": "http.response.start", "status": response.status_code, "headers": headers}
+        start = {"type": "http.response.start", "status": response.status, "headers": headers}
         await self._send(start)
         held, self._held = b"".join(self._held), []
         await self._body(held)

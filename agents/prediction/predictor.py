@@ -145,8 +145,7 @@ class Predictor:
                 is not finite, or a count below 0; the first is named.
         """
         values = self.kernel_values(embeddings, prompt_tokens)
-        phi = values @ self.features.projection
-        spread = self.spread(phi)
+        spread = self.spread(self.features(values))
         mean, std = self.time.predict(values, spread)
         tokens = np.full(len(values), np.nan)
         if self.tokens is not None:

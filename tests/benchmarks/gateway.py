@@ -1,13 +1,15 @@
 """What a gateway adds to a request: asked directly and through it, in turns, at 100 requests/s.
 
     python -m tests.benchmarks.gateway [--only fcfs ppo] [--seconds 10] [--cores 1]
-        [--publish docs]
+        [--pause 0.005] [--publish docs]
 
 Two minutes on a machine that does nothing else. The gateway has a core to itself, fake servers and
 client share the others; with `--cores 2` its threads may use another one, as the encoder of prompts
 does, and on a machine of two cores the others then compute there, too. It is measured with `fcfs`,
 which looks at nothing, and with the network that comes with the package, which reads an embedding
 of every prompt; all prompts are different.
+Long pauses between tokens make answers long, and many of them under way: 100 requests/s of
+`--pause 0.3` are 330 at a time.
 The servers write into each token when they sent it: what one takes on its way is measured as well.
 """
 
@@ -39,7 +41,7 @@ from tests.agents.gateway.support import CHAT, FakeServer, question
 from tests.benchmarks.support import print_table
 
 SERVERS: Final = 3
-TOKENS, PAUSE = 8, 0.005  # of an answer; between them (s)
+TOKENS: Final = 8  # of an answer
 WARM_UP: Final = 2.0  # s
 KINDS: Final = ("whole request", "first token", "further tokens")
 # ms that the gateway may add, by agent, kind and percentile.
@@ -60,10 +62,10 @@ class StampingServer(FakeServer):
         return event.replace(f'"w{number - 1} "'.encode(), f'"w{time.monotonic():.6f} "'.encode())
 
 
-async def serve_fakes(ports: Sequence[int]) -> None:
-    """Serves until it is killed."""
+async def serve_fakes(ports: Sequence[int], pause: float) -> None:
+    """Serves until it is killed; between tokens is a pause (s)."""
     for port in ports:
-        server = StampingServer("m", TOKENS, PAUSE)
+        server = StampingServer("m", TOKENS, pause)
         server.port = port
         await server.start()
     await asyncio.Event().wait()
@@ -233,11 +235,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--cores", type=int, default=1, help="of the gateway")
+    parser.add_argument("--pause", type=float, default=0.005, help="between tokens (s)")
     parser.add_argument("--publish", type=Path, help="folder of the docs: writes data/gateway.csv")
     parser.add_argument("--fakes", nargs="+", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.fakes:
-        asyncio.run(serve_fakes(given.fakes))
+        asyncio.run(serve_fakes(given.fakes, given.pause))
         return
     cores = os.sched_getaffinity(0)
     own = set(sorted(cores)[-given.cores :])
@@ -245,7 +248,7 @@ def main() -> None:
     os.sched_setaffinity(0, others)
     ports = free_ports(SERVERS)
     print(f"load {os.getloadavg()[0]:.1f}, {len(cores)} cores")
-    fakes = ["tests.benchmarks.gateway", "--fakes", *map(str, ports)]
+    fakes = ["tests.benchmarks.gateway", "--pause", str(given.pause), "--fakes", *map(str, ports)]
     with running(fakes, others):
         urls = [f"http://127.0.0.1:{port}" for port in ports]
         rows = [row for agent in given.only for row in compare(agent, urls, given, own)]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cached_property
 from typing import Final
 
-import httpx2
+import aiohttp
+from yarl import URL
 
 from agents.gateway.api.openai import PATHS, Question
 from agents.gateway.limits import Limits
@@ -25,9 +28,13 @@ FAILED: Final = "failed"
 _PROBED: Final = (UNREACHABLE, SILENT, REFUSED)
 _STATUS: Final = {401: REFUSED, 403: REFUSED, 408: FAILED, 429: OVERLOADED, 503: OVERLOADED}
 _NO_LIST: Final = (404, 405, 501)  # of a server that has no list of its models, and is there
+_REDIRECTS: Final = range(300, 400)
 _PAUSE: Final = 0.5  # s, doubled with every fault in a row
 _LONGEST_PAUSE: Final = 30.0
-_PROBE_TIME: Final = 3.0
+_PROBE_TIME: Final = aiohttp.ClientTimeout(3.0)
+_KEPT: Final = 20.0  # s that an idle connection stays open
+_MODELS: Final = "/v1/models"
+_NOT_REACHED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _LOG = logging.getLogger(__name__)
 
 
@@ -69,15 +76,22 @@ class Server:
         self._faults = 0
         self._closed_until = 0.0
         self._probe_needed = True
-        self._urls = {path: httpx2.URL(spec.url + path) for path in PATHS}  # parsed once
-        headers = {"authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
-        self._client = httpx2.AsyncClient(
+        self._urls = {path: URL(spec.url + path) for path in (*PATHS, _MODELS)}  # parsed once
+        self._connect_time = limits.connect_time
+
+    @cached_property
+    def _client(self) -> aiohttp.ClientSession:
+        """The client, made in the event loop that it belongs to."""
+        headers = {"accept-encoding": "identity"}
+        if self.spec.api_key:
+            headers["authorization"] = f"Bearer {self.spec.api_key}"
+        return aiohttp.ClientSession(
             headers=headers,
-            timeout=httpx2.Timeout(None, connect=limits.connect_time),
-            limits=httpx2.Limits(
-                max_connections=None, max_keepalive_connections=spec.node.room, keepalive_expiry=20
-            ),
-            follow_redirects=False,
+            # As many connections as the node has room: the dispatcher sees to that.
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT),
+            timeout=aiohttp.ClientTimeout(connect=self._connect_time),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),  # one client's are not for another
             trust_env=False,
         )
 
@@ -92,27 +106,25 @@ class Server:
         return math.inf if self.open else max(0.0, self._closed_until - self._clock())
 
     @asynccontextmanager
-    async def answer(self, question: Question, accept: str) -> AsyncIterator[httpx2.Response]:
+    async def answer(
+        self, question: Question, accept: str
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Sends a question; yields the response once its head is there.
 
         Raises:
             UpstreamError: If it cannot be reached, breaks off, or answers that it cannot do it.
         """
-        headers = {
-            "content-type": "application/json",
-            "accept": accept,
-            "accept-encoding": "identity",
-        }
+        headers = {"content-type": "application/json", "accept": accept}
         body = question.body_for(self.spec.serves)
         try:
-            async with self._client.stream(
-                "POST", self._urls[question.path], content=body, headers=headers
+            async with self._client.post(
+                self._urls[question.path], data=body, headers=headers, allow_redirects=False
             ) as response:
                 await _check_status(response)
                 yield response
-        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+        except _NOT_REACHED as error:
             raise UpstreamError(UNREACHABLE, f"cannot be reached ({_named(error)})") from error
-        except httpx2.HTTPError as error:
+        except aiohttp.ClientError as error:
             raise UpstreamError(BROKEN, f"broke off ({_named(error)})") from error
 
     def failed(self, error: UpstreamError) -> None:
@@ -154,13 +166,15 @@ class Server:
             UpstreamError: If it does not answer as it should, or does not serve the model.
         """
         try:
-            response = await self._client.get(self.spec.url + "/v1/models", timeout=_PROBE_TIME)
-            if response.status_code in _NO_LIST:
-                return
-            await _check_status(response)
-        except httpx2.HTTPError as error:
+            async with self._client.get(
+                self._urls[_MODELS], timeout=_PROBE_TIME, allow_redirects=False
+            ) as response:
+                if response.status in _NO_LIST:
+                    return
+                await _check_status(response)
+                self.models = _model_names(await response.read())
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise UpstreamError(UNREACHABLE, f"cannot be reached ({_named(error)})") from error
-        self.models = _model_names(response)
         if self._wanted is not None and self.models and self._wanted not in self.models:
             raise UpstreamError(
                 REFUSED, f"does not serve {self._wanted!r}, only {', '.join(self.models)}"
@@ -168,21 +182,20 @@ class Server:
 
     async def close(self) -> None:
         """Closes its connections."""
-        await self._client.aclose()
+        await self._client.close()
 
 
-async def _check_status(response: httpx2.Response) -> None:
-    status = response.status_code
+async def _check_status(response: aiohttp.ClientResponse) -> None:
+    status = response.status
     # A redirect is no answer: requests go to the servers of the file and nowhere else.
-    if status < 500 and status not in _STATUS and not response.is_redirect:
+    if status < 500 and status not in _STATUS and status not in _REDIRECTS:
         return
-    await response.aread()
-    text = " ".join(response.text[:300].split())
+    text = " ".join((await response.text(errors="replace"))[:300].split())
     kind = _STATUS.get(status, FAILED)
     raise UpstreamError(kind, f"answered {status}: {text}"[:300], _retry_after(response))
 
 
-def _retry_after(response: httpx2.Response) -> float:
+def _retry_after(response: aiohttp.ClientResponse) -> float:
     try:
         seconds = float(response.headers.get("retry-after", "nan"))
     except ValueError:  # a date, which needs two clocks to agree
@@ -190,10 +203,10 @@ def _retry_after(response: httpx2.Response) -> float:
     return seconds if seconds >= 0 else math.nan
 
 
-def _model_names(response: httpx2.Response) -> tuple[str, ...]:
+def _model_names(content: bytes) -> tuple[str, ...]:
     """Returns the names that a server lists; none where it has no such list."""
     try:
-        listed = response.json()["data"]
+        listed = json.loads(content)["data"]
         return tuple(str(model["id"]) for model in listed)
     except (ValueError, KeyError, TypeError):
         return ()

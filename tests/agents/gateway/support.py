@@ -44,6 +44,7 @@ class FakeServer:
         hangs: Whether it says nothing, until this is cleared.
         stalls_after: After how many tokens it says nothing more; None for never.
         asked: Bodies of the requests that it was sent.
+        heads: Their headers.
         active: How many it answers now.
         most_active: How many it has answered at a time.
     """
@@ -58,7 +59,7 @@ class FakeServer:
         self.hangs = False
         self.stalls_after: int | None = None
         self.asked: list[bytes] = []
-        self.keys: list[str] = []
+        self.heads: list[dict[str, str]] = []
         self.completed = 0
         self.active = 0
         self.most_active = 0
@@ -113,7 +114,7 @@ class FakeServer:
             await _whole(writer, 200, {"data": [{"id": self.name}]})
             return True
         self.asked.append(body)
-        self.keys.append(headers.get("authorization", ""))
+        self.heads.append(headers)
         self.active += 1
         self.most_active = max(self.most_active, self.active)
         # Somebody who hangs up is noticed only here: nothing else is read.
