@@ -17,7 +17,7 @@ import httpx2
 from data_tools.calibration import read_steps
 from data_tools.load.session import ServerUnderLoad, measure_server
 from edgecloud_gym.nodes import Engine, Node
-from tests.agents.gateway.sim_to_real.slices import SLICES, on_core, sliced, two_cores
+from tests.agents.gateway.sim_to_real.slices import SLICES, on_core, sliced, two_cores, yielding
 from tests.agents.gateway.support import CHAT, question
 from tests.data_tools.load.batching_server import batching_server
 from tests.data_tools.load.llama_server import SEQUENCES, started
@@ -51,6 +51,7 @@ def servers(stand_in: bool) -> Iterator[list[str]]:
                 paced.append((process, part))
             stack.enter_context(on_core(cores[1]))
             stack.enter_context(sliced(paced))
+            stack.enter_context(yielding())
         yield [url.removesuffix("/v1") for url in urls]
 
 

@@ -66,6 +66,21 @@ def on_core(core: int) -> Iterator[None]:
 
 
 @contextmanager
+def yielding() -> Iterator[None]:
+    """Lets this thread, and those that it starts, compute when no server on its core wants to.
+
+    Only who may take it back at the end does so.
+    """
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, 19)
+    try:
+        yield
+    finally:
+        with suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, usual)
+
+
+@contextmanager
 def sliced(processes: Sequence[tuple[int, Slice]]) -> Iterator[None]:
     """Lets processes run in their slices alone until the block ends."""
     arguments = [f"{process}:{part.begin}:{part.end}" for process, part in processes]

@@ -195,7 +195,8 @@ def _contradict(
         return False
     live = paired_difference(np.mean(runs, axis=0), np.mean(theirs, axis=0))
     of_requests = max(live.high - live.mean, live.mean - live.low)
-    of_machine = NORMAL * noise * float(np.mean(runs)) * np.sqrt(2 / len(runs))
+    means = float(np.mean(runs)), float(np.mean(theirs))
+    of_machine = NORMAL * noise * np.hypot(*means) / np.sqrt(len(runs))
     apart = row["jct_mean_sim"] - rival["jct_mean_sim"]
     beyond_chance = abs(live.mean) > np.hypot(of_requests, of_machine)
     return bool(beyond_chance and live.mean * apart < 0)
