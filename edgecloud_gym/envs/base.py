@@ -28,8 +28,9 @@ from edgecloud_gym.simulator.compiled.events import (
     STEP,
     UNSEEN_STEP,
 )
+from edgecloud_gym.simulator.output import Output
 from edgecloud_gym.simulator.rules import Rule, RulePlayer
-from edgecloud_gym.simulator.simulator import Output, Simulator
+from edgecloud_gym.simulator.simulator import Simulator
 from edgecloud_gym.simulator.state import OUTCOME, OUTCOME_FIELDS, info_fields
 
 if TYPE_CHECKING:

@@ -29,7 +29,8 @@ from edgecloud_gym.processors import available_processors
 from edgecloud_gym.results import records
 from edgecloud_gym.results.snapshot import snapshot
 from edgecloud_gym.simulator.compiled.events import HOLD, OBSERVE, START, STEP
-from edgecloud_gym.simulator.simulator import Output, Simulator
+from edgecloud_gym.simulator.output import Output
+from edgecloud_gym.simulator.simulator import Simulator
 from edgecloud_gym.simulator.state import OUTCOME_FIELDS, info_fields, told
 from edgecloud_gym.simulator.team import Team
 

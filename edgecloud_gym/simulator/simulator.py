@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
@@ -16,14 +15,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgecloud_gym.checks import MOST, check_integer
 from edgecloud_gym.config import Priority, SystemConfig
-from edgecloud_gym.dataset import RequestDataset, load_dataset
+from edgecloud_gym.dataset import load_dataset
 from edgecloud_gym.nodes import EDGE_NODE, WAIT, node_names
 from edgecloud_gym.priorities import LAST, AgedScores
 from edgecloud_gym.simulator.compiled import events
 from edgecloud_gym.simulator.compiled.views import Engines
 from edgecloud_gym.simulator.draws import draw_arrivals, draw_mixed_rows, draw_rows
+from edgecloud_gym.simulator.embeddings import (
+    embedding_table,
+    require_embeddings,
+    shown_embeddings,
+)
 from edgecloud_gym.simulator.legality import legal_pairs
 from edgecloud_gym.simulator.observation import ObservationLayout
+from edgecloud_gym.simulator.output import Output
 from edgecloud_gym.simulator.parameters import (
     WAITING,
     make_changes,
@@ -39,29 +44,6 @@ from edgecloud_gym.simulator.state import (
     State,
 )
 from edgecloud_gym.simulator.workload import Workload
-
-
-@dataclass(slots=True)
-class Output:
-    """Buffers that a step fills; new ones each time, so that none is shared with the past.
-
-    Attributes:
-        floats: All float observations, flat float32 (lanes * layout.size,).
-        ids: Dataset rows of the candidates, int32 (lanes, M), or (lanes, 0).
-        masks: Action masks, int8 (lanes, M, 1 + nodes).
-        told: What the step yielded, the 8-byte words of `STEP_DTYPE` as rows, int64 (words,
-            lanes or a few more); (0, lanes) where nobody reads it here.
-    """
-
-    floats: NDArray[np.float32]
-    ids: NDArray[np.int32]
-    masks: NDArray[np.int8]
-    told: NDArray[np.int64]
-
-    @property
-    def buffers(self) -> tuple[NDArray[Any], ...]:
-        """The last arguments of `step_lanes`."""
-        return self.floats, self.ids, self.masks, self.told
 
 
 class Simulator:
@@ -98,7 +80,7 @@ class Simulator:
         self.lanes = lanes
         self.dataset = load_dataset(config.dataset)
         self.workload = Workload.resolve(config, self.dataset)
-        self._shown = _shown_embeddings(config, self.dataset)
+        self._shown = shown_embeddings(config, self.dataset)
         self.layout = ObservationLayout(config, len(self.dataset), self._shown.shape[1])
         self._float_count = lanes * self.layout.size
         self._id_shape = (lanes, config.candidate_pool_size if config.observe == "id" else 0)
@@ -146,7 +128,7 @@ class Simulator:
         """
         if self._shown.shape[1] > 0:
             return self._shown
-        return _embedding_table(self.dataset, self.config.embedding_dim)
+        return embedding_table(self.dataset, self.config.embedding_dim)
 
     @property
     def has_scorer(self) -> bool:
@@ -170,7 +152,7 @@ class Simulator:
         if priority is None:
             self.parameters["priority_mode"] = BY_ARRIVAL
         elif callable(priority):
-            _require_embeddings(self.dataset)
+            require_embeddings(self.dataset)
             self.parameters["priority_mode"] = BY_CALLABLE
             self.scorer = priority
         else:
@@ -426,23 +408,3 @@ def _readonly(array: NDArray[np.generic]) -> NDArray[np.generic]:
     view = array.view()
     view.setflags(write=False)
     return view
-
-
-def _shown_embeddings(config: SystemConfig, dataset: RequestDataset) -> NDArray[np.float32]:
-    if config.observe == "embedding":
-        return _embedding_table(dataset, config.embedding_dim)
-    return np.zeros((len(dataset), 0), np.float32)
-
-
-def _require_embeddings(dataset: RequestDataset) -> NDArray[np.float32]:
-    if dataset.embeddings is None:
-        raise ValueError(
-            f"dataset {dataset.name!r} has no embeddings: make them with `edgecloud embed`, "
-            'or set observe="id" and priority to None or an array'
-        )
-    return dataset.embeddings
-
-
-def _embedding_table(dataset: RequestDataset, dim: int | None) -> NDArray[np.float32]:
-    width = _require_embeddings(dataset).shape[1]
-    return dataset.embedding_table(None if dim is None else min(dim, width))
