@@ -133,9 +133,15 @@ class Server:
             raise UpstreamError(BROKEN, f"broke off ({_named(error)})") from error
 
     def failed(self, error: UpstreamError) -> None:
-        """Keeps requests away for a while, longer with every fault in a row."""
-        self._faults += 1
-        pause = min(_LONGEST_PAUSE, _PAUSE * 2 ** (self._faults - 1))
+        """Keeps requests away for a while, longer with every fault in a row.
+
+        When a server dies, all that it was answering fail at once: that is one fault.
+        """
+        self._faults += self.open
+        self._spare(error)
+
+    def _spare(self, error: UpstreamError) -> None:
+        pause = min(_LONGEST_PAUSE, _PAUSE * 2 ** max(0, self._faults - 1))
         if not math.isnan(error.retry_after):
             pause = min(_LONGEST_PAUSE, error.retry_after)
         if self.open or not self.trouble:
@@ -157,7 +163,8 @@ class Server:
             try:
                 await self._probe()
             except UpstreamError as error:
-                self.failed(error)
+                self._faults += 1
+                self._spare(error)
                 return
         _LOG.info("server %s takes requests", self.spec.name)
         self._probe_needed = False

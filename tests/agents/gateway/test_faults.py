@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 
+import anyio
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -80,6 +81,29 @@ def test_a_server_that_comes_back_is_asked_again() -> None:
             assert not asked.done()  # it waits for its only server
             await servers[0].start()
             assert (await asked).status_code == 200
+
+    run(test)
+
+
+def test_what_breaks_off_at_once_is_one_fault() -> None:
+    """Else a server that restarts is left alone for long, as it answered many when it died."""
+
+    async def test() -> None:
+        async with started(1, tokens=1000, pause=0.01) as servers:
+            gateway = make_gateway(servers, nodes=[engine("n0", backlog=16)])
+            async with running(gateway) as client:
+                asked = [asyncio.create_task(client.post(CHAT, json=question())) for _ in range(12)]
+                while servers[0].active < 12:
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.2)
+                await servers[0].stop()
+                for response in await asyncio.gather(*asked):
+                    assert b'"error"' in response.content
+                assert gateway.servers[0].wait <= 0.5
+                await servers[0].start()
+                servers[0].tokens = 1
+                with anyio.fail_after(3):
+                    assert (await client.post(CHAT, json=question())).status_code == 200
 
     run(test)
 
