@@ -191,7 +191,7 @@ class _Attempt:
             reader = AnswerReader(stream=False)
             reader.feed(b"".join(self._held))
             self._close(reader)
-        await self._begin(response)
+        await self._begin(response, streams=False)
         self._ticket.answered = counted
         await self._end()
         return outcome
@@ -226,7 +226,7 @@ class _Attempt:
         elif not reader.ended and not self._ticket.begun:
             raise UpstreamError(BROKEN, "ended its stream without an answer")
         if not self._ticket.begun:
-            await self._begin(response)
+            await self._begin(response, streams=True)
         await self._end()
         return FAILURE if reader.error else COMPLETED
 
@@ -240,7 +240,7 @@ class _Attempt:
             raise UpstreamError(FAILED, f"reported an error: {reader.error}")
         self._held.append(chunk)
         self._dispatcher.first_token(self._ticket)
-        await self._begin(response)
+        await self._begin(response, streams=True)
 
     def _close(self, reader: AnswerReader) -> None:
         reader.close()
@@ -248,13 +248,15 @@ class _Attempt:
         self._ticket.prompt_tokens = reader.prompt_tokens or self._ticket.prompt_tokens
         self._ticket.cached_tokens = reader.cached_tokens
 
-    async def _begin(self, response: aiohttp.ClientResponse) -> None:
-        """Sends the head of the answer and what has been held back."""
+    async def _begin(self, response: aiohttp.ClientResponse, streams: bool) -> None:
+        """Sends the head of the answer and what has been held back.
+
+        A stream has no length that is known before: it may have to end with an error event.
+        """
         self._ticket.begun = True
+        own = _OWN_HEADERS | {b"content-length"} if streams else _OWN_HEADERS
         headers: list[Header] = [
-            (name.lower(), value)
-            for name, value in response.raw_headers
-            if name.lower() not in _OWN_HEADERS
+            (name.lower(), value) for name, value in response.raw_headers if name.lower() not in own
         ]
         headers.append((b"x-edgecloud-node", self._server.spec.name.encode("utf-8", "replace")))
         start = {"type": "http.response.start", "status": response.status, "headers": headers}

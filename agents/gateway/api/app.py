@@ -112,6 +112,8 @@ class _Completions:
                 return  # the client has gone
             question = read_question(scope["path"], body)
             accept = headers.get(b"accept", b"*/*").decode("latin-1")
+            if not accept.isprintable():  # no header that a server could be sent
+                accept = "*/*"
             async with anyio.create_task_group() as group:
                 group.start_soon(_watch, receive, group.cancel_scope)
                 await self._gateway.answer(question, arrival, accept, send)

@@ -33,6 +33,8 @@ _PAUSE: Final = 0.5  # s, doubled with every fault in a row
 _LONGEST_PAUSE: Final = 30.0
 _PROBE_TIME: Final = aiohttp.ClientTimeout(3.0)
 _KEPT: Final = 20.0  # s that an idle connection stays open
+_LONGEST_HEADER: Final = 64 * 2**10  # bytes; policies of proxies and CDNs are long
+_MOST_HEADERS: Final = 1000
 _MODELS: Final = "/v1/models"
 _NOT_REACHED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _LOG = logging.getLogger(__name__)
@@ -91,6 +93,9 @@ class Server:
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT),
             timeout=aiohttp.ClientTimeout(connect=self._connect_time),
             auto_decompress=False,
+            max_line_size=_LONGEST_HEADER,
+            max_field_size=_LONGEST_HEADER,
+            max_headers=_MOST_HEADERS,
             cookie_jar=aiohttp.DummyCookieJar(),  # one client's are not for another
             trust_env=False,
         )
@@ -128,9 +133,15 @@ class Server:
             raise UpstreamError(BROKEN, f"broke off ({_named(error)})") from error
 
     def failed(self, error: UpstreamError) -> None:
-        """Keeps requests away for a while, longer with every fault in a row."""
-        self._faults += 1
-        pause = min(_LONGEST_PAUSE, _PAUSE * 2 ** (self._faults - 1))
+        """Keeps requests away for a while, longer with every fault in a row.
+
+        When a server dies, all that it was answering fail at once: that is one fault.
+        """
+        self._faults += self.open
+        self._spare(error)
+
+    def _spare(self, error: UpstreamError) -> None:
+        pause = min(_LONGEST_PAUSE, _PAUSE * 2 ** max(0, self._faults - 1))
         if not math.isnan(error.retry_after):
             pause = min(_LONGEST_PAUSE, error.retry_after)
         if self.open or not self.trouble:
@@ -152,7 +163,8 @@ class Server:
             try:
                 await self._probe()
             except UpstreamError as error:
-                self.failed(error)
+                self._faults += 1
+                self._spare(error)
                 return
         _LOG.info("server %s takes requests", self.spec.name)
         self._probe_needed = False
@@ -188,9 +200,10 @@ class Server:
 async def _check_status(response: aiohttp.ClientResponse) -> None:
     status = response.status
     # A redirect is no answer: requests go to the servers of the file and nowhere else.
-    if status < 500 and status not in _STATUS and status not in _REDIRECTS:
+    if 200 <= status < 500 and status not in _STATUS and status not in _REDIRECTS:
         return
-    text = " ".join((await response.text(errors="replace"))[:300].split())
+    # Not by the charset that it names, which may be none of text.
+    text = " ".join((await response.read()).decode(errors="replace")[:300].split())
     kind = _STATUS.get(status, FAILED)
     raise UpstreamError(kind, f"answered {status}: {text}"[:300], _retry_after(response))
 
@@ -200,7 +213,7 @@ def _retry_after(response: aiohttp.ClientResponse) -> float:
         seconds = float(response.headers.get("retry-after", "nan"))
     except ValueError:  # a date, which needs two clocks to agree
         return math.nan
-    return seconds if seconds >= 0 else math.nan
+    return seconds if 0 <= seconds < math.inf else math.nan
 
 
 def _model_names(content: bytes) -> tuple[str, ...]:

@@ -100,7 +100,8 @@ def _checked_url(url: object) -> str:
         raise ValueError("url: must hold no user or password; api_key_env names where a key is")
     try:
         valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # of a port that is none
+        (parts.hostname or "").encode("idna")  # as it is when it is looked up
+    except ValueError:  # of a port or a host name that is none
         valid = False
     if not valid or parts.query or parts.fragment:
         raise ValueError(f"url={url!r}: {allowed}")
@@ -115,4 +116,8 @@ def _key(variable: object, environment: Mapping[str, str]) -> str:
         raise ValueError("api_key_env: must be the name of an environment variable")
     if not environment.get(variable):
         raise ValueError(f"api_key_env={variable!r}: this environment variable is not set")
+    if not environment[variable].isprintable():  # as one read from a file with its line break
+        raise ValueError(
+            f"api_key_env={variable!r}: its key holds a line break or another control character"
+        )
     return environment[variable]

@@ -272,3 +272,23 @@ async def started(
     finally:
         for server in servers:
             await server.stop()
+
+
+@asynccontextmanager
+async def answering(response: bytes) -> AsyncIterator[FakeServer]:
+    """Starts a server that answers with these bytes and breaks the connection."""
+
+    class Answering(FakeServer):
+        async def _work(self, question: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
+            del question
+            writer.write(response)
+            await writer.drain()
+            await asyncio.sleep(0.05)  # or what is sent is lost when the connection is broken
+            return False
+
+    server = Answering()
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()

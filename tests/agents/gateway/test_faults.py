@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 
+import anyio
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from agents.gateway.prompts import Embeddings
 from tests.agents.gateway.support import (
     CHAT,
     FakeServer,
+    answering,
     encode,
     engine,
     error,
@@ -79,6 +81,29 @@ def test_a_server_that_comes_back_is_asked_again() -> None:
             assert not asked.done()  # it waits for its only server
             await servers[0].start()
             assert (await asked).status_code == 200
+
+    run(test)
+
+
+def test_what_breaks_off_at_once_is_one_fault() -> None:
+    """Else a server that restarts is left alone for long, as it answered many when it died."""
+
+    async def test() -> None:
+        async with started(1, tokens=1000, pause=0.01) as servers:
+            gateway = make_gateway(servers, nodes=[engine("n0", backlog=16)])
+            async with running(gateway) as client:
+                asked = [asyncio.create_task(client.post(CHAT, json=question())) for _ in range(12)]
+                while servers[0].active < 12:
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.2)
+                await servers[0].stop()
+                for response in await asyncio.gather(*asked):
+                    assert b'"error"' in response.content
+                assert gateway.servers[0].wait <= 0.5
+                await servers[0].start()
+                servers[0].tokens = 1
+                with anyio.fail_after(3):
+                    assert (await client.post(CHAT, json=question())).status_code == 200
 
     run(test)
 
@@ -281,3 +306,69 @@ def test_a_defect_ends_the_gateway_and_leaves_nobody_waiting(
 
     run(test)
     assert "the decision process has failed" in caplog.text
+
+
+def test_a_stream_of_known_length_ends_with_an_error_too() -> None:
+    """Its length holds no more when an error comes after what there was."""
+
+    async def test() -> None:
+        async with answering(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 5000\r\n\r\n"
+            + events(1)[1]
+        ) as server:
+            gateway = make_gateway([server])
+            async with running(gateway) as client:
+                response = await client.post(CHAT, json=question())
+                assert "content-length" not in response.headers
+                first, last = response.content.rstrip().rsplit(b"\n\n", 1)
+                assert first == events(1)[1].rstrip()
+                assert "broke off" in json.loads(last.removeprefix(b"data: "))["error"]["message"]
+                assert 'outcome="failed"} 1.0' in (await client.get("/metrics")).text
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("head", "seen", "told"),
+    [
+        ("429 X\r\nretry-after: inf", 429, "answered 429: oops"),
+        ("500 X\r\ncontent-type: text/html; charset=base64", 502, "answered 500: oops"),
+        ("101 X\r\nconnection: upgrade\r\nupgrade: websocket", 502, "answered 101"),
+    ],
+)
+def test_odd_answers_are_faults_like_others(head: str, seen: int, told: str) -> None:
+    async def test() -> None:
+        answered = f"HTTP/1.1 {head}\r\ncontent-length: 4\r\n\r\noops".encode()
+        async with answering(answered) as server:
+            gateway = make_gateway([server], limits=Limits(attempts=1))
+            async with running(gateway) as client:
+                response = await client.post(CHAT, json=question())
+                assert response.status_code == seen
+                assert told in error(response)["message"]
+            assert not gateway.dispatcher.tickets
+
+    run(test)
+
+
+def test_long_and_many_headers_pass() -> None:
+    async def test() -> None:
+        lines = ["HTTP/1.1 200 OK", "content-length: 2", f"x-long: {'y' * 60_000}"]
+        lines += [f"x-{number}: 1" for number in range(300)]
+        answered = "\r\n".join([*lines, "", "{}"]).encode()
+        async with answering(answered) as server, running(make_gateway([server])) as client:
+            response = await client.post(CHAT, json=question(stream=False))
+            assert response.status_code == 200
+            assert len(response.headers["x-long"]) == 60_000
+            assert response.headers["x-299"] == "1"
+
+    run(test)
+
+
+def test_an_accept_that_is_no_header_is_not_passed_on() -> None:
+    async def test() -> None:
+        async with started(1) as servers, running(make_gateway(servers)) as client:
+            response = await client.post(CHAT, json=question(), headers={"accept": "a\x01b"})
+            assert response.status_code == 200
+            assert servers[0].heads[0]["accept"] == "*/*"
+
+    run(test)

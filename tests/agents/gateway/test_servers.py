@@ -51,6 +51,8 @@ def test_a_file_names_nodes_servers_and_keys(tmp_path: Path) -> None:
         ([{k: v for k, v in NODE.items() if k != "url"}], "node 'a': has no url, such as"),
         ([NODE | {"url": "ftp://x"}], "url='ftp://x': must be http:// or https://"),
         ([NODE | {"url": "http://x:port"}], "must be http:// or https://"),
+        ([NODE | {"url": "http://a..b"}], "url='http://a..b': must be http:// or https://"),
+        ([NODE | {"url": f"http://{'x' * 70}.com"}], "must be http:// or https://"),
         ([NODE | {"url": 7}], "url=7: must be http:// or https://"),
         ([NODE | {"url": "http://u:pw@x"}], "must hold no user or password"),
         ([NODE | {"api_key_env": "sk-123"}], "must be the name of an environment variable"),
@@ -67,6 +69,13 @@ def test_what_is_wrong_with_a_file_is_said(content: Any, message: str, tmp_path:
     assert message in str(raised.value)
     assert "pw" not in str(raised.value)
     assert "sk-123" not in str(raised.value)
+
+
+def test_a_key_that_no_header_can_hold_is_said_and_not_shown(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.json", [NODE | {"api_key_env": "KEY"}])
+    with pytest.raises(UnreadableFileError, match="api_key_env='KEY': its key holds") as raised:
+        load_cluster(path, {"KEY": "secret\n"})
+    assert "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
