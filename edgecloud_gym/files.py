@@ -18,6 +18,7 @@ from edgecloud_gym.checks import has_half_character
 from edgecloud_gym.unpacking import UnreadableFileError, unpacking
 
 __all__ = [
+    "NamesakeWarning",
     "UnreadableFileError",
     "check_writable",
     "decoded_json",
@@ -205,10 +206,14 @@ def is_bundled_name(given: object, names: Collection[str]) -> TypeGuard[str]:
     return isinstance(given, str) and given in names
 
 
+class NamesakeWarning(UserWarning):
+    """A name is that of something bundled and of something that lies here."""
+
+
 def warn_of_namesake(what: str, name: str) -> None:
     """Warns that a name is taken for that of something bundled, not for what lies here."""
     warnings.warn(
         f"{what} {name!r} is the bundled one; './{name}' would be what lies here under that name",
-        UserWarning,
+        NamesakeWarning,
         stacklevel=4,  # who called what asks
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,11 +38,14 @@ def play_lanes(
     Yields:
         After every step, the lanes whose episodes it has ended, with the sums of their rewards:
         what these lanes have done is there to be read until the next step.
+
+    Raises:
+        TypeError: If what the agent returns is of a wrong kind; the agent is named.
+        ValueError: If its actions have a wrong shape or value; the agent is named.
     """
     assert envs.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
     assert len({tile_of(seed) for seed in seeds}) == 1
-    played: Any
-    played, choose = agent.in_lanes(envs)
+    played, choose = _prepared(agent, envs)
     rows = np.array([seed % TILE for seed in seeds])
     source = np.zeros(TILE, np.int64)  # rows of nobody repeat the first lane's
     source[rows] = np.arange(len(seeds))
@@ -51,8 +55,34 @@ def play_lanes(
     while not over.all():
         batch: dict[str, NDArray[Any]] = {name: part[source] for name, part in shown.items()}
         masks = infos["action_mask"][source].astype(np.bool_)
-        shown, got, terminated, truncated, infos = played.step(choose(batch, masks)[rows])
+        chosen = choose(batch, masks)
+        try:
+            actions = _with_a_row_each(chosen)[rows]
+            shown, got, terminated, truncated, infos = played.step(actions)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"agent {agent.name!r}: {error}") from error
         rewards += np.where(over, 0.0, got)
         ended = (terminated | truncated) & ~over
         over |= ended
         yield {lane: float(rewards[lane]) for lane in np.flatnonzero(ended).tolist()}
+
+
+def _prepared(agent: Agent, envs: EdgeCloudVectorEnv) -> tuple[Any, Any]:
+    made: Any = agent.in_lanes(envs)
+    if not isinstance(made, tuple) or len(made) != 2 or not callable(made[1]):
+        raise TypeError(
+            f"agent {agent.name!r}: in_lanes returned {reprlib.repr(made)}: must be the lanes, "
+            "wrapped or not, and a function"
+        )
+    return made
+
+
+def _with_a_row_each(chosen: object) -> NDArray[Any]:
+    """Returns actions as an array, if they are as many as were asked for."""
+    actions = np.asarray(chosen)
+    if actions.shape[:1] != (TILE,):
+        raise ValueError(
+            f"in_lanes: actions have shape {actions.shape}: must have {TILE} rows, one for each "
+            "that was shown"
+        )
+    return actions

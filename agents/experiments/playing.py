@@ -11,6 +11,7 @@ import numpy as np
 
 from agents.base import Agent
 from agents.experiments.episode import agent_seed, play_steps, run_episode
+from agents.experiments.errors import UnwritableError
 from agents.experiments.fingerprint import identify, without_code
 from agents.experiments.lanes import play_lanes
 from agents.experiments.scenario import Scenario, configuration
@@ -57,11 +58,25 @@ def play_seeds(
         spec: Who plays.
         seeds: Of the episodes.
         folders: Where the results of each go: folders that are complete or absent.
+
+    Raises:
+        Exception: What the first seed that failed raised; the others are played all the same.
     """
     if not can_play_together(scenario, spec):
         for seed, folder in zip(seeds, folders, strict=True):
             _play_alone(scenario, spec, seed, folder)
         return
+    try:
+        _play_together(scenario, spec, seeds, folders)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, UnwritableError) or len(seeds) == 1:
+            raise
+        _play_singly(scenario, spec, seeds, folders)
+
+
+def _play_together(
+    scenario: Scenario, spec: AgentSpec, seeds: Sequence[int], folders: Sequence[Path]
+) -> None:
     agent = spec.make()
     envs = scenario.make_lanes(len(seeds), agent.work_conserving)
     with one_thread():  # the agent may have brought torch along
@@ -72,6 +87,24 @@ def play_seeds(
                 played = _Played(seeds[lane], reward, envs.summary(lane), *tables)
                 _keep(folders[lane], scenario, spec, agent, envs, played)
     envs.close()
+
+
+def _play_singly(
+    scenario: Scenario, spec: AgentSpec, seeds: Sequence[int], folders: Sequence[Path]
+) -> None:
+    """Plays each seed that lacks results, in lanes of one: nobody's error takes another along."""
+    first: BaseException | None = None
+    for seed, folder in zip(seeds, folders, strict=True):
+        if folder.exists():
+            continue
+        try:
+            _play_together(scenario, spec, [seed], [folder])
+        except (Exception, SystemExit) as error:
+            if isinstance(error, UnwritableError):
+                raise
+            first = first or error
+    if first is not None:
+        raise first
 
 
 def begin_seeds(

@@ -11,6 +11,7 @@ import multiprocessing
 import pickle
 import signal
 import sys
+import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from agents.experiments.errors import RunError, as_text, error_of
+from edgecloud_gym.files import NamesakeWarning
 
 _STARTUP_HINT: Final = (
     "a worker process ended before it could play anything (its own message is above); with more "
@@ -143,6 +145,7 @@ def _answer(worker: _Worker) -> tuple[Any, RunError | None, bool]:
 def _work(connection: Connection) -> None:
     """Does what comes over the pipe until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
+    warnings.simplefilter("ignore", NamesakeWarning)  # the parent has said it
     connection.send(None)  # ready
     while True:
         try:

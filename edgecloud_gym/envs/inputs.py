@@ -61,16 +61,23 @@ def checked_mask(name: str, mask: object, lanes: int) -> NDArray[np.bool_]:
     return np.ascontiguousarray(mask)
 
 
-def seed_list(seed: int | Sequence[int | None] | None, lanes: int) -> list[int | None]:
+def seed_list(seed: object, lanes: int) -> list[int | None]:
     """Returns the seed of each lane, ``None`` for one that goes on with its generator.
 
+    Args:
+        seed: Of all lanes, lane i getting ``seed + i``, or a sequence with one for each.
+        lanes: How many there are.
+
     Raises:
+        TypeError: If it is neither an integer nor a sequence.
         ValueError: If a sequence has another length.
     """
     if seed is None:
         return [None] * lanes
     if isinstance(seed, (int, np.integer)):
         return [int(seed) + lane for lane in range(lanes)]
+    if isinstance(seed, str) or not isinstance(seed, (Sequence, np.ndarray)):
+        raise TypeError(f"seed={seed!r}: must be an integer, None, or one of these per lane")
     if len(seed) != lanes:
         raise ValueError(f"seed has {len(seed)} entries: must have num_envs={lanes}")
     return list(seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -47,6 +48,9 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
 
     Lane i behaves as the single environment with the same seed: observations, rewards and infos
     are those of `gymnasium.vector.SyncVectorEnv` over single environments.
+
+    One thread may use an environment at a time: `reset` and `step` raise ``RuntimeError`` while
+    another thread is in one of them.
     """
 
     single_env: ClassVar[type[EdgeCloudEnv]]
@@ -112,11 +116,20 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         self._settings = settings
         self._lengths = np.zeros(num_envs, np.int64)  # steps of the present episodes
         self._team_owner = 0  # the process whose threads they are
+        self._in_use = threading.RLock()
+        self._home = os.getpid()
         self.final_room = self._simulator.room
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy starts threads and draws on canvases of its own.
-        return {**self.__dict__, "_team": None, "_renderers": ()}
+        state = {**self.__dict__, "_team": None, "_renderers": ()}
+        del state["_in_use"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._in_use = threading.RLock()
+        self._home = os.getpid()
 
     def __repr__(self) -> str:
         settings = settings_in_words({"num_envs": self.num_envs, **self._settings})
@@ -154,9 +167,19 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
             Observations of all lanes and infos of those that were reset.
 
         Raises:
+            RuntimeError: If another thread uses the environment meanwhile.
             TypeError: If the mask is not a boolean array.
             ValueError: If the number of seeds or the mask's shape is wrong, or it marks no lane.
         """
+        self._take()
+        try:
+            return self._reset(seed, options)
+        finally:
+            self._in_use.release()
+
+    def _reset(
+        self, seed: int | Sequence[int | None] | None, options: Mapping[str, Any] | None
+    ) -> tuple[Observation, dict[str, Any]]:
         which = self._reset_mask(options)
         for lane, value in enumerate(seed_list(seed, self.num_envs)):
             if which[lane] and (value is not None or self._rngs[lane] is None):
@@ -183,6 +206,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         Raises:
             gymnasium.error.ResetNeeded: Before the first reset, and with autoreset disabled if a
                 lane has ended and was not reset.
+            RuntimeError: If another thread uses the environment meanwhile.
             TypeError: If the actions do not hold integers.
             ValueError: If their shape or a value is wrong.
         """
@@ -204,7 +228,28 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
             gymnasium.error.ResetNeeded: As `step`.
             TypeError: As `step`, and if ``active`` is not a boolean array.
             ValueError: As `step`, and if the shape of ``active`` is wrong.
+            RuntimeError: As `step`.
         """
+        self._take()
+        try:
+            return self._step_active(actions, active)
+        finally:
+            self._in_use.release()
+
+    def _take(self) -> None:
+        """Takes the environment for this thread; two in one simulator would wait for ever."""
+        if self._home != os.getpid():  # a fork: whoever had it then is not here
+            self._in_use = threading.RLock()
+            self._home = os.getpid()
+        if not self._in_use.acquire(blocking=False):
+            raise RuntimeError(
+                "another thread is in reset() or step() of this vector environment: give each "
+                "thread an environment of its own"
+            )
+
+    def _step_active(
+        self, actions: NDArray[np.int64], active: NDArray[np.bool_]
+    ) -> tuple[Observation, Arrays, Arrays, Arrays, dict[str, Any]]:
         checked = checked_actions(actions, self._action_shape, self._simulator.node_names)
         active = checked_mask("active", active, self.num_envs)
         if not self._ready:

@@ -167,3 +167,59 @@ def test_a_plan_reckons_with_lanes(models):
     runs = define_runs(STATIC, [spec], range(8), longer)
     lone = define_runs(STATIC, [AgentSpec(Contrary, models["whole"])], range(8), longer)
     assert estimate(runs, 1).seconds < estimate(lone, 1).seconds
+
+
+class Mistaken(Agent):
+    """Lets everything wait, with a mistake."""
+
+    name: ClassVar[str] = "mistaken"
+
+    def __init__(self, mistake="none"):
+        super().__init__()
+        self.mistake = mistake
+
+    def act(self, observation, info, explore=True):
+        del observation, explore
+        return np.zeros(len(info["action_mask"]), np.int64)
+
+    def in_lanes(self, envs):
+        self.envs = envs
+        return (envs, self.choose) if self.mistake != "lanes" else envs
+
+    def choose(self, shown, masks):
+        del shown
+        actions = np.zeros(masks.shape[:2], np.int64)
+        if self.mistake == "seed 3" and 3 in self.envs.np_random_seed:
+            raise RuntimeError("anything but this seed")
+        made: dict[str, Any] = {"rows": actions[:3], "nothing": None, "dtype": actions + 0.5}
+        return {**made, "list": actions.tolist()}.get(self.mistake, actions)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        ("rows", r"ValueError: agent 'mistaken': in_lanes: .*\(3, 4\): must have 8 rows"),
+        ("nothing", r"ValueError: agent 'mistaken': in_lanes: .*must have 8 rows"),
+        ("dtype", "TypeError: agent 'mistaken': action has dtype float64"),
+        ("lanes", "TypeError: agent 'mistaken': in_lanes returned .*must be the lanes"),
+    ],
+)
+def test_an_agent_that_is_mistaken_is_named(mistake, message):
+    with pytest.raises(ExperimentError, match=message):
+        play(2, AgentSpec(Mistaken, {"mistake": mistake}))
+
+
+def test_actions_may_be_a_list():
+    found, expected = (play(2, AgentSpec(Mistaken, {"mistake": m})) for m in ("list", "none"))
+    assert found.summary["reward"].tolist() == expected.summary["reward"].tolist()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_that_fails_takes_none_beside_it_along(workers):
+    spec = AgentSpec(Mistaken, {"mistake": "seed 3"})
+    with pytest.raises(ExperimentError, match="anything but this seed") as caught:
+        run_experiment(STATIC, spec, 10, SETTINGS, output_dir=None, workers=workers)
+    assert [failure.run.seed for failure in caught.value.result.failures] == [3]
+    expected = play(10, AgentSpec(Mistaken, label="mistaken")).summary.set_index("seed")
+    found = caught.value.result.summary.set_index("seed")
+    assert found["reward"].equals(expected["reward"].drop(3))

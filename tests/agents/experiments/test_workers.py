@@ -221,3 +221,11 @@ def played_elsewhere(folder: Path) -> int:
 def test_a_worker_that_may_not_start_processes_plays_by_itself(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(played_elsewhere, (tmp_path,)) == 2
+
+
+def test_workers_do_not_repeat_what_the_parent_says(tmp_path, monkeypatch, capfd):
+    (tmp_path / "smollm2-135m").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.warns(UserWarning, match="is the bundled one"):
+        run_experiment(STATIC, "fcfs", 2, {"duration": 5.0}, output_dir=None, workers=2)
+    assert "is the bundled one" not in capfd.readouterr().err

@@ -1,5 +1,8 @@
 """What the native vector environment refuses."""
 
+import multiprocessing
+import os
+import threading
 from typing import Any
 
 import numpy as np
@@ -100,3 +103,64 @@ def test_bad_active_masks() -> None:
 def test_wrong_number_of_seeds() -> None:
     with pytest.raises(ValueError, match=r"seed has 2 entries.*3"):
         make_vec().reset(seed=[1, 2])
+
+
+@pytest.mark.parametrize("seed", [1.5, "12", {0, 1}])
+def test_a_seed_is_an_integer_or_one_per_lane(seed: Any) -> None:
+    with pytest.raises(TypeError, match=r"seed=.*integer, None, or one of these per lane"):
+        make_vec().reset(seed=seed)
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_two_threads_at_once_are_told(num_threads: int) -> None:
+    env = make_vec(lanes=64, num_threads=num_threads)
+    env.reset(seed=0)
+    actions = np.zeros(env.action_space.shape, np.int64)
+    said = []
+
+    def go_on() -> None:
+        try:
+            for _ in range(300):
+                env.step(actions)
+        except RuntimeError as error:
+            said.append(str(error))
+
+    threads = [threading.Thread(target=go_on, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert not any(thread.is_alive() for thread in threads)
+    assert all("another thread" in message for message in said)
+    env.step(actions)
+    # For certain: this thread has it when the other one asks.
+    with env._in_use:
+        asking = threading.Thread(target=go_on)
+        said.clear()
+        asking.start()
+        asking.join(timeout=60)
+    assert len(said) == 1
+    assert "another thread" in said[0]
+    env.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork() is Unix's")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_while_another_thread_steps_leaves_the_child_free() -> None:
+    env = make_vec()
+    taken, forked = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with env._in_use:
+            taken.set()
+            forked.wait(60)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    taken.wait(60)
+    child = multiprocessing.get_context("fork").Process(target=env.reset, kwargs={"seed": 0})
+    child.start()
+    child.join(60)
+    forked.set()
+    holder.join()
+    assert child.exitcode == 0
