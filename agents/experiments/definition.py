@@ -15,6 +15,7 @@ from agents.experiments.fingerprint import identify, without_code
 from agents.experiments.runs import Run
 from agents.experiments.scenario import Scenario
 from agents.experiments.spec import AgentSpec
+from agents.report.words import ranges
 from edgecloud_gym.checks import check_bool, check_integer
 from edgecloud_gym.files import duplicate
 
@@ -127,7 +128,7 @@ def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
                 found.append(f"{name} of {label} is {value} there, {other} here")
     seeds = sorted({*there["seeds"]} - {*here["seeds"]})
     if seeds:
-        found.append(f"seeds there and not here: {_ranges(seeds)}")
+        found.append(f"seeds there and not here: {ranges(seeds)}")
     more = f"; {len(found) - 3} more" if len(found) > 3 else ""
     return "; ".join(found[:3]) + more
 
@@ -151,10 +152,3 @@ def _changes(there: Any, here: Any) -> list[tuple[str, str, str]]:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """Returns 0-4, 7 for 0, 1, 2, 3, 4, 7."""
-    breaks = np.flatnonzero(np.diff(numbers) > 1) + 1
-    parts = [part.tolist() for part in np.split(np.asarray(numbers), breaks)]
-    return ", ".join(f"{p[0]}-{p[-1]}" if len(p) > 1 else str(p[0]) for p in parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from agents.experiments.record import RunKey, record_of, write
 from agents.experiments.runs import Run
 from agents.experiments.store import REQUESTS_FILE, TIMESERIES_FILE, read_summary
 from agents.report.results import JCT_COLUMNS, compact
-from agents.report.words import counted
+from agents.report.words import counted, ranges
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,10 +156,22 @@ class ExperimentError(RuntimeError):
 
     def __init__(self, result: ExperimentResult) -> None:
         self.result = result
-        failed = "\n".join(f"  {failure}" for failure in result.failures)
         count = len(result.failures)
         total = counted(count + len(result.runs), "run")
-        super().__init__(f"{count} of {total} failed:\n{failed}")
+        super().__init__(f"{count} of {total} failed:\n{_told(result.failures)}")
+
+
+def _told(failures: Sequence[Failure]) -> str:
+    """Returns a line per failure; seeds that failed alike share one."""
+    alike: dict[tuple[str, str, str], list[int]] = {}
+    for failure in failures:
+        run = failure.run
+        key = run.scenario.label, run.spec.label, failure.error
+        alike.setdefault(key, []).append(run.seed)
+    return "\n".join(
+        f"  {env}, agent {agent}, seed{'s' if len(seeds) > 1 else ''} {ranges(seeds)}: {error}"
+        for (env, agent, error), seeds in alike.items()
+    )
 
 
 def _joined(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:

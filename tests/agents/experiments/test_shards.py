@@ -92,6 +92,7 @@ def test_failures_of_other_shards_are_told(tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match="2 of 8 runs failed") as caught:
         shard(2)
     assert {failure.run.seed for failure in caught.value.result.failures} == {1, 3}
+    assert ", seeds 1, 3: " in str(caught.value)  # what fails alike is told once
     assert len(read_results(tmp_path).record["failures"]) == 2
     assert "UnfriendlyError" in (tmp_path / "failures.txt").read_text()
 
