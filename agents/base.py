@@ -162,6 +162,8 @@ class Agent(ABC):
         """Prepares for episodes side by side, in which it neither learns nor draws anything.
 
         An agent that defines this decides in every lane as `act` does in an episode of its own.
+        Neither `reset` nor `priority` is called: an order of the queue is given to the lanes here,
+        by ``envs.simulator.set_priority``.
 
         Args:
             envs: The lanes.

@@ -60,7 +60,8 @@ def play_seeds(
         folders: Where the results of each go: folders that are complete or absent.
 
     Raises:
-        Exception: What the first seed that failed raised; the others are played all the same.
+        Exception: What seeds that failed raised, as one or, if it differs, as a group; the others
+            are played all the same.
     """
     if not can_play_together(scenario, spec):
         for seed, folder in zip(seeds, folders, strict=True):
@@ -93,7 +94,7 @@ def _play_singly(
     scenario: Scenario, spec: AgentSpec, seeds: Sequence[int], folders: Sequence[Path]
 ) -> None:
     """Plays each seed that lacks results, in lanes of one: nobody's error takes another along."""
-    first: BaseException | None = None
+    errors: dict[int, BaseException] = {}
     for seed, folder in zip(seeds, folders, strict=True):
         if folder.exists():
             continue
@@ -102,9 +103,13 @@ def _play_singly(
         except (Exception, SystemExit) as error:
             if isinstance(error, UnwritableError):
                 raise
-            first = first or error
-    if first is not None:
-        raise first
+            errors[seed] = error
+    told = {seed: f"{type(error).__name__}: {error}" for seed, error in errors.items()}
+    if len(set(told.values())) > 1:
+        each = "; ".join(f"seed {seed}: {text}" for seed, text in told.items())
+        raise BaseExceptionGroup(each, list(errors.values()))
+    if errors:
+        raise next(iter(errors.values()))
 
 
 def begin_seeds(

@@ -388,11 +388,11 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
 
     def _final_infos(self, output: Output) -> dict[str, Any]:
         observation = self._simulator.layout.many(output.floats, output.ids, self.num_envs)
-        told = self._simulator.state.steps[list(self._info_fields)]
+        steps = self._simulator.state.steps[list(self._info_fields)]
         self.final_room = self._simulator.room
         infos: dict[str, Any] = {}
         for lane in np.flatnonzero(self._ended):
-            info = dict(zip(self._info_fields, told[lane].item(), strict=True))
+            info = dict(zip(self._info_fields, steps[lane].item(), strict=True))
             info["action_mask"] = output.masks[lane].copy()
             info["summary"] = self.summary(int(lane))
             final = {name: part[lane].copy() for name, part in observation.items()}

@@ -161,12 +161,14 @@ def test_what_has_ended_is_kept_when_others_fail(monkeypatch):
     assert sorted(run.seed for run in [*kept, *(f.run for f in failed)]) == list(range(6))
 
 
-def test_a_plan_reckons_with_lanes(models):
-    spec = AgentSpec("sb3", models["whole"])
-    longer = {**SETTINGS, "duration": 2000.0}
-    runs = define_runs(STATIC, [spec], range(8), longer)
-    lone = define_runs(STATIC, [AgentSpec(Contrary, models["whole"])], range(8), longer)
-    assert estimate(runs, 1).seconds < estimate(lone, 1).seconds
+def test_a_plan_reckons_with_lanes():
+    runs = define_runs(STATIC, [AgentSpec(Rule)], range(8), SETTINGS)
+    Rule.steps = 0
+    found = estimate(runs, 1)
+    assert Rule.steps > 0  # tried in lanes
+    assert {*found.costs} == {run.digest for run in runs}
+    arrived = play(8, AgentSpec(Rule)).summary["arrived"]
+    assert {cost.requests for cost in found.costs.values()} == {int(np.ceil(arrived.mean()))}
 
 
 class Mistaken(Agent):
@@ -191,6 +193,8 @@ class Mistaken(Agent):
         actions = np.zeros(masks.shape[:2], np.int64)
         if self.mistake == "seed 3" and 3 in self.envs.np_random_seed:
             raise RuntimeError("anything but this seed")
+        if self.mistake == "two seeds" and {3, 4} & {*self.envs.np_random_seed}:
+            raise RuntimeError(f"not {self.envs.np_random_seed}")
         made: dict[str, Any] = {"rows": actions[:3], "nothing": None, "dtype": actions + 0.5}
         return {**made, "list": actions.tolist()}.get(self.mistake, actions)
 
@@ -223,3 +227,11 @@ def test_a_run_that_fails_takes_none_beside_it_along(workers):
     expected = play(10, AgentSpec(Mistaken, label="mistaken")).summary.set_index("seed")
     found = caught.value.result.summary.set_index("seed")
     assert found["reward"].equals(expected["reward"].drop(3))
+
+
+def test_runs_that_fail_for_reasons_of_their_own_tell_them():
+    with pytest.raises(ExperimentError) as caught:
+        play(6, AgentSpec(Mistaken, {"mistake": "two seeds"}))
+    assert {failure.run.seed for failure in caught.value.result.failures} == {3, 4}
+    for seed in (3, 4):
+        assert f"seed {seed}: RuntimeError: not ({seed},)" in str(caught.value)

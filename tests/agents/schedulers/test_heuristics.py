@@ -11,6 +11,7 @@ from agents import Agent, make_agent
 from agents.experiments.episode import run_episode
 from edgecloud_gym import ENV_IDS, RequestDataset
 from edgecloud_gym.arrivals import Trace
+from tests.agents.schedulers.spying import spy_on
 
 HEURISTICS = (
     "fcfs",
@@ -205,17 +206,9 @@ def test_one_side_alone(name: str, setting: str) -> None:
 def test_what_is_set_in_a_method_s_place_is_called(method: str) -> None:
     env = gym.make(ENV_IDS[0], duration=20.0)
     patched = make_agent("fcfs")
-    before = getattr(patched, method)
-    calls = 0
-
-    def spy(*args: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        return before(*args)
-
-    setattr(patched, method, spy)
+    calls = spy_on(patched, method)
     assert run_episode(env, patched, 0, 0) == run_episode(env, make_agent("fcfs"), 0, 0)
-    assert calls > 5
+    assert len(calls) > 5
 
 
 def test_act_before_reset() -> None:

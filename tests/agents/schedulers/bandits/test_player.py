@@ -12,6 +12,7 @@ from agents.experiments.episode import play_steps
 from agents.schedulers.bandits.neural import CNGreedy
 from edgecloud_gym import RequestDataset
 from edgecloud_gym.arrivals import Trace
+from tests.agents.schedulers.spying import spy_on
 
 COUNT = 90
 rng = np.random.default_rng(0)
@@ -92,17 +93,9 @@ def test_a_subclass_plays_as_it_says() -> None:
 @pytest.mark.parametrize("method", ["act", "observe", "take_in"])
 def test_what_is_set_in_a_method_s_place_is_called(name: str, method: str) -> None:
     env, patched = make("static"), make_agent(name)
-    before = getattr(patched, method)
-    calls = 0
-
-    def spy(*args: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        return before(*args)
-
-    setattr(patched, method, spy)
+    calls = spy_on(patched, method)
     rewards = [*play_steps(env, patched, 0, 9)]
-    assert calls > 5
+    assert len(calls) > 5
     assert rewards == [*play_steps(env, make_agent(name), 0, 9)]
 
 
