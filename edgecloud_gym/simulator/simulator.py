@@ -26,6 +26,7 @@ from edgecloud_gym.simulator.embeddings import (
     require_embeddings,
     shown_embeddings,
 )
+from edgecloud_gym.simulator.footprint import lane_bytes, naming_what_is_large, require_memory
 from edgecloud_gym.simulator.legality import legal_pairs
 from edgecloud_gym.simulator.observation import ObservationLayout
 from edgecloud_gym.simulator.output import Output
@@ -60,6 +61,7 @@ class Simulator:
         parameters: The settings as compiled code reads them, `PARAMETERS_DTYPE` (1,).
         node_table: The nodes likewise, `NODE_DTYPE` (nodes,).
         curves: Their slowdown curves, one behind the other, float64.
+        lane_bytes: About what memory a lane takes.
         step_address: Where the machine code of a step is.
         arrays: All that compiled code works on; other arrays after each start of an episode.
         scorer: The ``priority`` callable, if one ranks the waiting queue.
@@ -95,10 +97,16 @@ class Simulator:
         self._table = make_table(self.dataset)
         self.node_names = node_names(config.nodes)
         self.batch_capacity = config.nodes[EDGE_NODE].batch
-        try:
-            self.state = State.allocate(lanes, config)
-        except MemoryError as error:
-            raise MemoryError(f"num_envs={lanes} of such systems do not fit ({error})") from error
+        self.lane_bytes = lane_bytes(config, self.workload, self.layout)
+        if lanes > 1:
+            require_memory(lanes, self.lane_bytes)
+        with naming_what_is_large(lanes, self.lane_bytes):
+            self._allocate()
+
+    def _allocate(self) -> None:
+        """Makes the arrays of all lanes, which have not been reset."""
+        lanes, config = self.lanes, self.config
+        self.state = State.allocate(lanes, config)
         shut = np.zeros(self._mask_shape[1:], np.int8)
         shut[:, WAIT] = 1
         self._shut = shut.reshape(-1)  # a lane's mask where no node has room
