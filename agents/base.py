@@ -17,6 +17,7 @@ from agents.checkpoint import (
     trained_work_conserving,
     write_checkpoint,
 )
+from edgecloud_gym.wording import shown
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -83,7 +84,7 @@ class Agent(ABC):
 
     def __repr__(self) -> str:
         known = {name: getattr(self, name) for name in self._arguments() if hasattr(self, name)}
-        return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in known.items())})"
+        return f"{type(self).__name__}({', '.join(f'{n}={shown(v)}' for n, v in known.items())})"
 
     @property
     def env(self) -> EdgeCloudEnv:

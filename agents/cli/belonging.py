@@ -14,6 +14,7 @@ from agents.registry import LEARNERS
 from agents.schedulers.index_settings import BUNDLED, load_index
 from agents.schedulers.policy_file import POLICIES
 from edgecloud_gym.dataset import RequestDataset
+from edgecloud_gym.wording import shown
 
 INDICES = ("index", "index-aged")
 
@@ -43,8 +44,8 @@ def predictor_notes(label: str, predictor: Any, data: RequestDataset) -> list[st
 
 def _notes(label: str, sources: Iterator[_Source], data: RequestDataset) -> list[str]:
     return [
-        f"{label}: its {source.what} of dataset {_named(source.dataset)!r}, not of {data.name!r}, "
-        f"whose times may be others; {source.instead}."
+        f"{label}: its {source.what} of dataset {_named(source.dataset)!r}, not of "
+        f"{shown(data.name)}, whose times may be others; {source.instead}."
         for source in sources
         if not _is_of(source.dataset, data)
     ]

@@ -38,6 +38,7 @@ from agents.suite.verify import choose, verify
 from data_tools.cli.console import Command, Group, fail, reading_input, reporting, warn
 from data_tools.cli.options import path_option, read_path
 from edgecloud_gym.files import duplicate, replacing
+from edgecloud_gym.wording import shown
 
 OUTPUT: Final = Path("results/suite")
 BOARD: Final = "leaderboard.json"
@@ -207,7 +208,9 @@ def _entrants(suite: Suite, agents: str | None, file: Path | None, trust: bool) 
         specs += [AgentSpec(made) for made in _agents_in(file)]
     twice = duplicate([spec.label for spec in specs])
     if twice is not None:
-        raise ValueError(f"{twice!r}: two agents have this name; an agent's `name` tells it apart")
+        raise ValueError(
+            f"{shown(twice)}: two agents have this name; an agent's `name` tells it apart"
+        )
     return specs
 
 

@@ -49,6 +49,7 @@ from data_tools.cli.console import reading_input, reporting
 from data_tools.cli.options import path_option
 from edgecloud_gym.dataset import load_dataset
 from edgecloud_gym.files import is_bundled_name
+from edgecloud_gym.wording import shown
 
 
 def record(
@@ -172,7 +173,7 @@ def _spec(text: str, trust: bool) -> AgentSpec:
     if not path.is_file():
         (spec, *others) = read_agents(text, trust)
         if others:
-            raise ValueError(f"AGENT {text!r}: one agent is recorded at a time")
+            raise ValueError(f"AGENT {shown(text)}: one agent is recorded at a time")
         return spec
     model = read_model_file(path)
     check_trust([model], trust)

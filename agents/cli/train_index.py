@@ -22,6 +22,7 @@ from agents.tuning.cross_entropy import Generation
 from agents.tuning.index import LOADS, IndexTuning
 from edgecloud_gym.checks import check_integer
 from edgecloud_gym.files import check_writable
+from edgecloud_gym.wording import shown
 
 INDEX: Final = "index"
 SETTINGS: Final = ("generations", "population", "predictor")
@@ -61,7 +62,7 @@ def train_index(
     """
     for name in options:
         if name not in SETTINGS:
-            raise TypeError(f"index: no setting {name!r}; it has {', '.join(SETTINGS)}")
+            raise TypeError(f"index: no setting {shown(name)}; it has {', '.join(SETTINGS)}")
     count = check_integer("generations", options.get("generations", GENERATIONS), least=1)
     population = check_integer("population", options.get("population", POPULATION), least=8)
     check_writable(output)

@@ -22,6 +22,7 @@ from data_tools.cli.console import warn
 from edgecloud_gym import CLUSTER_ID
 from edgecloud_gym.checks import did_you_mean
 from edgecloud_gym.files import check_writable
+from edgecloud_gym.wording import shown
 
 TRAINABLE: Final = (*POLICIES, *LEARNERS, INDEX, PREDICTOR)
 LOADS: Final = (0.8, 0.95, 1.1)  # of networks
@@ -91,7 +92,7 @@ def read_agent(text: str) -> tuple[str, dict[str, Any]]:
     name, items = read_name(text)
     if name not in TRAINABLE:
         raise ValueError(
-            f"cannot train {name!r}: must be one of {', '.join(TRAINABLE)}"
+            f"cannot train {shown(name)}: must be one of {', '.join(TRAINABLE)}"
             f"{did_you_mean(name, TRAINABLE)}"
         )
     return name, read_settings(

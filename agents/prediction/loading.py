@@ -10,6 +10,7 @@ from agents.prediction.predictor import Predictor
 from edgecloud_gym.checks import did_you_mean
 from edgecloud_gym.dataset import RequestDataset
 from edgecloud_gym.files import is_bundled_name, warn_of_namesake
+from edgecloud_gym.wording import shown
 
 PREDICTORS: Final = Path(__file__).parents[1] / "assets" / "predictors"
 
@@ -36,7 +37,7 @@ def load_predictor(name_or_path: str | Path | Predictor) -> Predictor:
     if isinstance(name_or_path, Predictor):
         return name_or_path
     if not isinstance(name_or_path, str | Path):
-        raise TypeError(f"predictor={name_or_path!r}: must be a name, a path or a Predictor")
+        raise TypeError(f"predictor={shown(name_or_path)}: must be a name, a path or a Predictor")
     path = Path(name_or_path)
     names = bundled_predictors()
     if is_bundled_name(name_or_path, names):
@@ -46,8 +47,8 @@ def load_predictor(name_or_path: str | Path | Predictor) -> Predictor:
     if path.suffix != ".npz" and not path.exists():
         given = str(name_or_path)
         raise ValueError(
-            f"predictor {given!r} is not known{did_you_mean(given, names)}; use one of the bundled "
-            f"ones ({', '.join(names) or 'none'}), or the path of an .npz file of "
+            f"predictor {shown(given)} is not known{did_you_mean(given, names)}; use one of the "
+            f"bundled ones ({', '.join(names) or 'none'}), or the path of an .npz file of "
             "`edgecloud train predictor`"
         )
     return _load(path, path.stat().st_mtime_ns)

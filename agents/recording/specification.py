@@ -27,6 +27,7 @@ from edgecloud_gym.dataset.recorded import recorded_address
 from edgecloud_gym.engines import EngineModel, bundled_engines, load_engine
 from edgecloud_gym.node_files import mapping_of as node_mapping
 from edgecloud_gym.node_files import nodes_of
+from edgecloud_gym.wording import shown
 
 REQUESTS: Final = "requests"  # the folder of a recording with a dataset that has no name
 QUEUE: Final = "queue.npz"
@@ -116,8 +117,8 @@ def _value(name: str, value: Any) -> Any:
         return json.loads(json.dumps(value))
     except TypeError as error:
         raise UnspecifiableError(
-            f"{name}={value!r} has no form in JSON ({error}): the recording cannot say how to make "
-            "its environment. Name a file or a built-in instead, if there is one"
+            f"{name}={shown(value)} has no form in JSON ({error}): the recording cannot say how to "
+            "make its environment. Name a file or a built-in instead, if there is one"
         ) from error
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgecloud_gym.checks import parse_number
+from edgecloud_gym.wording import shown
 
 if TYPE_CHECKING:
     from edgecloud_gym.dataset.rows import OnError
@@ -49,5 +50,5 @@ def whole_numbers(name: str, text: str | None, *, least: int = 1) -> tuple[int, 
     found = tuple(int(number) for number in numbers if number.is_integer())
     if len(found) < len(numbers) or len(set(found)) < least or min(found, default=0) < 1:
         some = "one number or more" if least == 1 else "two or more sizes"
-        raise ValueError(f"{name}={text!r}: must be {some} such as 1,2,4,8")
+        raise ValueError(f"{name}={shown(text)}: must be {some} such as 1,2,4,8")
     return found

@@ -19,6 +19,7 @@ from data_tools.cli.reports import report_limits, report_rows
 from edgecloud_gym.checks import check_integer
 from edgecloud_gym.dataset.rows import OnError
 from edgecloud_gym.files import check_writable
+from edgecloud_gym.wording import shown
 
 if TYPE_CHECKING:
     from data_tools.load.session import ServerUnderLoad
@@ -257,11 +258,12 @@ def _named_models(models: Sequence[str]) -> dict[str, str]:
         if not equals or Path(model).exists():
             name, source = Path(model).name.removesuffix(".gguf"), model
         if not name or not source:
-            raise ValueError(f"--model={model!r}: must be MODEL or NAME=MODEL")
+            raise ValueError(f"--model={shown(model)}: must be MODEL or NAME=MODEL")
         for other in named:
             if output_path(Path(), name) == output_path(Path(), other):
                 raise ValueError(
-                    f"--model: {other!r} and {name!r} would write the same file; use NAME=MODEL"
+                    f"--model: {shown(other)} and {shown(name)} would write the same file; use "
+                    "NAME=MODEL"
                 )
         named[name] = source
     return named

@@ -22,6 +22,7 @@ from data_tools.progress import track
 from edgecloud_gym.checks import check_choice, check_integer
 from edgecloud_gym.dataset.slowdown import slowdown_path
 from edgecloud_gym.files import check_writable
+from edgecloud_gym.wording import shown
 
 
 def output_path(output_dir: Path, model_name: str) -> Path:
@@ -137,7 +138,7 @@ def profile_models(
             check_lengths(loaded, context_lengths)  # before hours of measuring
         except ValueError as error:
             raise ModelUnavailableError(
-                f"model {name!r}: {error}: so long is its context"
+                f"model {shown(name)}: {error}: so long is its context"
             ) from error
         backend = LocalBackend(
             name, loaded, max_new_tokens=max_new_tokens, chat=chat, decode=decode

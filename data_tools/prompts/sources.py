@@ -20,6 +20,7 @@ from edgecloud_gym.dataset.rows import OnError
 from edgecloud_gym.dataset.tables import Record, read_table, table_suffix
 from edgecloud_gym.files import UnreadableFileError, read_json, read_jsonl
 from edgecloud_gym.unpacking import PACKED_SUFFIXES, check_packing, unpacking
+from edgecloud_gym.wording import listed, shown
 
 BUILT_IN: Final = "builtin"
 DEFAULT_DATASET: Final = "tatsu-lab/alpaca"
@@ -73,8 +74,8 @@ def load_prompts(
     if source == BUILT_IN:
         if Path(source).exists():
             warnings.warn(
-                f"{source!r} is the built-in set; './{source}' would be what lies here under that "
-                "name",
+                f"{shown(source)} is the built-in set; './{source}' would be what lies here under "
+                "that name",
                 UserWarning,
                 stacklevel=2,
             )
@@ -101,16 +102,18 @@ def _of_split(data: Any, split: str) -> Iterable[Mapping[str, Any]]:
     """Returns the rows of a dataset, or of one split of a dictionary of them."""
     if isinstance(data, Mapping):
         if split not in data:
-            raise ValueError(f"split={split!r}: the dataset has {', '.join(map(str, data))}")
+            raise ValueError(f"split={shown(split)}: the dataset has {listed(data)}")
         return _of_split(data[split], split)
     if not isinstance(data, Iterable):
-        raise TypeError(f"source={data!r}: must be a name, a path or a dataset of `datasets`")
+        raise TypeError(f"source={shown(data)}: must be a name, a path or a dataset of `datasets`")
     return data
 
 
 def _row(row: Any) -> dict[str, Any]:
     if not isinstance(row, Mapping):
-        raise TypeError(f"source: has the row {row!r}; rows must be mappings, {{'prompt': ...}}")
+        raise TypeError(
+            f"source: has the row {shown(row)}; rows must be mappings, {{'prompt': ...}}"
+        )
     return dict(row)
 
 
@@ -141,7 +144,7 @@ def _prompt(source: str, record: Mapping[str, Any] | ValueError, column: str | N
     if isinstance(record, ValueError):
         raise record
     if column is not None and column not in record:
-        raise ValueError(f"column {column!r} is not in {source}: it has {', '.join(record)}")
+        raise ValueError(f"column {shown(column)} is not in {source}: it has {listed(record)}")
     return prompt_of(record, column)
 
 
@@ -202,7 +205,7 @@ def _split_files(directory: Path) -> dict[str, list[Path]]:
         folders = sorted({path.parent.relative_to(directory).as_posix() for path in paths})
         if len(folders) > 1:
             raise UnreadableFileError(
-                f"directory {directory} holds several data sets, in {', '.join(folders)}: name "
+                f"directory {directory} holds several data sets, in {listed(folders)}: name "
                 f"one, as in {directory}:{folders[0]}"
             )
     return {split or "train": paths for split, paths in files.items()}

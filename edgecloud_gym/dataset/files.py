@@ -26,6 +26,7 @@ from edgecloud_gym.files import (
     warn_of_namesake,
 )
 from edgecloud_gym.unpacking import PACKED_SUFFIXES
+from edgecloud_gym.wording import listed, shown
 
 _HUB: Final = "hf://"
 ASSETS: Final = Path(__file__).parents[1] / "assets"
@@ -101,14 +102,18 @@ def locate(name_or_path: str | os.PathLike[str], machine: str | None = None) -> 
     """
     if is_on_hub(name_or_path) or is_recorded(name_or_path):
         if machine is not None:
-            raise ValueError(f"machine={machine!r} of dataset {str(name_or_path)!r}: must be None")
+            raise ValueError(
+                f"machine={shown(machine)} of dataset {shown(str(name_or_path))}: must be None"
+            )
         return _addressed(str(name_or_path))
     dataset, named = split_machine(name_or_path)
     if named or machine is not None:
         return _variant(name_or_path, dataset, named, machine)
     path = Path(name_or_path)
     if not str(name_or_path).strip():
-        raise ValueError(f"dataset {str(name_or_path)!r}: the name is empty; '.' is this folder")
+        raise ValueError(
+            f"dataset {shown(str(name_or_path))}: the name is empty; '.' is this folder"
+        )
     if is_bundled_name(name_or_path, bundled_datasets()):
         if path.exists():
             warn_of_namesake("dataset", name_or_path)
@@ -121,7 +126,7 @@ def locate(name_or_path: str | os.PathLike[str], machine: str | None = None) -> 
         if os.sep in str(name_or_path):
             raise FileNotFoundError(f"dataset folder {path} does not exist")
         raise ValueError(
-            f"dataset {str(name_or_path)!r} is not known; use one of the bundled ones "
+            f"dataset {shown(str(name_or_path))} is not known; use one of the bundled ones "
             f"({', '.join(bundled_datasets()) or 'none'}), or the path of a "
             f"{' or '.join(READERS)} file"
         )
@@ -153,12 +158,14 @@ def _variant(
 ) -> Source:
     """Finds the measurement of a dataset on one machine."""
     if named and machine is not None and machine != named:
-        raise ValueError(f"dataset {str(given)!r} and machine={machine!r}: must name one machine")
+        raise ValueError(
+            f"dataset {shown(str(given))} and machine={shown(machine)}: must name one machine"
+        )
     wanted = named or machine
     known = dataset_machines(dataset)
     if wanted not in known:
-        allowed = f"must be one of {', '.join(known)}" if known else "it was measured on its own"
-        raise ValueError(f"machine={wanted!r} of dataset {str(dataset)!r}: {allowed}")
+        allowed = f"must be one of {listed(known)}" if known else "it was measured on its own"
+        raise ValueError(f"machine={shown(wanted)} of dataset {shown(str(dataset))}: {allowed}")
     base = locate(dataset)
     found = _folder(base.requests.parent / MACHINES / wanted)
     # The same prompts have the same embeddings: one file does for all measurements of them.
@@ -185,13 +192,13 @@ def fetched(address: str) -> Path:
     form = re.fullmatch(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@([\w./-]+))?/?", address)
     if form is None:
         raise ValueError(
-            f"dataset {address!r}: must be hf://datasets/OWNER/NAME, perhaps with @REVISION"
+            f"dataset {shown(address)}: must be hf://datasets/OWNER/NAME, perhaps with @REVISION"
         )
     try:
         from huggingface_hub import snapshot_download
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"dataset {address!r}: {error.name} is not installed: "
+            f"dataset {shown(address)}: {error.name} is not installed: "
             "pip install 'edgecloud-gym[data]'",
             name=error.name,
         ) from error
@@ -204,7 +211,7 @@ def fetched(address: str) -> Path:
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ConnectionError(
-            f"dataset {address!r} could not be fetched from the Hugging Face hub ({reason})"
+            f"dataset {shown(address)} could not be fetched from the Hugging Face hub ({reason})"
         ) from error
 
 
@@ -216,8 +223,8 @@ def _addressed(address: str) -> Source:
     folder = recorded_path(address)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"dataset {address!r}: there is no {folder}; the recording that holds it is not where "
-            "Minari keeps its datasets (agents.load_recording reads one that lies elsewhere)"
+            f"dataset {shown(address)}: there is no {folder}; the recording that holds it is not "
+            "where Minari keeps its datasets (agents.load_recording reads one that lies elsewhere)"
         )
     return _folder(folder)
 
@@ -266,10 +273,10 @@ def read_embeddings(path: Path) -> tuple[NDArray[np.floating[Any]], str | None]:
                     f"{path} is a single array; an .npz file with the key 'embeddings' is needed"
                 )
             if repeated := duplicate(archive.files):
-                raise UnreadableFileError(f"{path}: key {repeated!r} occurs twice")
+                raise UnreadableFileError(f"{path}: key {shown(repeated)} occurs twice")
             if "embeddings" not in archive:
                 raise UnreadableFileError(
-                    f"{path}: key 'embeddings' is missing; it has {', '.join(archive.files)}"
+                    f"{path}: key 'embeddings' is missing; it has {listed(archive.files)}"
                 )
             vectors = archive["embeddings"]
             digest = str(archive["prompts_digest"]) if "prompts_digest" in archive else None

@@ -35,6 +35,7 @@ from edgecloud_gym.simulator.output import Output
 from edgecloud_gym.simulator.simulator import Simulator
 from edgecloud_gym.simulator.state import OUTCOME_FIELDS, info_fields, told
 from edgecloud_gym.simulator.team import Team
+from edgecloud_gym.wording import listed, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,11 +94,14 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         if max_episode_steps is not None:
             max_episode_steps = check_integer("max_episode_steps", max_episode_steps, least=1)
         if render_mode not in (None, "rgb_array", "ansi"):
-            raise ValueError(f"render_mode={render_mode!r}: must be None, 'rgb_array' or 'ansi'")
+            raise ValueError(
+                f"render_mode={shown(render_mode)}: must be None, 'rgb_array' or 'ansi'"
+            )
         self.config = SystemConfig.from_settings(settings, self.single_env.defaults)
         if callable(self.config.priority):
             raise ValueError(
-                f"priority={self.config.priority!r}: the vector environment takes None or an array"
+                f"priority={shown(self.config.priority)}: the vector environment takes None or an "
+                "array"
             )
         self.num_envs = num_envs
         self.render_mode = render_mode
@@ -265,7 +269,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         restarting = self._ended & active
         some_restart = np.count_nonzero(restarting) > 0  # a quarter of what any() takes
         if self.autoreset_mode is not AutoresetMode.NEXT_STEP and some_restart:
-            lanes = np.flatnonzero(restarting).tolist()
+            lanes = listed(np.flatnonzero(restarting), most=10)
             raise ResetNeeded(f"lanes {lanes} have ended: reset them before step()")
         output = self._simulator.output(told=True)
         stepping = active & ~restarting
@@ -359,7 +363,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
             return np.ones(self.num_envs, np.bool_)
         checked = checked_mask("options['reset_mask']", mask, self.num_envs)
         if not checked.any():
-            raise ValueError(f"options['reset_mask']={mask!r}: must mark at least one lane")
+            raise ValueError(f"options['reset_mask']={shown(mask)}: must mark at least one lane")
         return checked
 
     def _restart(self, which: NDArray[np.bool_], output: Output) -> None:

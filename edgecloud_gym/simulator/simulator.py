@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgecloud_gym.checks import MOST, check_integer
+from edgecloud_gym.checks import MOST, check_integer, refuse_entries
 from edgecloud_gym.config import Priority, SystemConfig
 from edgecloud_gym.dataset import load_dataset
 from edgecloud_gym.nodes import EDGE_NODE, WAIT, node_names
@@ -45,6 +45,7 @@ from edgecloud_gym.simulator.state import (
     State,
 )
 from edgecloud_gym.simulator.workload import Workload
+from edgecloud_gym.wording import shown
 
 
 class Simulator:
@@ -364,11 +365,11 @@ class Simulator:
             scores = np.asarray(self.scorer(self.embeddings[rows]), np.float64)
         else:
             scores = self.score_rows(rows.astype(np.int64))
-        if scores.shape != rows.shape or not np.isfinite(scores).all():
-            raise ValueError(
-                f"priority callable returned {scores!r} for {len(rows)} prompts: must "
-                f"return one finite score each, shape ({len(rows)},)"
-            )
+        allowed = f"must return one finite score each, shape ({len(rows)},)"
+        if scores.shape != rows.shape:
+            told = f"priority callable returned {shown(scores)} for {len(rows)} prompts"
+            raise ValueError(f"{told}: {allowed}")
+        refuse_entries("scores of the priority callable", scores, ~np.isfinite(scores), allowed)
         return scores
 
     @property

@@ -189,7 +189,7 @@ def test_what_it_cannot_predict() -> None:
     vectors[1, 4] = np.nan
     with pytest.raises(ValueError, match=r"embeddings\[1, 4\]=nan: must be finite"):
         predictor.predict(vectors)
-    for wrong, shown in (([5, -1, 2], r"-1\.0"), ([5, np.inf, 2], "inf"), ([5, np.nan, 2], "nan")):
+    for wrong, shown in (([5, -1, 2], "-1"), ([5, np.inf, 2], "inf"), ([5, np.nan, 2], "nan")):
         with pytest.raises(ValueError, match=rf"prompt_tokens\[1\]={shown}: must be .* at least 0"):
             predictor.predict(np.ones((3, 5)), wrong)
     with pytest.raises(TypeError, match="prompt_tokens: must hold numbers"):
