@@ -16,7 +16,7 @@ from agents.experiments.runs import Run
 from agents.experiments.scenario import Scenario
 from agents.experiments.spec import AgentSpec
 from agents.report.words import ranges
-from edgecloud_gym.checks import check_bool, check_integer
+from edgecloud_gym.checks import MOST, check_bool, check_integer
 from edgecloud_gym.files import duplicate
 from edgecloud_gym.wording import shown
 
@@ -73,7 +73,7 @@ def _scenario(item: object, env_kwargs: Mapping[str, Any]) -> Scenario:
 
 def _seeds(seeds: object) -> list[int]:
     if isinstance(seeds, Integral):
-        return list(range(check_integer("seeds", seeds, least=0)))
+        return list(range(check_integer("seeds", seeds, least=0, most=MOST)))
     if isinstance(seeds, (str, bytes, Mapping)) or not isinstance(seeds, Iterable):
         raise TypeError(
             f"seeds={shown(seeds)}: must be how many, or the seeds themselves, integers"

@@ -1,6 +1,5 @@
 """No message grows with the value that it refuses."""
 
-from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -16,31 +15,8 @@ from edgecloud_gym.nodes import Engine, Sequences, Slots, StaticBatches
 from edgecloud_gym.priorities import AgedScores
 from edgecloud_gym.wording import LONGEST, listed, shown
 from edgecloud_gym.wrappers.vector import PriorityAction, SequentialAssignment
+from tests.edgecloud_gym.long_values import ALLOWED, LONG, MANY, refusal
 from tests.edgecloud_gym.support import make, make_vec, toy_dataset
-
-MANY = 20_000
-LONG: dict[str, Any] = {
-    "text": "x" * MANY,
-    "list": list(range(-5, MANY)),
-    "names": [f"name {k}" for k in range(MANY)],
-    "array": np.full(MANY, np.nan),
-    "table": np.full((300, 300), np.inf),
-    "mapping": {f"key {k}": k for k in range(MANY)},
-    "digits": 10**MANY,
-    "nested": [[["x" * MANY] * 9] * 9] * 9,
-}
-ALLOWED = 1_500  # characters: what is allowed takes most of them
-
-
-def refusal(call: Callable[..., object], *values: Any, **settings: Any) -> str:
-    """Returns the message of what a call refuses; nothing if it refuses nothing."""
-    try:
-        call(*values, **settings)
-    except (TypeError, ValueError) as error:
-        return str(error)
-    except OSError:  # of a path that is too long, in the words of the system
-        pass
-    return ""
 
 
 def test_what_is_short_is_told_as_it_is() -> None:
