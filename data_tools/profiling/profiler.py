@@ -20,6 +20,7 @@ from data_tools.machine import load_average, session_conditions
 from data_tools.profiling.run_file import RunFile
 from data_tools.progress import track
 from edgecloud_gym.checks import check_choice, check_integer
+from edgecloud_gym.dataset.rows import CACHED
 from edgecloud_gym.dataset.slowdown import slowdown_path
 from edgecloud_gym.files import check_writable
 from edgecloud_gym.wording import shown
@@ -251,8 +252,14 @@ def spread_repeats(prompts: Sequence[str], count: int, times: int) -> list[str]:
 
 
 def _row(backend: Backend, prompt: str) -> dict[str, Any]:
-    """Measures a prompt; the reference's seven keys come first."""
+    """Measures a prompt; the reference's seven keys come first.
+
+    What a cache held is told by servers alone, and by not all of them: the others' rows have no key
+    for it.
+    """
     measured = asdict(backend.measure(prompt))
+    if measured[CACHED] is None:
+        del measured[CACHED]
     reference_keys = {
         "request_text": prompt,
         "model_name": backend.name,
