@@ -13,7 +13,7 @@ from agents.prediction import load_predictor
 from agents.registry import LEARNERS
 from agents.schedulers.index_settings import BUNDLED, load_index
 from agents.schedulers.policy_file import POLICIES
-from edgecloud_gym.dataset import RequestDataset
+from edgecloud_gym.dataset import RequestDataset, bundled_datasets
 from edgecloud_gym.wording import shown
 
 INDICES = ("index", "index-aged")
@@ -96,7 +96,9 @@ def _is_of(found: Any, data: RequestDataset) -> bool:
     """Tells whether a record names a dataset, or none."""
     if found is None:
         return True
-    return bool(found == (identify(data) if isinstance(found, Mapping) else data.name))
+    if isinstance(found, Mapping):
+        return bool(found == identify(data))
+    return bool(found == data.name) and (data.is_bundled or found not in bundled_datasets())
 
 
 def _named(found: Any) -> str:

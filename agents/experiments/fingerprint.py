@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from agents.experiments.code import code_behind, digest, functions_of
-from edgecloud_gym.dataset import RequestDataset
+from edgecloud_gym.dataset import RequestDataset, bundled_datasets
 from edgecloud_gym.wording import shown
 
 
@@ -150,7 +150,9 @@ def _identified_dataset(dataset: RequestDataset) -> dict[str, Any]:
     content = {name: identify(getattr(dataset, name)) for name in arrays}
     prompts = "" if dataset.prompts is None else "\0".join(dataset.prompts)
     text = json.dumps([content, digest(prompts.encode("utf-8", "surrogatepass"))])
-    return {"dataset": dataset.name, "rows": len(dataset), "digest": digest(text.encode())}
+    namesake = not dataset.is_bundled and dataset.name in bundled_datasets()
+    told = {"bundled": False} if namesake else {}  # agents know less of it
+    return {"dataset": dataset.name, "rows": len(dataset), "digest": digest(text.encode()), **told}
 
 
 def files_in(value: Any, depth: int = 4) -> list[str]:

@@ -54,6 +54,11 @@ def load_predictor(name_or_path: str | Path | Predictor) -> Predictor:
     return _load(path, path.stat().st_mtime_ns)
 
 
+def has_bundled_predictor(dataset: RequestDataset) -> bool:
+    """Whether a predictor comes with the package that was fitted on this very dataset."""
+    return dataset.is_bundled and dataset.name in bundled_predictors()
+
+
 @lru_cache(maxsize=8)
 def predictor_for(
     dataset: RequestDataset, name_or_path: str | Path | Predictor | None = None
@@ -62,8 +67,8 @@ def predictor_for(
 
     Args:
         dataset: The dataset.
-        name_or_path: See `load_predictor`; by default the bundled one of the dataset's name, and
-            where there is none for such embeddings, one that is fitted on its train split.
+        name_or_path: See `load_predictor`; by default that of a bundled dataset, and where there is
+            none for such embeddings, one that is fitted on its train split.
 
     Raises:
         FileNotFoundError: See `load_predictor`.
@@ -71,7 +76,7 @@ def predictor_for(
     """
     if name_or_path is not None:
         return load_predictor(name_or_path)
-    if dataset.name in bundled_predictors() and dataset.embeddings is not None:
+    if has_bundled_predictor(dataset) and dataset.embeddings is not None:
         bundled = _bundled(dataset.name)
         if bundled.width == dataset.embeddings.shape[1]:
             return bundled

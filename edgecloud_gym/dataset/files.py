@@ -141,11 +141,24 @@ def locate(name_or_path: str | os.PathLike[str], machine: str | None = None) -> 
     return _told_apart(found, ".")
 
 
+class BundledName(str):
+    """What a dataset is called that comes with the package, as its loader calls it.
+
+    Whoever stands for its requests passes the name on: a replay of a trace, a live system. The same
+    text as anybody else writes it is no such name.
+    """
+
+    __slots__ = ()
+
+
+def is_of_package(source: Source) -> bool:
+    """Whether the files are those that come with the package."""
+    return source.requests.resolve().is_relative_to(ASSETS.resolve())
+
+
 def _told_apart(source: Source, owner: str) -> Source:
     """Calls a dataset ``owner/name`` that has a bundled one's name and is not it."""
-    if source.name not in bundled_datasets():
-        return source
-    if source.requests.resolve().is_relative_to(ASSETS.resolve()):
+    if source.name not in bundled_datasets() or is_of_package(source):
         return source
     return replace(source, name=f"{owner}/{source.name}")
 

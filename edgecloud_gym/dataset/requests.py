@@ -24,13 +24,15 @@ from edgecloud_gym.dataset.checks import (
     remark_on_unit,
 )
 from edgecloud_gym.dataset.files import (
-    ASSETS,
+    BundledName,
     Source,
     bundled_datasets,
     dataset_machines,
+    is_of_package,
     locate,
     read_embeddings,
 )
+from edgecloud_gym.dataset.recorded import is_recorded
 from edgecloud_gym.dataset.rows import OnError, read_columns
 from edgecloud_gym.dataset.slowdown import SlowdownFile
 from edgecloud_gym.files import UnreadableFileError
@@ -156,6 +158,14 @@ class RequestDataset:
     def latency(self) -> NDArray[np.float64]:
         """The name that `base_latency` had at first."""
         return self.base_latency
+
+    @property
+    def is_bundled(self) -> bool:
+        """Whether it came with the package, or stands for requests of one that did.
+
+        What the package knows of a dataset goes with this, not with what somebody calls theirs.
+        """
+        return isinstance(self.name, BundledName)
 
     @property
     def reference(self) -> Self:
@@ -331,21 +341,23 @@ def load_dataset(
             raise ValueError(f"machine={shown(machine)}: must be None for a dataset that is loaded")
         if embeddings is None:
             return name_or_path
-        vectors = _embeddings_for(name_or_path.prompts, len(name_or_path), embeddings)
-        return replace(name_or_path, embeddings=vectors)  # type: ignore[arg-type] # is checked
+        vectors: Any = _embeddings_for(name_or_path.prompts, len(name_or_path), embeddings)
+        return replace(name_or_path, embeddings=vectors, name=str(name_or_path.name))
     if not isinstance(name_or_path, str | os.PathLike):
         raise TypeError(
             f"dataset={shown(name_or_path)}: must be a bundled name, a path or a RequestDataset"
         )
     source = locate(name_or_path, machine)
-    if embeddings is None and source.requests.is_relative_to(ASSETS):
+    if embeddings is None and is_of_package(source):
         return _load_bundled(source)
+    if is_recorded(name_or_path) and source.name in bundled_datasets():
+        source = replace(source, name=BundledName(source.name))  # recordings tell them apart
     return _load(source, embeddings, on_error)
 
 
 @cache
 def _load_bundled(source: Source) -> RequestDataset:
-    return _load(source, None, "raise")
+    return _load(replace(source, name=BundledName(source.name)), None, "raise")
 
 
 def _load(
