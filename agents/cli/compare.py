@@ -46,7 +46,6 @@ from agents.cli.reading import (
 )
 from agents.cli.scenarios import (
     dataset_notes,
-    is_given,
     join_settings,
     make_scenarios,
     read_nodes,
@@ -57,7 +56,7 @@ from agents.experiments.experiment import ignorant, prepare
 from agents.prediction import has_bundled_predictor
 from agents.registry import AGENT_NAMES
 from data_tools.cli.console import reading_input, reporting
-from data_tools.cli.options import path_option
+from data_tools.cli.options import is_given, path_option
 from edgecloud_gym import ENV_IDS
 from edgecloud_gym.dataset import load_dataset
 

@@ -52,7 +52,6 @@ from agents.cli.reading import (
 )
 from agents.cli.scenarios import (
     dataset_notes,
-    is_given,
     join_settings,
     make_scenarios,
     read_environment,
@@ -64,7 +63,7 @@ from agents.experiments.fingerprint import identify
 from agents.experiments.model_file import ModelFile, read_model_file
 from agents.experiments.spec import AgentSpec
 from data_tools.cli.console import reading_input, reporting
-from data_tools.cli.options import path_option
+from data_tools.cli.options import is_given, path_option
 from edgecloud_gym.dataset import SPLITS, RequestDataset, load_dataset
 
 

@@ -11,17 +11,12 @@ import typer
 from agents.cli.reading import env_defaults, find_env, settable_in
 from agents.experiments.replay import replay
 from agents.experiments.scenario import Scenario
+from data_tools.cli.options import is_given
 from edgecloud_gym import CLUSTER_ID
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import RequestDataset
 from edgecloud_gym.node_files import load_nodes
 from edgecloud_gym.wording import shown
-
-
-def is_given(context: typer.Context, option: str) -> bool:
-    """Tells whether an option stands on the command line; otherwise it has its default."""
-    source = context.get_parameter_source(option)
-    return source is not None and source.name != "DEFAULT"
 
 
 def join_settings(

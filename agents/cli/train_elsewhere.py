@@ -43,6 +43,7 @@ def read_elsewhere(
     """
     if not names:
         return ()
+    replayed = False
     check_learns_elsewhere(agent, names)
     nodes = len(place.make().unwrapped.simulator.config.nodes)  # type: ignore[attr-defined]
     suite = load_suite().with_traces(traces)
@@ -52,6 +53,7 @@ def read_elsewhere(
         if not mine:
             why = suite.skipped.get(name) or f"must have a scenario of {place.env_id}"
             raise ValueError(f"--scenario {shown(name)}: {why}")
+        replayed |= any(cell.trace for cell in mine)
         for cell in mine:
             settings = {key: value for key, value in cell.settings.items() if key != "slo"}
             other = replace(cell, settings={**settings, "split": split})
@@ -63,4 +65,6 @@ def read_elsewhere(
                     f"{place.label}; a network learns with one number of nodes, and plays any"
                 )
             found.append(scenario)
+    if traces and not replayed:
+        raise ValueError("--azure has no effect: none of the scenarios replays it")
     return tuple(found)
