@@ -47,9 +47,9 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: If nothing can be written there.
     """
-    path = Path(os.path.realpath(path))
     if path.is_dir():
         raise IsADirectoryError(f"{path}: it is a folder; a file is to be written")
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file():
         yield path

@@ -13,7 +13,7 @@ import numpy as np
 import typer
 
 from agents.cli.belonging import foreign_notes
-from agents.cli.models import find_model
+from agents.cli.models import read_model
 from agents.cli.options import (
     BASELINE,
     DATASET,
@@ -60,7 +60,7 @@ from agents.cli.scenarios import (
 from agents.experiments.executors import ExecutorError
 from agents.experiments.experiment import ignorant, prepare
 from agents.experiments.fingerprint import identify
-from agents.experiments.model_file import ModelFile, read_model_file
+from agents.experiments.model_file import ModelFile
 from agents.experiments.spec import AgentSpec
 from data_tools.cli.console import reading_input, reporting
 from data_tools.cli.options import is_given, path_option
@@ -148,7 +148,7 @@ def evaluate(
             common = join_settings(context, options, given)
             data = load_dataset(common["dataset"])
             env_id = read_environment(env, nodes, common)
-            models = [read_model_file(find_model(name)) for name in files]
+            models = [read_model(name) for name in files]
             check_trust(models, trust)
             extra = {"algorithm": algorithm, "allow_stop": allow_stop or None}
             extra["vec_normalize"] = None if vec_normalize is None else str(vec_normalize)

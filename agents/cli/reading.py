@@ -173,6 +173,8 @@ def _agent(text: str, trust: bool) -> AgentSpec:
         require_trust(name, f"--agents {text}", trust)
     try:
         spec.make()  # so that a wrong setting is refused now
+    except OSError as error:
+        raise type(error)(f"--agents {text}: {error.strerror or error}") from error
     except (TypeError, ValueError) as error:
         raise ValueError(f"--agents {text}: {error}") from error
     return spec

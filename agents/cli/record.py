@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import gymnasium as gym
 import typer
 
-from agents.cli.models import bundled_models, find_model
+from agents.cli.models import bundled_models, find_model, read_model
 from agents.cli.options import (
     DATASET,
     DURATION,
@@ -38,7 +38,6 @@ from agents.cli.scenarios import (
     read_environment,
     replay_trace,
 )
-from agents.experiments.model_file import read_model_file
 from agents.experiments.scenario import Scenario
 from agents.experiments.spec import AgentSpec
 from agents.recording.collect import collect, default_id, place_of
@@ -175,7 +174,7 @@ def _spec(text: str, trust: bool) -> AgentSpec:
         if others:
             raise ValueError(f"AGENT {shown(text)}: one agent is recorded at a time")
         return spec
-    model = read_model_file(path)
+    model = read_model(text)
     check_trust([model], trust)
     if model.agent == "sb3":
         return AgentSpec("sb3", {"path": str(path)}, label=path.stem, explore=False)

@@ -31,6 +31,7 @@ def load_predictor(name_or_path: str | Path | Predictor) -> Predictor:
 
     Raises:
         FileNotFoundError: If a path leads nowhere.
+        IsADirectoryError: If it leads to a folder.
         TypeError: If it is neither a name, nor a path, nor a predictor.
         ValueError: If the name is unknown, or the file holds no predictor.
     """
@@ -44,8 +45,10 @@ def load_predictor(name_or_path: str | Path | Predictor) -> Predictor:
         if path.is_file():
             warn_of_namesake("predictor", name_or_path)
         return _bundled(name_or_path)
+    given = str(name_or_path)
+    if path.is_dir():
+        raise IsADirectoryError(f"predictor {given}: is a folder; a predictor is a file")
     if path.suffix != ".npz" and not path.exists():
-        given = str(name_or_path)
         raise ValueError(
             f"predictor {shown(given)} is not known{did_you_mean(given, names)}; use one of the "
             f"bundled ones ({', '.join(names) or 'none'}), or the path of an .npz file of "

@@ -152,14 +152,14 @@ def _records(source: str, split: str) -> Iterable[Record]:
     """Returns the records of a file, a directory or a hub dataset."""
     path = Path(source).expanduser()
     if path.is_dir():
-        return _sliced(_split_files(path), split)
+        return _sliced(_split_files(path, source), split)
     if path.exists():
         return _sliced({"train": [path]}, split)
     base, _, config = source.rpartition(":")
     repository = Path(base).expanduser()
     if base and repository.is_dir():
         if (repository / config).is_dir():
-            return _sliced(_split_files(repository / config), split)
+            return _sliced(_split_files(repository / config, f"{base}/{config}"), split)
         return _of_repository(str(repository), split, config)
     if table_suffix(path) in _READERS or path.is_absolute() or source.startswith((".", "~")):
         raise FileNotFoundError(f"prompt file {source} does not exist")
@@ -183,8 +183,12 @@ def _of_repository(name: str, split: str, config: str | None) -> Iterator[Record
     yield from flattened((f"record {number}", record) for number, record in enumerate(records, 1))
 
 
-def _split_files(directory: Path) -> dict[str, list[Path]]:
+def _split_files(directory: Path, given: str) -> dict[str, list[Path]]:
     """Returns the data files of a directory by the split that their names state.
+
+    Args:
+        directory: The directory.
+        given: What its user calls it, for messages.
 
     Raises:
         UnreadableFileError: If there are none, or the files of a split lie in several folders, as
@@ -200,13 +204,13 @@ def _split_files(directory: Path) -> dict[str, list[Path]]:
         files.pop("", None)  # as `datasets` does: where names state splits, others are no data
     if not files:
         kinds = ", ".join(_READERS)
-        raise UnreadableFileError(f"directory {directory} holds no data files ({kinds})")
+        raise UnreadableFileError(f"directory {given} holds no data files ({kinds})")
     for paths in files.values():
         folders = sorted({path.parent.relative_to(directory).as_posix() for path in paths})
         if len(folders) > 1:
             raise UnreadableFileError(
-                f"directory {directory} holds several data sets, in {listed(folders)}: name "
-                f"one, as in {directory}:{folders[0]}"
+                f"directory {given} holds several data sets, in {listed(folders)}: name "
+                f"one, as in {given}:{folders[0]}"
             )
     return {split or "train": paths for split, paths in files.items()}
 

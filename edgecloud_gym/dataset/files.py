@@ -119,19 +119,19 @@ def locate(name_or_path: str | os.PathLike[str], machine: str | None = None) -> 
             warn_of_namesake("dataset", name_or_path)
         return _folder(ASSETS / name_or_path)
     if path.is_dir():
-        return _told_apart(_folder(path), ".")
+        return _told_apart(_folder(path, str(name_or_path)), ".")
     if path.exists():
         require_format(path)
     if table_suffix(path) not in READERS:
         if os.sep in str(name_or_path):
-            raise FileNotFoundError(f"dataset folder {path} does not exist")
+            raise FileNotFoundError(f"dataset folder {name_or_path} does not exist")
         raise ValueError(
             f"dataset {shown(str(name_or_path))} is not known; use one of the bundled ones "
             f"({', '.join(bundled_datasets()) or 'none'}), or the path of a "
             f"{' or '.join(READERS)} file"
         )
     if not path.is_file():
-        raise FileNotFoundError(f"dataset file {path} does not exist")
+        raise FileNotFoundError(f"dataset file {name_or_path} does not exist")
     found = Source(
         name=table_name(path),
         requests=path,
@@ -242,13 +242,15 @@ def _addressed(address: str) -> Source:
     return _folder(folder)
 
 
-def _folder(folder: Path) -> Source:
+def _folder(folder: Path, given: str = "") -> Source:
+    """Finds the files of a dataset in a folder, which messages call as it was given."""
+    called = f"dataset folder {given or folder}"
     names = (f"requests{suffix}{packed}" for suffix in READERS for packed in ("", *PACKED_SUFFIXES))
     found = [name for name in (*names, "requests.zip") if (folder / name).is_file()]
     if len(found) > 1:
-        raise UnreadableFileError(f"dataset folder {folder} holds {' and '.join(found)}: keep one")
+        raise UnreadableFileError(f"{called} holds {' and '.join(found)}: keep one")
     if not found:
-        raise FileNotFoundError(f"dataset folder {folder} holds no requests{'/'.join(READERS)}")
+        raise FileNotFoundError(f"{called} holds no requests{'/'.join(READERS)}")
     return Source(
         name=folder.name,
         requests=folder / found[0],
