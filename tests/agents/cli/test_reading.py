@@ -89,7 +89,7 @@ def test_a_missing_name_is_told(text: str) -> None:
 
 def test_a_path_stays_a_path() -> None:
     """Here the file is not there; that it is named as text is what counts."""
-    with pytest.raises(FileNotFoundError, match="'7'"):
+    with pytest.raises(FileNotFoundError, match="sb3:path=7: "):
         read_agents("sb3:path=7", trust=True)
     with pytest.raises(FileNotFoundError, match="a,b:c"):
         read_agents("sb3:path='a,b:c.zip'", trust=True)
