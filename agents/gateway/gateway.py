@@ -6,21 +6,24 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any, Final, Self
 
 import anyio
+from starlette.requests import ClientDisconnect
 
-from agents.gateway.api.openai import ApiError, Question, unavailable
+from agents.gateway.api.openai import ApiError, Question
 from agents.gateway.decisions import DecisionProcess
 from agents.gateway.dispatcher import Dispatcher, QueueFullError, Watcher
 from agents.gateway.limits import Limits
 from agents.gateway.metrics import Metrics
 from agents.gateway.prompts import Embeddings, PromptLengths
-from agents.gateway.relay import Relay, Send
+from agents.gateway.relay import ABANDONED, FAILURE, REFUSED, Relay, shutting_down
+from agents.gateway.reply import Send
 from agents.gateway.servers.server import Server
 from agents.gateway.servers.spec import ClusterFile
+from agents.gateway.ticket import Ticket
 
 _LOG = logging.getLogger(__name__)
 _SAVE_EVERY: Final = 60.0  # s
@@ -76,7 +79,6 @@ class Gateway:
         self.servers = [
             Server(spec, cluster.model, self.limits, self.clock) for spec in cluster.servers
         ]
-        self._scopes: set[anyio.CancelScope] = set()
 
     def clock(self) -> float:
         """Returns the time since the gateway was made (s)."""
@@ -117,7 +119,7 @@ class Gateway:
                 group.start_soon(server.look_after)
         for server in self.servers:
             if not server.open:
-                _LOG.warning("server %s %s", server.spec.name, server.trouble)
+                _LOG.warning("server %s %s", server.spec.name, server.trouble_in_full)
         if not any(server.open for server in self.servers):
             _LOG.warning("no server answers: waiting for one")
         while not any(server.open for server in self.servers):
@@ -134,8 +136,7 @@ class Gateway:
             _LOG.critical("the decision process has failed, the gateway ends", exc_info=error)
             self.failure = error
             self._draining = True
-            for scope in list(self._scopes):
-                scope.cancel()
+            self._relay.cut()
             self.on_failure()
 
     async def _look_after(self, server: Server) -> None:
@@ -188,7 +189,7 @@ class Gateway:
     def check_open(self) -> None:
         """Raises `ApiError` if no more requests are taken."""
         if self._draining:
-            raise unavailable("the gateway is shutting down", 5)
+            raise shutting_down()
         try:
             self.dispatcher.check_room()
         except QueueFullError:
@@ -204,12 +205,40 @@ class Gateway:
             wait,
         )
 
+    @contextmanager
+    def at_the_door(self) -> Iterator[None]:
+        """Counts a request that comes no further than this, and so has no ticket."""
+        outcome = ABANDONED  # if its client goes, which cancels this
+        try:
+            yield
+            outcome = ""
+        except ApiError:
+            outcome = REFUSED
+            raise
+        except ClientDisconnect:
+            raise
+        except Exception:
+            outcome = FAILURE
+            raise
+        finally:
+            if outcome:
+                self.metrics.requests.labels(outcome).inc()
+
     async def answer(self, question: Question, arrival: float, accept: str, send: Send) -> None:
         """Answers a request.
 
         Raises:
             ApiError: If it cannot be answered, and nothing has been sent.
         """
+        with self.at_the_door():
+            ticket = await self._enter(question, arrival)
+        try:
+            await self._relay.serve(question, ticket, accept, send)
+        finally:
+            self._lengths.learn(question, ticket)
+
+    async def _enter(self, question: Question, arrival: float) -> Ticket:
+        """Lets a request wait if it is one that can be answered."""
         self._check_model(question)
         tokens = self._lengths.estimate(question)
         if self.limits.prompt is not None and tokens > self.limits.prompt:
@@ -221,22 +250,12 @@ class Gateway:
         embedding = None
         if self._embeddings is not None:
             embedding = await self._embeddings.of(question.prompt)
+            if self._draining:
+                raise shutting_down()
         try:
-            ticket = self.dispatcher.enter(arrival, tokens, embedding)
+            return self.dispatcher.enter(arrival, tokens, embedding)
         except QueueFullError:
             raise self._queue_full() from None
-        with anyio.CancelScope() as scope:
-            self._scopes.add(scope)
-            try:
-                await self._relay.serve(question, ticket, accept, send)
-            finally:
-                self._scopes.discard(scope)
-                self._lengths.learn(question, ticket)
-        if scope.cancelled_caught:
-            error = unavailable("the gateway is shutting down", 5)
-            if not ticket.begun:
-                raise error
-            await send({"type": "http.response.body", "body": error.event, "more_body": False})
 
     def _check_model(self, question: Question) -> None:
         names = self.model_names
@@ -253,7 +272,6 @@ class Gateway:
         with anyio.move_on_after(self.limits.drain_time):
             while self.dispatcher.tickets:
                 await asyncio.sleep(0.05)
-        for scope in list(self._scopes):
-            scope.cancel()
+        self._relay.cut()
         while self.dispatcher.tickets:
             await asyncio.sleep(0.01)
