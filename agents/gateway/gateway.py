@@ -19,7 +19,7 @@ from agents.gateway.dispatcher import Dispatcher, QueueFullError, Watcher
 from agents.gateway.limits import Limits
 from agents.gateway.metrics import Metrics
 from agents.gateway.prompts import Embeddings, PromptLengths
-from agents.gateway.relay import ABANDONED, FAILURE, REFUSED, Relay, shutting_down
+from agents.gateway.relay import ABANDONED, FAILURE, TURNED_AWAY, Relay, shutting_down
 from agents.gateway.reply import Send
 from agents.gateway.servers.server import Server
 from agents.gateway.servers.spec import ClusterFile
@@ -213,7 +213,7 @@ class Gateway:
             yield
             outcome = ""
         except ApiError:
-            outcome = REFUSED
+            outcome = TURNED_AWAY
             raise
         except ClientDisconnect:
             raise
@@ -250,8 +250,8 @@ class Gateway:
         embedding = None
         if self._embeddings is not None:
             embedding = await self._embeddings.of(question.prompt)
-            if self._draining:
-                raise shutting_down()
+        if self._draining:
+            raise shutting_down()
         try:
             return self.dispatcher.enter(arrival, tokens, embedding)
         except QueueFullError:

@@ -20,7 +20,7 @@ from agents.gateway.servers.server import BROKEN, FAILED, OVERLOADED, SILENT, Se
 from agents.gateway.ticket import Ticket
 
 COMPLETED: Final = "completed"
-REFUSED: Final = "refused"  # by the gateway: malformed, without a key, more than may wait
+TURNED_AWAY: Final = "turned away"  # by the gateway: malformed, without a key, more than may wait
 REJECTED: Final = "rejected"  # by the server, as a malformed request
 FAILURE: Final = "failed"  # through the server's fault, or the gateway's end
 ABANDONED: Final = "abandoned"  # by the client
@@ -96,9 +96,11 @@ class Relay:
     async def _try_servers(
         self, question: Question, ticket: Ticket, accept: str, reply: Reply
     ) -> str:
-        deadline = anyio.current_time() + self._limits.queue_time
+        patience = self._limits.queue_time
         while True:
-            server = self._servers[await self._wait_for_node(ticket, deadline)]
+            begun = anyio.current_time()
+            server = self._servers[await self._wait_for_node(ticket, begun + patience)]
+            patience -= anyio.current_time() - begun
             attempt = _Attempt(self._dispatcher, self._limits, server, ticket, reply)
             try:
                 outcome = await attempt.run(question, accept)
@@ -196,8 +198,11 @@ class _Attempt:
         with anyio.CancelScope(deadline=begun + most) as scope:
             async with self._server.answer(question, accept) as response:
                 if response.headers.get("content-type", "").startswith("text/event-stream"):
-                    return await self._pass_stream(response, scope)
-                return await self._pass_whole(response)
+                    outcome = await self._pass_stream(response, scope)
+                else:
+                    outcome = await self._pass_whole(response)
+            await self._reply.end()  # last: the client may go at once, which cancels this task
+            return outcome
         if self._reply.blocked:
             return ABANDONED  # it is the client who takes nothing
         if self._reply.answered:
@@ -211,20 +216,21 @@ class _Attempt:
 
     async def _pass_whole(self, response: aiohttp.ClientResponse) -> str:
         """Passes on an answer that does not stream, once it is all there."""
-        body = bytearray()
+        parts, size = [], 0
         async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > _LARGEST_ANSWER:
+            parts.append(chunk)
+            size += len(chunk)
+            if size > _LARGEST_ANSWER:
                 raise UpstreamError(FAILED, f"answered with more than {_LARGEST_ANSWER} bytes")
+        body = b"".join(parts)
         outcome = REJECTED
         if response.status < 400:
             reader = AnswerReader(stream=False)
-            reader.feed(bytes(body))
+            reader.feed(body)
             self._close(reader)
             outcome = _outcome(reader, "answered with what is no JSON object")
-        await self._begin(response, bytes(body), streams=False)
+        await self._begin(response, body, streams=False)
         self._reply.answered = outcome == COMPLETED
-        await self._reply.end()
         return outcome
 
     async def _pass_stream(self, response: aiohttp.ClientResponse, scope: anyio.CancelScope) -> str:
@@ -264,7 +270,6 @@ class _Attempt:
         if not reply.begun:
             await self._begin(response, b"".join(held), streams=True)
         reply.answered = outcome == COMPLETED
-        await reply.end()
         return outcome
 
     def _close(self, reader: AnswerReader) -> None:

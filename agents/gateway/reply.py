@@ -44,13 +44,16 @@ class Reply:
     async def pass_on(self, chunk: bytes) -> None:
         """Sends a further part."""
         self._last = chunk
-        self.blocked = True  # and stays so if the client takes nothing until this is cancelled
-        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
-        self.blocked = False
+        await self._send_body(chunk, more=True)
 
     async def end(self) -> None:
         """Says that this was all."""
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._send_body(b"", more=False)
+
+    async def _send_body(self, chunk: bytes, more: bool) -> None:
+        self.blocked = True  # and stays so if this is cancelled
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
+        self.blocked = False
 
     async def break_off(self, error: ApiError) -> None:
         """Tells a client that has seen part of a stream that there will be no more.

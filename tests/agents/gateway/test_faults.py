@@ -72,6 +72,21 @@ def test_what_has_shown_no_token_is_tried_elsewhere(fault: str, stream: bool) ->
     run(test)
 
 
+def test_time_at_a_node_is_no_time_in_the_queue() -> None:
+    """Else what a server leaves unanswered for as long as one may wait is tried nowhere else."""
+
+    async def test() -> None:
+        limits = Limits(first_token_time=0.5, queue_time=0.4, drain_time=1)
+        async with started(2) as servers:
+            servers[0].hangs = True
+            async with running(make_gateway(servers, limits=limits)) as client:
+                response = await client.post(CHAT, json=question())
+                assert response.status_code == 200
+                assert response.headers["x-edgecloud-node"] == "n1"
+
+    run(test)
+
+
 def test_a_server_that_comes_back_is_asked_again() -> None:
     async def test() -> None:
         async with started(1) as servers, running(make_gateway(servers)) as client:

@@ -327,13 +327,15 @@ def test_after_an_early_refusal_the_next_request_does_not_wait(size: int) -> Non
     async def test() -> None:
         server = Early()
         await server.start()
-        async with running(make_gateway([server])) as client:
+        gateway = make_gateway([server])
+        async with running(gateway) as client:
             refused = await client.post(CHAT, json=question("x" * size, stream=False))
             assert refused.status_code == 413
             begun = time.monotonic()
             answered = await client.post(CHAT, json=question(stream=False))
             assert answered.status_code == 200
             assert time.monotonic() - begun < 4
+            assert outcomes(gateway) == {"rejected": 1, "completed": 1}
         await server.stop()
 
     run(test)

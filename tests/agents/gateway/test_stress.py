@@ -72,6 +72,6 @@ def test_each_request_is_counted_once_however_far_it_comes() -> None:
                 go_on.set()
                 # and never.
                 assert (await client.post(CHAT, json=question())).status_code == 200
-                assert outcomes(gateway) == {"abandoned": 2, "refused": 3, "completed": 1}
+                assert outcomes(gateway) == {"abandoned": 2, "turned away": 3, "completed": 1}
 
     run(test)
