@@ -6,8 +6,9 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from typing import Any, Final, Self
 
 import anyio
@@ -65,7 +66,6 @@ class Gateway:
         self.limits = limits or Limits()
         self.api_key = api_key
         self.metrics = Metrics()
-        self.started = time.time()
         self._zero = time.monotonic()
         self._model = cluster.model
         self.process = process
@@ -93,11 +93,13 @@ class Gateway:
         self._stack = AsyncExitStack()
         self._group = await self._stack.enter_async_context(anyio.create_task_group())
         await self._first_look()
-        self._group.start_soon(self._decide)
+        self._group.start_soon(self._keep_up, "the decision process", self.dispatcher.run)
         for server in self.servers:
-            self._group.start_soon(self._look_after, server)
+            looks = partial(self._look_after, server)
+            self._group.start_soon(self._keep_up, f"looking after {server.spec.name}", looks)
         if self._save is not None:
-            self._group.start_soon(self._save_now_and_then, self._save)
+            saves = partial(self._save_now_and_then, self._save)
+            self._group.start_soon(self._keep_up, "saving", saves)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -105,7 +107,7 @@ class Gateway:
         self._group.cancel_scope.cancel()
         await self._stack.aclose()
         if self._save is not None:
-            await self.dispatcher.save(self._save)
+            await self._save_once(self._save)
         self.dispatcher.close()
         for server in self.servers:
             await server.close()
@@ -128,12 +130,12 @@ class Gateway:
                 await server.look_after()
         self._note_servers()
 
-    async def _decide(self) -> None:
-        """Decides until the end; a defect of ours ends the gateway, and nobody waits for ever."""
+    async def _keep_up(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Does what goes on until the end; a defect ends the gateway, and nobody waits for ever."""
         try:
-            await self.dispatcher.run()
+            await work()
         except Exception as error:  # noqa: BLE001
-            _LOG.critical("the decision process has failed, the gateway ends", exc_info=error)
+            _LOG.critical("%s has failed, the gateway ends", what, exc_info=error)
             self.failure = error
             self._draining = True
             self._relay.cut()
@@ -156,7 +158,13 @@ class Gateway:
     async def _save_now_and_then(self, save: Callable[[], None]) -> None:
         while True:
             await asyncio.sleep(_SAVE_EVERY)
+            await self._save_once(save)
+
+    async def _save_once(self, save: Callable[[], None]) -> None:
+        try:
             await self.dispatcher.save(save)
+        except OSError as error:  # such as a full disk, which requests must not suffer from
+            _LOG.error("what the agent has learnt could not be saved: %s", error)
 
     @property
     def model_names(self) -> list[str]:

@@ -248,5 +248,5 @@ def _model_names(content: bytes) -> tuple[str, ...]:
     try:
         listed = json.loads(content)["data"]
         return tuple(str(model["id"]) for model in listed)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ()
