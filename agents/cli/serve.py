@@ -135,6 +135,7 @@ def serve(
             watchers=watchers,
         )
         server = make_server(gateway, host, port)
+        gateway.stopping = lambda: server.should_exit  # else no signal ends the wait for a server
         typer.echo(f"{player.agent.name} routes over {len(cluster.servers)} servers", err=True)
         sys.setswitchinterval(_SWITCH)
         # To look through all that was imported takes a tenth of a second, in which no token is

@@ -45,6 +45,7 @@ class Gateway:
     Attributes:
         failure: What has ended it, if it was a defect.
         on_failure: Called then.
+        stopping: Asked as long as no server answers: whether to wait no longer.
 
     Raises:
         ValueError: If the agent asks for embeddings and nothing makes them.
@@ -76,6 +77,7 @@ class Gateway:
         self._draining = False
         self.failure: Exception | None = None
         self.on_failure: Callable[[], None] = lambda: None
+        self.stopping: Callable[[], bool] = lambda: False
         self.servers = [
             Server(spec, cluster.model, self.limits, self.clock) for spec in cluster.servers
         ]
@@ -85,7 +87,7 @@ class Gateway:
         return time.monotonic() - self._zero
 
     async def __aenter__(self) -> Self:
-        """Starts; returns once a server takes requests."""
+        """Starts; returns once a server takes requests, or when it is to stop before."""
         self.dispatcher = Dispatcher(
             self.process, self.servers, self.limits.queue, self.clock, self.metrics, self._watchers
         )
@@ -124,8 +126,8 @@ class Gateway:
                 _LOG.warning("server %s %s", server.spec.name, server.trouble_in_full)
         if not any(server.open for server in self.servers):
             _LOG.warning("no server answers: waiting for one")
-        while not any(server.open for server in self.servers):
-            await asyncio.sleep(min(server.wait for server in self.servers) + 0.05)
+        while not (any(server.open for server in self.servers) or self.stopping()):
+            await asyncio.sleep(0.1)
             for server in self.servers:
                 await server.look_after()
         self._note_servers()

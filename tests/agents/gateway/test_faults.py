@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import anyio
 import numpy as np
@@ -259,26 +258,6 @@ def test_who_waits_too_long_is_told_why() -> None:
     run(test)
 
 
-def test_an_agent_that_raises_is_stood_in_for(caplog: pytest.LogCaptureFixture) -> None:
-    async def test() -> None:
-        async with started(2) as servers:
-            gateway = make_gateway(servers)
-
-            def act(*_: object) -> None:
-                raise ZeroDivisionError("no")
-
-            gateway.process.player.agent.act = act  # type: ignore[method-assign, assignment]
-            async with running(gateway) as client:
-                for _ in range(3):
-                    assert (await client.post(CHAT, json=question())).status_code == 200
-                text = (await client.get("/metrics")).text
-                assert "edgecloud_agent_faults_total 3.0" in text
-
-    run(test)
-    said = [r for r in caplog.records if "join-shortest-queue decides instead" in r.getMessage()]
-    assert len(said) == 1
-
-
 def test_a_prompt_that_cannot_be_embedded_is_routed_without(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -302,65 +281,6 @@ def test_a_prompt_that_cannot_be_embedded_is_routed_without(
 
     run(test)
     assert "a prompt could not be embedded" in caplog.text
-
-
-@pytest.mark.parametrize("what", ["decides", "looks after servers"])
-def test_a_defect_ends_the_gateway_and_leaves_nobody_waiting(
-    what: str,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    async def test() -> None:
-        async with started(1) as servers:
-            gateway = make_gateway(servers)
-
-            def decide(_: object) -> None:
-                raise ZeroDivisionError("ours")
-
-            async def look_after() -> None:
-                servers[0].hangs = True
-                if gateway.servers[0].open and servers[0].asked:
-                    raise ZeroDivisionError("ours")
-                gateway.servers[0].open = True
-
-            if what == "decides":
-                gateway.process.decide = decide  # type: ignore[method-assign, assignment]
-            else:
-                gateway.servers[0].look_after = look_after  # type: ignore[method-assign]
-            async with running(gateway) as client:
-                response = await client.post(CHAT, json=question())
-                assert response.status_code == 503
-            assert isinstance(gateway.failure, ZeroDivisionError)
-
-    run(test)
-    assert "has failed, the gateway ends" in caplog.text
-
-
-@pytest.mark.parametrize("fails", ["saving", "recording"])
-def test_requests_do_not_suffer_from_a_full_disk(
-    fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("agents.gateway.gateway._SAVE_EVERY", 0.05)
-
-    def write(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    async def test() -> None:
-        async with started(1) as servers:
-            gateway = make_gateway(servers, record=tmp_path / "log")
-            if fails == "saving":
-                gateway._save = write
-            else:
-                for watcher in gateway._watchers:
-                    monkeypatch.setattr(watcher, "on_round", write)
-            async with running(gateway) as client:
-                for _ in range(3):
-                    assert (await client.post(CHAT, json=question())).status_code == 200
-                    await asyncio.sleep(0.1)
-            assert gateway.failure is None
-            assert not servers[0].connections
-
-    run(test)
-    assert "No space left on device" in caplog.text
 
 
 def test_a_stream_of_known_length_ends_with_an_error_too() -> None:
