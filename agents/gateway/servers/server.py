@@ -125,14 +125,12 @@ class Server:
             async with self._client.post(
                 self._urls[question.path], data=body, headers=headers, allow_redirects=False
             ) as response:
-                await _check_head(response)
+                await _check_head(response, self.spec.api_key)
                 yield response
         except _NOT_REACHED as error:
             raise _unreachable(error) from error
         except aiohttp.ClientError as error:
-            raise UpstreamError(
-                BROKEN, f"broke off ({type(error).__name__})", str(error)
-            ) from error
+            raise UpstreamError(BROKEN, f"broke off ({_named(error)})", str(error)) from error
 
     def failed(self, error: UpstreamError) -> None:
         """Keeps requests away for a while, longer with every fault in a row.
@@ -185,7 +183,7 @@ class Server:
             ) as response:
                 if response.status in _NO_LIST:
                     return
-                await _check_head(response)
+                await _check_head(response, self.spec.api_key)
                 self.models = _model_names(await response.read())
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _unreachable(error) from error
@@ -199,8 +197,8 @@ class Server:
         await self._client.close()
 
 
-async def _check_head(response: aiohttp.ClientResponse) -> None:
-    """Raises `UpstreamError` if what comes is no answer."""
+async def _check_head(response: aiohttp.ClientResponse, key: str) -> None:
+    """Raises `UpstreamError` if what comes is no answer; the key is in no text."""
     status = response.status
     if status in _REDIRECTS:  # requests go to the servers of the file and nowhere else
         location = response.headers.get("location", "nowhere")
@@ -208,8 +206,11 @@ async def _check_head(response: aiohttp.ClientResponse) -> None:
     if not 200 <= status < 500 or status in _STATUS:
         # Not by the charset that it names, which may be none of text.
         text = " ".join((await _beginning(response.content)).decode(errors="replace").split())
-        message = f"answered {status}: {text}" if text else f"answered {status}"
+        text = text.replace(key, "***") if key else text
         kind = _STATUS.get(status, FAILED)
+        if kind == REFUSED:  # some servers repeat parts of the key
+            raise UpstreamError(kind, f"answered {status} to the gateway", text)
+        message = f"answered {status}: {text}" if text else f"answered {status}"
         raise UpstreamError(kind, message, retry_after=_retry_after(response))
     encoding = response.headers.get("content-encoding", "identity").lower()
     if encoding not in _READABLE:
