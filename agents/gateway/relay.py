@@ -14,7 +14,7 @@ from agents.gateway.api.openai import ApiError, Question, unavailable
 from agents.gateway.dispatcher import Dispatcher
 from agents.gateway.limits import Limits
 from agents.gateway.metrics import Metrics
-from agents.gateway.reply import Header, Reply, Send
+from agents.gateway.reply import Reply, Send
 from agents.gateway.servers.answers import AnswerReader
 from agents.gateway.servers.server import BROKEN, FAILED, OVERLOADED, SILENT, Server, UpstreamError
 from agents.gateway.ticket import Ticket
@@ -25,12 +25,6 @@ REJECTED: Final = "rejected"  # by the server, as a malformed request
 FAILURE: Final = "failed"  # through the server's fault, or the gateway's end
 ABANDONED: Final = "abandoned"  # by the client
 TIMED_OUT: Final = "timed out"
-# Headers that belong to a connection, or that the gateway writes itself. What a server has
-# compressed, though it was asked not to, has been unpacked.
-_OWN_HEADERS: Final = {
-    b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"date", b"server", b"te",
-    b"trailer", b"proxy-authenticate", b"content-encoding",
-}  # fmt: skip
 _RENEWED: Final = 0.05  # how late a stream may be found to have stalled, as a share of that time
 _LARGEST_ANSWER: Final = 64 * 2**20  # bytes of one that does not stream
 
@@ -197,7 +191,8 @@ class _Attempt:
         most = limits.first_token_time if question.stream else limits.total_time
         with anyio.CancelScope(deadline=begun + most) as scope:
             async with self._server.answer(question, accept) as response:
-                if response.headers.get("content-type", "").startswith("text/event-stream"):
+                kind = response.headers.get("content-type", "").lower()
+                if response.status < 400 and kind.startswith("text/event-stream"):
                     outcome = await self._pass_stream(response, scope)
                 else:
                     outcome = await self._pass_whole(response)
@@ -229,7 +224,7 @@ class _Attempt:
             reader.feed(body)
             self._close(reader)
             outcome = _outcome(reader, "answered with what is no JSON object")
-        await self._begin(response, body, streams=False)
+        await self._reply.begin(response, self._server.spec.name, body)
         self._reply.answered = outcome == COMPLETED
         return outcome
 
@@ -254,7 +249,9 @@ class _Attempt:
                             break  # it may be answered elsewhere
                         continue
                     self._dispatcher.first_token(ticket)
-                    await self._begin(response, b"".join(held), streams=True)
+                    await reply.begin(
+                        response, self._server.spec.name, b"".join(held), streams=True
+                    )
                 reply.answered = reader.ended and not reader.error
                 now = clock()
                 if now - renewed > _RENEWED * limits.stall_time:  # not for every token
@@ -268,7 +265,7 @@ class _Attempt:
             reply.told_error = bool(reader.error)
         outcome = _outcome(reader, "broke off: its stream ended before the answer did")
         if not reply.begun:
-            await self._begin(response, b"".join(held), streams=True)
+            await reply.begin(response, self._server.spec.name, b"".join(held), streams=True)
         reply.answered = outcome == COMPLETED
         return outcome
 
@@ -277,17 +274,6 @@ class _Attempt:
         self._ticket.tokens = reader.tokens
         self._ticket.prompt_tokens = reader.prompt_tokens or self._ticket.prompt_tokens
         self._ticket.cached_tokens = reader.cached_tokens
-
-    async def _begin(self, response: aiohttp.ClientResponse, body: bytes, streams: bool) -> None:
-        own = _OWN_HEADERS
-        if streams or "content-encoding" in response.headers:
-            # A stream may have to end with an error event; what was compressed has grown.
-            own = own | {b"content-length"}
-        headers: list[Header] = [
-            (name.lower(), value) for name, value in response.raw_headers if name.lower() not in own
-        ]
-        headers.append((b"x-edgecloud-node", self._server.spec.name.encode("utf-8", "replace")))
-        await self._reply.begin(response.status, headers, body, streams)
 
 
 def _outcome(reader: AnswerReader, without_end: str) -> str:

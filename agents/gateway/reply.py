@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
+
+import aiohttp
 
 from agents.gateway.api.openai import ApiError
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
+# Headers that belong to a connection, or that the gateway writes itself. What a server has
+# compressed, though it was asked not to, has been unpacked.
+_OWN_HEADERS: Final = {
+    b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"date", b"server", b"te",
+    b"trailer", b"proxy-authenticate", b"content-encoding",
+}  # fmt: skip
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # what no header may hold
 _EVENT_ENDS: Final = (b"\n\n", b"\r\r", b"\r\n\r\n")
 
 
@@ -33,12 +43,22 @@ class Reply:
         self._last = b""
 
     async def begin(
-        self, status: int, headers: Sequence[Header], body: bytes, streams: bool
+        self, response: aiohttp.ClientResponse, node: str, body: bytes, streams: bool = False
     ) -> None:
-        """Sends the head and the first part of the body."""
+        """Sends the head of a server's response, and the first part of the body.
+
+        Args:
+            response: The response.
+            node: Whose it is.
+            body: What there is of the body; all of it if it does not stream.
+            streams: Whether more may follow.
+        """
         self.begun = True
         self._streams = streams
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        headers = _headers(response, streams)
+        headers.append((b"x-edgecloud-node", node.encode("utf-8", "replace")))
+        start = {"type": "http.response.start", "status": response.status, "headers": headers}
+        await self._send(start)
         await self.pass_on(body)
 
     async def pass_on(self, chunk: bytes) -> None:
@@ -66,3 +86,16 @@ class Reply:
             begin = b"" if self._last.endswith(_EVENT_ENDS) else b"\n\n"  # of an event of its own
             await self.pass_on(begin + error.event)
         await self.end()
+
+
+def _headers(response: aiohttp.ClientResponse, streams: bool) -> list[Header]:
+    """Returns the headers of a server's response that are for the client."""
+    own = _OWN_HEADERS
+    if streams or "content-encoding" in response.headers:
+        # A stream may have to end with an error event; what was compressed has grown.
+        own = own | {b"content-length"}
+    return [
+        (name.lower(), value)
+        for name, value in response.raw_headers
+        if name.lower() not in own and not _CONTROL.search(value)
+    ]

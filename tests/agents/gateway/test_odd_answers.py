@@ -222,6 +222,10 @@ def test_an_error_in_a_stream_may_be_the_requests_fault() -> None:
         answered, counted, faults = await ask(stream(told, DONE))
         assert answered.content == told + DONE
         assert (counted, faults) == ({"rejected": 1}, 0)
+        head = b"HTTP/1.1 422 X\r\ncontent-type: text/event-stream\r\ncontent-length: 4\r\n\r\n"
+        answered, counted, faults = await ask(head + b"oops")
+        assert (answered.status_code, answered.content) == (422, b"oops")
+        assert (counted, faults) == ({"rejected": 1}, 0)
 
     run(test)
 
