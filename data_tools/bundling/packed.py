@@ -131,7 +131,7 @@ class _Layer(NamedTuple):
         if len(lengths) == 1:
             seen = self._attend(inner)
         else:
-            seen = torch.cat([self._attend(part) for part in inner.split(lengths)])
+            seen = torch.cat([self._attend(part) for part in torch.split(inner, lengths)])
         x = self.norm(self.outer(seen).float() + x)
         return self.last_norm(self.narrow(self.wide.gelu(x)).float() + x)
 
