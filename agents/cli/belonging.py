@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agents.checkpoint import read_header
-from agents.experiments.fingerprint import identify
-from agents.experiments.spec import AgentSpec
+from agents.experiments.design.spec import AgentSpec
+from agents.experiments.identity.fingerprint import identify
 from agents.prediction import load_predictor
 from agents.registry import LEARNERS
 from agents.schedulers.index_settings import BUNDLED, load_index

@@ -25,8 +25,8 @@ from agents.cli.options import (
     suite_traces,
 )
 from agents.cli.reading import read_agents, split_outside
+from agents.experiments.design.spec import AgentSpec
 from agents.experiments.play import ExperimentProgress
-from agents.experiments.spec import AgentSpec
 from agents.registry import AGENT_NAMES
 from agents.report.words import counted
 from agents.suite.board import Board, make_board

@@ -23,7 +23,7 @@ from agents.cli.options import (
 )
 from agents.cli.reading import check_trust, read_settings, setting_kinds
 from agents.cli.scenarios import join_settings, make_scenarios, read_environment
-from agents.experiments.model_file import read_model_file
+from agents.experiments.training.model_file import read_model_file
 from agents.export.repository import write_repository
 from data_tools.cli.console import reading_input, reporting
 from data_tools.cli.options import path_option

@@ -58,11 +58,11 @@ from agents.cli.scenarios import (
     read_environment,
     replay_trace,
 )
+from agents.experiments.design.spec import AgentSpec
 from agents.experiments.executors import ExecutorError
 from agents.experiments.experiment import ignorant, prepare
-from agents.experiments.fingerprint import identify
-from agents.experiments.model_file import ModelFile, read_model_file
-from agents.experiments.spec import AgentSpec
+from agents.experiments.identity.fingerprint import identify
+from agents.experiments.training.model_file import ModelFile, read_model_file
 from data_tools.cli.console import reading_input, reporting
 from data_tools.cli.options import path_option
 from edgecloud_gym.dataset import SPLITS, RequestDataset, load_dataset

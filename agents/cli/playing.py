@@ -16,17 +16,17 @@ from rich.table import Column
 from rich.text import Text
 
 from agents.cli.scenarios import is_given
-from agents.experiments.dask_cluster import LOCAL, dask_player
-from agents.experiments.definition import as_record
 from agents.experiments.estimate import Estimate, estimate
 from agents.experiments.executors import ExecutorError
-from agents.experiments.folder import OtherExperimentError, claim
+from agents.experiments.executors.dask_cluster import LOCAL, dask_player
+from agents.experiments.executors.workers import Player, play_in_processes
 from agents.experiments.play import ExperimentProgress, play
-from agents.experiments.result import ExperimentResult
-from agents.experiments.runs import Run
+from agents.experiments.results.folder import OtherExperimentError, claim
+from agents.experiments.results.result import ExperimentResult
+from agents.experiments.runs.definition import as_record
+from agents.experiments.runs.run import Run
+from agents.experiments.runs.store import RunStore
 from agents.experiments.shard import Shard
-from agents.experiments.store import RunStore
-from agents.experiments.workers import Player, play_in_processes
 from agents.report.metric_tables import check_columns
 from agents.report.results import CSVS, FAILURES, RECORD, Results
 from agents.report.terminal import print_results

@@ -12,8 +12,8 @@ import gymnasium as gym
 
 from agents.base import constructor_arguments
 from agents.cli.models import bundled_models
-from agents.experiments.model_file import ModelFile
-from agents.experiments.spec import AgentSpec
+from agents.experiments.design.spec import AgentSpec
+from agents.experiments.training.model_file import ModelFile
 from agents.registry import LEARNERS, agent_class
 from agents.schedulers.policy_file import read_policy
 from edgecloud_gym import CLUSTER_ID, ENV_IDS

@@ -38,9 +38,9 @@ from agents.cli.scenarios import (
     read_environment,
     replay_trace,
 )
-from agents.experiments.model_file import read_model_file
-from agents.experiments.scenario import Scenario
-from agents.experiments.spec import AgentSpec
+from agents.experiments.design.scenario import Scenario
+from agents.experiments.design.spec import AgentSpec
+from agents.experiments.training.model_file import read_model_file
 from agents.recording.collect import collect, default_id, place_of
 from agents.recording.unfinished import Unfinished, partial_folder
 from agents.registry import AGENT_NAMES

@@ -26,8 +26,8 @@ from agents.cli.reading import (
     setting_kinds,
 )
 from agents.cli.scenarios import is_given
+from agents.experiments.design.scenario import Scenario
 from agents.experiments.experiment import prepare
-from agents.experiments.scenario import Scenario
 from data_tools.cli.console import reading_input, reporting
 from data_tools.cli.options import path_option, read_path
 from edgecloud_gym import CLUSTER_ID

@@ -9,8 +9,8 @@ from typing import Any
 import typer
 
 from agents.cli.reading import env_defaults, find_env, settable_in
-from agents.experiments.replay import replay
-from agents.experiments.scenario import Scenario
+from agents.experiments.design.replay import replay
+from agents.experiments.design.scenario import Scenario
 from edgecloud_gym import CLUSTER_ID
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import RequestDataset

@@ -201,7 +201,7 @@ def read_agent(text: str, trust: bool = False) -> Agent:
         ValueError: If there is none of that name, a setting is out of range, or the file holds
             pickled objects.
     """
-    from agents.experiments.model_file import read_model_file
+    from agents.experiments.training.model_file import read_model_file
     from agents.registry import make_agent
 
     name, items = read_name(text)

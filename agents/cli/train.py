@@ -52,9 +52,9 @@ from agents.cli.train_reading import (
     warn_of_others,
 )
 from agents.cli.train_seeds import train_all
-from agents.experiments.scenario import Scenario
-from agents.experiments.training import Training, at_loads
-from agents.experiments.validation import BESIDE, BESIDE_IN_CLUSTERS, Validation
+from agents.experiments.design.scenario import Scenario
+from agents.experiments.training.training import Training, at_loads
+from agents.experiments.training.validation import BESIDE, BESIDE_IN_CLUSTERS, Validation
 from agents.schedulers.policy_file import POLICIES
 from data_tools.cli.console import reading_input, reporting, warn
 from data_tools.cli.options import path_option

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from agents.experiments.replay import whole
-from agents.experiments.scenario import Scenario
+from agents.experiments.design.replay import whole
+from agents.experiments.design.scenario import Scenario
 from agents.schedulers.policy_file import POLICIES
 from agents.suite.definition import load_suite
 

@@ -15,8 +15,8 @@ import typer
 
 from agents.cli.belonging import predictor_notes
 from agents.cli.playing import say
-from agents.experiments.fingerprint import identify
-from agents.experiments.runs import versions
+from agents.experiments.identity.fingerprint import identify
+from agents.experiments.identity.versions import versions
 from agents.schedulers.index_settings import IndexSettings, load_index
 from agents.tuning.cross_entropy import Generation
 from agents.tuning.index import LOADS, IndexTuning

@@ -21,9 +21,9 @@ from rich.progress import (
 from rich.text import Text
 
 from agents.cli.playing import say
-from agents.experiments.learners import Learner
-from agents.experiments.model_file import read_model_file
-from agents.experiments.training import Training, whole
+from agents.experiments.training.learners import Learner
+from agents.experiments.training.model_file import read_model_file
+from agents.experiments.training.training import Training, whole
 from agents.report.words import counted
 from data_tools.cli.console import INTERRUPTED, warn
 

@@ -15,8 +15,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from agents.experiments.fingerprint import identify
-from agents.experiments.runs import versions
+from agents.experiments.identity.fingerprint import identify
+from agents.experiments.identity.versions import versions
 from agents.prediction import Predictor
 from agents.prediction.scoring import GROUPS, Scores, ceiling, measurement_variance, score
 from agents.report.calibration import draw_calibration

@@ -14,8 +14,8 @@ from agents.cli.scenarios import is_given
 from agents.cli.train_index import INDEX
 from agents.cli.train_predictor import PREDICTOR
 from agents.cli.train_seeds import numbered, spread_file
-from agents.experiments.training import Training
-from agents.experiments.validation import BESIDE, BESIDE_IN_CLUSTERS
+from agents.experiments.training.training import Training
+from agents.experiments.training.validation import BESIDE, BESIDE_IN_CLUSTERS
 from agents.registry import LEARNERS, check_agent_names
 from agents.schedulers.policy_file import POLICIES
 from data_tools.cli.console import warn

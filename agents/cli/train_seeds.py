@@ -11,14 +11,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from agents.experiments.dask_cluster import dask_executor
-from agents.experiments.errors import RunError
-from agents.experiments.executors import ExecutorError, answer_of
-from agents.experiments.model_file import read_model_file
-from agents.experiments.processes import do_in_processes
-from agents.experiments.training import Training
-from agents.experiments.training_parcel import pack_training, train_parcel
-from agents.experiments.validation import UNIT
+from agents.experiments.executors.dask_cluster import dask_executor
+from agents.experiments.executors.executor import ExecutorError, answer_of
+from agents.experiments.executors.processes import do_in_processes
+from agents.experiments.runs.errors import RunError
+from agents.experiments.training.model_file import read_model_file
+from agents.experiments.training.parcel import pack_training, train_parcel
+from agents.experiments.training.training import Training
+from agents.experiments.training.validation import UNIT
 from agents.report.words import counted
 from data_tools.cli.console import INTERRUPTED, fail, warn
 from edgecloud_gym.files import replacing, write_json

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import Result
 
 from tests.agents.cli.conftest import invoke, words
-from tests.agents.experiments.test_executors import contents
+from tests.agents.experiments.executors.test_executors import contents
 
 Compare = Callable[..., Result]
 STATIC = ("--env", "static", "--agents", "fcfs,random")

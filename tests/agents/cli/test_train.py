@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from typer.testing import Result
 
-from agents.experiments import learners
-from agents.experiments.model_file import read_model_file
+from agents.experiments.training import learners
+from agents.experiments.training.model_file import read_model_file
 from agents.schedulers.policy_file import read_policy
 from tests.agents.cli.conftest import invoke, words
 
@@ -121,7 +121,7 @@ def test_ppo_is_repeatable_and_goes_on(learnable: Path, tmp_path: Path) -> None:
 def test_every_algorithm_goes_through_the_same_door(
     agent: str, learnable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agents.experiments.network_learner._OFF_POLICY_STRIDE", 16)
+    monkeypatch.setattr("agents.experiments.training.network_learner._OFF_POLICY_STRIDE", 16)
     path = tmp_path / "m.npz"
     result = train(agent, learnable, path, "--steps", 16, "--load", 1.0)
     assert result.exit_code == 0, result.output

@@ -6,8 +6,8 @@ import pytest
 
 from agents import Scenario
 from agents.cli.train_elsewhere import read_elsewhere
-from agents.experiments.replay import ReplayedDataset
-from agents.experiments.training import Training
+from agents.experiments.design.replay import ReplayedDataset
+from agents.experiments.training.training import Training
 from edgecloud_gym import CLUSTER_ID, load_dataset
 from edgecloud_gym.nodes import Slots
 from tests.agents.cli.conftest import invoke, words

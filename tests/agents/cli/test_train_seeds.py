@@ -41,7 +41,7 @@ def test_each_seed_has_a_file(
 def test_a_training_that_fails_takes_no_other_with_it(
     learnable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from agents.experiments.training import Training
+    from agents.experiments.training.training import Training
 
     play = Training.play
 
@@ -59,7 +59,7 @@ def test_a_training_that_fails_takes_no_other_with_it(
 
 
 def do_here(jobs: Any, count: int) -> Any:
-    from agents.experiments.errors import error_of
+    from agents.experiments.runs.errors import error_of
 
     del count
     for job, path in jobs:
