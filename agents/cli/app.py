@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from edgecloud_gym import __version__
-from edgecloud_gym.command import foreign
+from edgecloud_gym.names import foreign
 
 if TYPE_CHECKING:
     import typer

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgecloud_gym import command
-from edgecloud_gym.command import foreign
+from edgecloud_gym.names import foreign
 
 
 @pytest.mark.parametrize("name", ["agents", "data_tools"])
