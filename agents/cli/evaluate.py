@@ -12,9 +12,9 @@ import gymnasium as gym
 import numpy as np
 import typer
 
-from agents.cli.belonging import foreign_notes
-from agents.cli.models import find_model
-from agents.cli.options import (
+from agents.cli.shared.belonging import foreign_notes
+from agents.cli.shared.models import find_model
+from agents.cli.shared.options import (
     BASELINE,
     DATASET,
     DURATION,
@@ -41,8 +41,8 @@ from agents.cli.options import (
     Workers,
     split_columns,
 )
-from agents.cli.playing import conclude, make_plan, play_all, read_how, say, take_folder
-from agents.cli.reading import (
+from agents.cli.shared.playing import conclude, make_plan, play_all, read_how, say, take_folder
+from agents.cli.shared.reading import (
     check_baseline,
     check_embeddings,
     check_trust,
@@ -50,7 +50,7 @@ from agents.cli.reading import (
     read_settings,
     setting_kinds,
 )
-from agents.cli.scenarios import (
+from agents.cli.shared.scenarios import (
     dataset_notes,
     is_given,
     join_settings,

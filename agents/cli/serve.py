@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agents.base import Agent
-from agents.cli.options import DATASET, Dataset, Settings, Trust
-from agents.cli.reading import (
+from agents.cli.shared.options import DATASET, Dataset, Settings, Trust
+from agents.cli.shared.reading import (
     agent_kinds,
     check_trust,
     read_name,

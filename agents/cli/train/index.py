@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 import typer
 
-from agents.cli.belonging import predictor_notes
-from agents.cli.playing import say
+from agents.cli.shared.belonging import predictor_notes
+from agents.cli.shared.playing import say
 from agents.experiments.identity.fingerprint import identify
 from agents.experiments.identity.versions import versions
 from agents.schedulers.index_settings import IndexSettings, load_index

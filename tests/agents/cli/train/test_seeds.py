@@ -30,7 +30,7 @@ def test_each_seed_has_a_file(
     assert train(learnable, tmp_path / "alone.npz", "--seed", 4).exit_code == 0
     assert (tmp_path / "m-4.npz").read_bytes() == (tmp_path / "alone.npz").read_bytes()
     before = (tmp_path / "m-3.npz").stat().st_mtime_ns
-    monkeypatch.setattr("agents.cli.train_seeds.do_in_processes", do_here)
+    monkeypatch.setattr("agents.cli.train.seeds.do_in_processes", do_here)
     assert train(learnable, tmp_path / "m.npz", "--seed", 3, "--seeds", 2, *how).exit_code == 0
     assert (tmp_path / "m-3.npz").stat().st_mtime_ns == before  # nothing is repeated
     longer = train(learnable, tmp_path / "m.npz", "--seed", 4, "--seeds", 1, *how, "--load", 1.0)
@@ -51,7 +51,7 @@ def test_a_training_that_fails_takes_no_other_with_it(
         play(self, path)
 
     monkeypatch.setattr(Training, "play", fail)
-    monkeypatch.setattr("agents.cli.train_seeds.do_in_processes", do_here)
+    monkeypatch.setattr("agents.cli.train.seeds.do_in_processes", do_here)
     result = train(learnable, tmp_path / "m.npz", "--seeds", 2)
     assert result.exit_code == 1
     assert "c2ucb, seed 0 failed: RuntimeError: no luck" in words(result)
@@ -69,7 +69,7 @@ def do_here(jobs: Any, count: int) -> Any:
 def test_the_best_is_kept_and_the_spread_told(
     learnable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agents.cli.train_seeds.do_in_processes", do_here)
+    monkeypatch.setattr("agents.cli.train.seeds.do_in_processes", do_here)
     looks = ("--evaluate-every", 1, "--evaluation-seeds", 1, "--beside", "fcfs", "--seeds", 2)
     result = train(learnable, tmp_path / "m.npz", *looks)
     assert result.exit_code == 0, result.output

@@ -4,7 +4,13 @@ from typing import Any
 
 import pytest
 
-from agents.cli.reading import find_env, read_agents, read_settings, read_value, split_outside
+from agents.cli.shared.reading import (
+    find_env,
+    read_agents,
+    read_settings,
+    read_value,
+    split_outside,
+)
 
 
 @pytest.mark.parametrize(

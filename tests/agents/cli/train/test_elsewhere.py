@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agents import Scenario
-from agents.cli.train_elsewhere import read_elsewhere
+from agents.cli.train.elsewhere import read_elsewhere
 from agents.experiments.design.replay import ReplayedDataset
 from agents.experiments.training.training import Training
 from edgecloud_gym import CLUSTER_ID, load_dataset

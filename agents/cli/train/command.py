@@ -10,9 +10,8 @@ from typing import Annotated, Any, Final
 import gymnasium as gym
 import typer
 
-from agents.cli import train_index as index
-from agents.cli.belonging import predictor_notes
-from agents.cli.options import (
+from agents.cli.shared.belonging import predictor_notes
+from agents.cli.shared.options import (
     DATASET,
     PROCESSORS,
     ArrivalRate,
@@ -27,9 +26,9 @@ from agents.cli.options import (
     Workers,
     suite_traces,
 )
-from agents.cli.playing import say
-from agents.cli.reading import needs_embeddings, read_settings, setting_kinds
-from agents.cli.scenarios import (
+from agents.cli.shared.playing import say
+from agents.cli.shared.reading import needs_embeddings, read_settings, setting_kinds
+from agents.cli.shared.scenarios import (
     dataset_notes,
     is_given,
     join_settings,
@@ -37,11 +36,12 @@ from agents.cli.scenarios import (
     read_environment,
     replay_trace,
 )
-from agents.cli.train_elsewhere import check_learns_elsewhere, read_elsewhere
-from agents.cli.train_index import INDEX, train_index
-from agents.cli.train_one import train_one
-from agents.cli.train_predictor import PREDICTOR, train_predictor
-from agents.cli.train_reading import (
+from agents.cli.train import index
+from agents.cli.train.elsewhere import check_learns_elsewhere, read_elsewhere
+from agents.cli.train.index import INDEX, train_index
+from agents.cli.train.one import train_one
+from agents.cli.train.predictor import PREDICTOR, train_predictor
+from agents.cli.train.reading import (
     LOADS,
     TRAINABLE,
     by_file,
@@ -51,7 +51,7 @@ from agents.cli.train_reading import (
     read_loads,
     warn_of_others,
 )
-from agents.cli.train_seeds import train_all
+from agents.cli.train.seeds import train_all
 from agents.experiments.design.scenario import Scenario
 from agents.experiments.training.training import Training, at_loads
 from agents.experiments.training.validation import BESIDE, BESIDE_IN_CLUSTERS, Validation

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from agents.cli.reading import env_defaults, find_env, settable_in
+from agents.cli.shared.reading import env_defaults, find_env, settable_in
 from agents.experiments.design.replay import replay
 from agents.experiments.design.scenario import Scenario
 from edgecloud_gym import CLUSTER_ID

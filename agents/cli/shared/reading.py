@@ -11,7 +11,7 @@ from typing import Any, Final
 import gymnasium as gym
 
 from agents.base import constructor_arguments
-from agents.cli.models import bundled_models
+from agents.cli.shared.models import bundled_models
 from agents.experiments.design.spec import AgentSpec
 from agents.experiments.training.model_file import ModelFile
 from agents.registry import LEARNERS, agent_class

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 from rich.text import Text
 
-from agents.cli.scenarios import is_given
+from agents.cli.shared.scenarios import is_given
 from agents.experiments.estimate import Estimate, estimate
 from agents.experiments.executors import ExecutorError
 from agents.experiments.executors.dask_cluster import LOCAL, dask_player

@@ -20,7 +20,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from agents.cli.playing import say
+from agents.cli.shared.playing import say
 from agents.experiments.training.learners import Learner
 from agents.experiments.training.model_file import read_model_file
 from agents.experiments.training.training import Training, whole

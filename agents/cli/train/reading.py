@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import typer
 
-from agents.cli.reading import agent_kinds, read_name, read_settings
-from agents.cli.scenarios import is_given
-from agents.cli.train_index import INDEX
-from agents.cli.train_predictor import PREDICTOR
-from agents.cli.train_seeds import numbered, spread_file
+from agents.cli.shared.reading import agent_kinds, read_name, read_settings
+from agents.cli.shared.scenarios import is_given
+from agents.cli.train.index import INDEX
+from agents.cli.train.predictor import PREDICTOR
+from agents.cli.train.seeds import numbered, spread_file
 from agents.experiments.training.training import Training
 from agents.experiments.training.validation import BESIDE, BESIDE_IN_CLUSTERS
 from agents.registry import LEARNERS, check_agent_names
