@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import os
-import sys
-import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -17,23 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.gateway.api.openai import Question
+from agents.gateway.encoding import Encoder
 from agents.gateway.ticket import Ticket
 from edgecloud_gym.dataset import RequestDataset
 
 Vector = NDArray[np.float32]
-Encoder = Callable[[Sequence[str]], NDArray[np.float32]]
 
 _TOKENS_PER_BYTE: Final = 0.25
-_NICENESS: Final = 10
 _AT_ONCE: Final = 8  # prompts: more together are hardly quicker, and all wait for the last
 _WEIGHT: Final = 0.02  # of the latest prompt among those that are remembered
 _LOG = logging.getLogger(__name__)
-
-
-def _yield_to_others() -> None:
-    """Lets this thread compute when no other wants to: tokens that pass through come first."""
-    if sys.platform == "linux":  # elsewhere threads have no priority of their own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 class PromptLengths:
@@ -79,7 +69,7 @@ class PromptLengths:
 
 
 class Embeddings:
-    """Embeds prompts in a thread of its own; what was embedded of late is remembered.
+    """Embeds prompts, one thread waiting for them; what was embedded of late is remembered.
 
     Prompts that come while others are being embedded are embedded together.
 
@@ -94,9 +84,7 @@ class Embeddings:
         self._known: OrderedDict[str, Vector] = OrderedDict()
         self._wanted: dict[str, asyncio.Future[Vector | None]] = {}
         self._worker: asyncio.Task[None] | None = None
-        self._pool = ThreadPoolExecutor(
-            1, thread_name_prefix="embeddings", initializer=_yield_to_others
-        )
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="embeddings")
 
     async def of(self, prompt: str) -> Vector | None:
         """Returns the embedding of a prompt, (d,); None if it could not be made."""
@@ -135,5 +123,5 @@ class Embeddings:
             return [None]
 
     def close(self) -> None:
-        """Ends the thread."""
-        self._pool.shutdown(wait=False)
+        """Ends the thread, once the encoder has answered."""
+        self._pool.shutdown(cancel_futures=True)
