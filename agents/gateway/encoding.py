@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import signal
@@ -14,12 +13,16 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.interrupts import blocked_in_children
 from agents.threads import one_thread
 
 Encoder = Callable[[Sequence[str]], NDArray[np.float32]]
 
 _NICENESS: Final = 10
-_LOG = logging.getLogger(__name__)
+
+
+class EncoderGoneError(RuntimeError):
+    """The process that embeds has ended, or still starts."""
 
 
 class EncoderProcess:
@@ -39,6 +42,12 @@ class EncoderProcess:
     def __init__(self, make: Callable[[], Encoder]) -> None:
         self._make = make
         self._start()
+        try:
+            self._receive()
+        except BaseException:
+            self.close()
+            raise
+        self._ready = True
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")  # threads do not survive a fork
@@ -46,30 +55,31 @@ class EncoderProcess:
         self._process = context.Process(
             target=_work, args=(theirs, self._make), name="encoder", daemon=True
         )
-        self._process.start()
+        with blocked_in_children():  # Ctrl-C is for the gateway, which drains first
+            self._process.start()
         theirs.close()
-        try:
-            self._receive()
-        except BaseException:
-            self.close()
-            raise
+        self._ready = False
 
     def __call__(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         """Embeds n prompts; returns vectors (n, d).
 
         Raises:
-            RuntimeError: If the process has ended; the next call has another one.
+            EncoderGoneError: If the process has ended, or still starts: prompts do not wait for it.
             Exception: What the encoder raises.
         """
         try:
+            if not self._ready:
+                if not self._connection.poll():
+                    raise EncoderGoneError("the encoder's process still starts")
+                self._receive()
+                self._ready = True
             self._connection.send(list(prompts))
             found: NDArray[np.float32] = self._receive()
         except OSError as error:
             self.close()
             ended = f"the encoder's process has ended with {self._process.exitcode}"
-            _LOG.error("%s; another one is started", ended)
             self._start()
-            raise RuntimeError(ended) from error
+            raise EncoderGoneError(f"{ended}; another one is started") from error
         return found
 
     def _receive(self) -> Any:
@@ -99,7 +109,7 @@ class EncoderProcess:
 
 def _work(connection: Connection, make: Callable[[], Encoder]) -> None:
     """Embeds until the other end closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the gateway, which drains first
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked
     if hasattr(os, "nice"):
         os.nice(_NICENESS)
     encode = _outcome(make)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.gateway.api.openai import Question
-from agents.gateway.encoding import Encoder
+from agents.gateway.encoding import Encoder, EncoderGoneError
 from agents.gateway.ticket import Ticket
 from edgecloud_gym.dataset import RequestDataset
 
@@ -83,6 +83,7 @@ class Embeddings:
         self._remembered = remembered
         self._known: OrderedDict[str, Vector] = OrderedDict()
         self._wanted: dict[str, asyncio.Future[Vector | None]] = {}
+        self._told = ""
         self._worker: asyncio.Task[None] | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="embeddings")
 
@@ -119,8 +120,14 @@ class Embeddings:
         except Exception as error:  # noqa: BLE001
             if len(prompts) > 1:  # the others are not to suffer from one
                 return [vector for prompt in prompts for vector in await self._embed([prompt])]
-            _LOG.error("a prompt could not be embedded", exc_info=error)
+            self._tell(error)
             return [None]
+
+    def _tell(self, error: Exception) -> None:
+        message = f"a prompt could not be embedded: {error}"
+        if message != self._told:  # not a hundred times a second
+            self._told = message
+            _LOG.error(message, exc_info=None if isinstance(error, EncoderGoneError) else error)
 
     def close(self) -> None:
         """Ends the thread, once the encoder has answered."""
