@@ -24,7 +24,8 @@ FLOORS = {
     ),
     "agents": (
         "cli | export gateway recording suite | experiments | report tuning | registry"
-        " | schedulers | policies | rules prediction | base | checkpoint interrupts statistics threads"
+        " | schedulers | policies | rules prediction | base"
+        " | checkpoint interrupts statistics threads"
     ),
     "agents.experiments": (
         "experiment | merge play training | estimate executors paper results | runs | design"
