@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agents.base import Agent
-from agents.cli.options import DATASET, Dataset, Settings, Trust
-from agents.cli.reading import (
+from agents.cli.shared.options import DATASET, Dataset, Settings, Trust
+from agents.cli.shared.reading import (
     agent_kinds,
     check_trust,
     read_name,
@@ -205,7 +205,7 @@ def read_agent(text: str, trust: bool = False) -> Agent:
         ValueError: If there is none of that name, a setting is out of range, or the file holds
             pickled objects.
     """
-    from agents.experiments.model_file import read_model_file
+    from agents.experiments.training.model_file import read_model_file
     from agents.registry import make_agent
 
     name, items = read_name(text)

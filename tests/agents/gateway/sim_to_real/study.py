@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from agents import Scenario, run_experiment
-from agents.experiments.spec import AgentSpec
+from agents.experiments.design.spec import AgentSpec
 from agents.gateway.api.serving import make_server, serving
 from agents.gateway.decisions import DecisionProcess, Player
 from agents.gateway.encoding import Encoder
