@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from agents.experiments.runs.errors import RunError, as_text, error_of
+from agents.interrupts import blocked_in_children
 from edgecloud_gym.files import NamesakeWarning
 
 _STARTUP_HINT: Final = (
@@ -56,7 +57,7 @@ class _Worker:
     def __init__(self, context: Any) -> None:
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs,))
-        with _startable_main():
+        with _startable_main(), blocked_in_children():
             self.process.start()
         theirs.close()
         self.ready = False
@@ -144,7 +145,7 @@ def _answer(worker: _Worker) -> tuple[Any, RunError | None, bool]:
 
 def _work(connection: Connection) -> None:
     """Does what comes over the pipe until it is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked
     warnings.simplefilter("ignore", NamesakeWarning)  # the parent has said it
     connection.send(None)  # ready
     while True:

@@ -7,6 +7,7 @@ import importlib.util
 import site
 import sys
 import sysconfig
+import threading
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,9 @@ from typing import Final
 
 # Environments may lie in layers, of which the lower ones are none of Python's own folders.
 _INSTALLED: Final = ("site-packages", "dist-packages")
+# In two threads at a time, as of a Dask worker, it may raise a SystemError: CPython's gh-106905,
+# which older patch releases of 3.11 and 3.12 have.
+_PARSING: Final = threading.Lock()
 
 
 def source_of(name: str) -> Path | None:
@@ -27,7 +31,8 @@ def source_of(name: str) -> Path | None:
 def imports(name: str, content: bytes, *, is_package: bool) -> Iterator[str]:
     """Yields the modules that a module's source imports, wherever in it."""
     try:
-        tree = ast.parse(content)
+        with _PARSING:
+            tree = ast.parse(content)
     except (SyntaxError, ValueError):
         return
     package = name if is_package else name.rpartition(".")[0]
