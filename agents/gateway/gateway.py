@@ -28,6 +28,7 @@ from agents.gateway.ticket import Ticket
 
 _LOG = logging.getLogger(__name__)
 _SAVE_EVERY: Final = 60.0  # s
+_LOOK: Final = 0.1  # s between looks after servers
 
 
 class Gateway:
@@ -45,7 +46,6 @@ class Gateway:
     Attributes:
         failure: What has ended it, if it was a defect.
         on_failure: Called then.
-        stopping: Asked as long as no server answers: whether to wait no longer.
 
     Raises:
         ValueError: If the agent asks for embeddings and nothing makes them.
@@ -77,17 +77,21 @@ class Gateway:
         self._draining = False
         self.failure: Exception | None = None
         self.on_failure: Callable[[], None] = lambda: None
-        self.stopping: Callable[[], bool] = lambda: False
         self.servers = [
             Server(spec, cluster.model, self.limits, self.clock) for spec in cluster.servers
         ]
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Lets it wait for a first server no longer; may be called by a signal's handler."""
+        self._stopped = True
 
     def clock(self) -> float:
         """Returns the time since the gateway was made (s)."""
         return time.monotonic() - self._zero
 
     async def __aenter__(self) -> Self:
-        """Starts; returns once a server takes requests, or when it is to stop before."""
+        """Starts; returns once a server takes requests, or it is stopped."""
         self.dispatcher = Dispatcher(
             self.process, self.servers, self.limits.queue, self.clock, self.metrics, self._watchers
         )
@@ -126,8 +130,8 @@ class Gateway:
                 _LOG.warning("server %s %s", server.spec.name, server.trouble_in_full)
         if not any(server.open for server in self.servers):
             _LOG.warning("no server answers: waiting for one")
-        while not (any(server.open for server in self.servers) or self.stopping()):
-            await asyncio.sleep(0.1)
+        while not any(server.open for server in self.servers) and not self._stopped:
+            await asyncio.sleep(_LOOK)
             for server in self.servers:
                 await server.look_after()
         self._note_servers()
@@ -151,7 +155,7 @@ class Gateway:
             if server.open != was:
                 self._note_servers()
                 self.dispatcher.wake()
-            await asyncio.sleep(0.1 if server.open else min(0.1, max(0.01, server.wait)))
+            await asyncio.sleep(_LOOK if server.open else min(_LOOK, max(0.01, server.wait)))
 
     def _note_servers(self) -> None:
         for server in self.servers:
@@ -276,11 +280,15 @@ class Gateway:
                 code="model_not_found",
             )
 
-    async def drain(self) -> None:
-        """Takes no more requests and waits for those there are to end, for so long as allowed."""
+    async def drain(self, hurried: Callable[[], bool] = lambda: False) -> None:
+        """Takes no more requests and waits for those there are to end, for so long as allowed.
+
+        Args:
+            hurried: Whether to wait no longer.
+        """
         self._draining = True
         with anyio.move_on_after(self.limits.drain_time):
-            while self.dispatcher.tickets:
+            while self.dispatcher.tickets and not hurried():
                 await asyncio.sleep(0.05)
         self._relay.cut()
         while self.dispatcher.tickets:

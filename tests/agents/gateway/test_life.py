@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+from contextlib import nullcontext
 from pathlib import Path
 
-import anyio
+import httpx2
 import numpy as np
 import pytest
 
+from agents.gateway.api.serving import make_server, serving
 from agents.gateway.limits import Limits
 from agents.registry import make_agent
 from tests.agents.gateway.support import (
@@ -57,17 +60,51 @@ def test_what_was_learnt_is_saved_now_and_then_and_at_the_end(
     run(test)
 
 
-def test_the_wait_for_a_server_can_be_ended() -> None:
+@pytest.fixture
+def _signals_told_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What uvicorn has been told it raises again in the end, and that would end the tests.
+    monkeypatch.setattr("uvicorn.Server.capture_signals", lambda _: nullcontext())
+
+
+@pytest.mark.usefixtures("_signals_told_by_hand")
+def test_it_can_be_ended_while_no_server_answers() -> None:
     async def test() -> None:
         async with started(1) as servers:
             gateway = make_gateway(servers)
             await servers[0].stop()
-            stop = asyncio.Event()
-            gateway.stopping = stop.is_set
-            asyncio.get_running_loop().call_later(0.3, stop.set)
-            with anyio.fail_after(5):
-                async with gateway:
-                    assert not gateway.servers[0].open
+            server = make_server(gateway, "127.0.0.1", 0)
+            waiting = asyncio.create_task(server.serve())
+            await asyncio.sleep(0.3)
+            assert not waiting.done()
+            server.handle_exit(signal.SIGTERM, None)
+            await asyncio.wait_for(waiting, 3)
+
+    run(test)
+
+
+@pytest.mark.usefixtures("_signals_told_by_hand")
+def test_a_second_signal_ends_it_at_once_but_saves() -> None:
+    saved: list[bool] = []
+
+    async def test() -> None:
+        async with started(1, tokens=25, pause=0.2) as servers:
+            gateway = make_gateway(servers, save=lambda: saved.append(True))
+            server = make_server(gateway, "127.0.0.1", 0)
+            async with (
+                httpx2.AsyncClient(timeout=60, trust_env=False) as client,
+                serving(server) as url,
+            ):
+                asked = asyncio.create_task(client.post(url + CHAT, json=question()))
+                await asyncio.sleep(0.4)
+                server.handle_exit(signal.SIGINT, None)
+                await asyncio.sleep(0.2)
+                assert not asked.done()
+                server.handle_exit(signal.SIGINT, None)
+                answer = await asyncio.wait_for(asked, 2)
+                assert not saved
+            assert b'"content": "w0 "' in answer.content
+            assert b"shutting down" in answer.content
+            assert saved
 
     run(test)
 
