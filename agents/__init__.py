@@ -1,10 +1,10 @@
 """Agents that schedule requests in `edgecloud_gym`, and the experiments that compare them."""
 
 from agents.base import Agent
+from agents.experiments.design.scenario import Scenario
+from agents.experiments.design.spec import AgentSpec
 from agents.experiments.experiment import run_experiment
-from agents.experiments.result import ExperimentError, ExperimentResult
-from agents.experiments.scenario import Scenario
-from agents.experiments.spec import AgentSpec
+from agents.experiments.results.result import ExperimentError, ExperimentResult
 from agents.recording.collect import collect, load_recording
 from agents.registry import AGENT_NAMES, make_agent
 from agents.schedulers.policy_file import save_policy

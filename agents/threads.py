@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped, unused-ignore]
 
 
 @contextmanager
@@ -17,7 +18,7 @@ def one_thread() -> Iterator[None]:
     cores a machine has; matrices here are so small that a second thread hardly shortens anything;
     and processes beside one another would all want every core.
     """
-    with threadpool_limits(1, user_api="blas"):
+    with _libraries(len(sys.modules)).limit(limits=1, user_api="blas"):
         if "torch" not in sys.modules:
             yield
             return
@@ -29,3 +30,13 @@ def one_thread() -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(before)
+
+
+@lru_cache(maxsize=1)
+def _libraries(modules: int) -> ThreadpoolController:
+    """Returns the libraries there are while so many modules are imported: more come with modules.
+
+    To look for them takes 1.5 ms, more than a decision.
+    """
+    del modules
+    return ThreadpoolController()

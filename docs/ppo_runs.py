@@ -20,10 +20,10 @@ import pandas as pd
 import torch
 from gymnasium.vector import AutoresetMode
 
-from agents.experiments.learners import played
-from agents.experiments.scenario import Scenario
-from agents.experiments.training import Training
-from agents.experiments.validation import Validation
+from agents.experiments.design.scenario import Scenario
+from agents.experiments.training.learners import played
+from agents.experiments.training.training import Training
+from agents.experiments.training.validation import Validation
 from agents.policies.playing import play_lanes
 from agents.prediction.forecasts import forecast
 from agents.registry import make_agent

@@ -29,8 +29,8 @@ import protocol_tables
 import validation_runs
 
 from agents import Scenario, run_experiment
+from agents.experiments.design.spec import AgentSpec
 from agents.experiments.play import ExperimentProgress
-from agents.experiments.spec import AgentSpec
 from agents.prediction import load_predictor
 from agents.prediction.scoring import ceiling, measurement_variance, score
 from agents.report.paper import paper_table

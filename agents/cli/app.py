@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from edgecloud_gym import __version__
-from edgecloud_gym.command import foreign
+from edgecloud_gym.names import foreign
 
 if TYPE_CHECKING:
     import typer
@@ -66,7 +66,7 @@ def make_app() -> typer.Typer:
 
 def _version() -> str:
     """Returns our version and, below it, those of what results depend on."""
-    from agents.experiments.runs import versions
+    from agents.experiments.identity.versions import versions
 
     others = [f"{name} {n}" for name, n in versions().items() if name != "edgecloud-gym"]
     return f"edgecloud {__version__}\n{', '.join(others)}"

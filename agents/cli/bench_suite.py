@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agents.base import Agent
-from agents.cli.options import (
+from agents.cli.shared.options import (
     PROCESSORS,
     Azure,
     DryRun,
@@ -24,9 +24,9 @@ from agents.cli.options import (
     Workers,
     suite_traces,
 )
-from agents.cli.reading import read_agents, split_outside
+from agents.cli.shared.reading import read_agents, split_outside
+from agents.experiments.design.spec import AgentSpec
 from agents.experiments.play import ExperimentProgress
-from agents.experiments.spec import AgentSpec
 from agents.registry import AGENT_NAMES
 from agents.report.words import counted
 from agents.suite.board import Board, make_board

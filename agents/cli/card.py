@@ -8,8 +8,8 @@ from typing import Annotated
 import gymnasium as gym
 import typer
 
-from agents.cli.models import read_model
-from agents.cli.options import (
+from agents.cli.shared.models import read_model
+from agents.cli.shared.options import (
     DATASET,
     DURATION,
     ArrivalRate,
@@ -21,8 +21,8 @@ from agents.cli.options import (
     Settings,
     Trust,
 )
-from agents.cli.reading import check_trust, read_settings, setting_kinds
-from agents.cli.scenarios import join_settings, make_scenarios, read_environment
+from agents.cli.shared.reading import check_trust, read_settings, setting_kinds
+from agents.cli.shared.scenarios import join_settings, make_scenarios, read_environment
 from agents.export.repository import write_repository
 from data_tools.cli.console import reading_input, reporting
 from data_tools.cli.options import path_option

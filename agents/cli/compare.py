@@ -9,8 +9,8 @@ from typing import Annotated, Final
 import gymnasium as gym
 import typer
 
-from agents.cli.belonging import foreign_notes
-from agents.cli.options import (
+from agents.cli.shared.belonging import foreign_notes
+from agents.cli.shared.options import (
     BASELINE,
     DATASET,
     DURATION,
@@ -36,15 +36,15 @@ from agents.cli.options import (
     Workers,
     split_columns,
 )
-from agents.cli.playing import conclude, make_plan, play_all, read_how, say, take_folder
-from agents.cli.reading import (
+from agents.cli.shared.playing import conclude, make_plan, play_all, read_how, say, take_folder
+from agents.cli.shared.reading import (
     check_baseline,
     check_embeddings,
     read_agents,
     read_settings,
     setting_kinds,
 )
-from agents.cli.scenarios import (
+from agents.cli.shared.scenarios import (
     dataset_notes,
     join_settings,
     make_scenarios,

@@ -12,9 +12,9 @@ import gymnasium as gym
 import numpy as np
 import typer
 
-from agents.cli.belonging import foreign_notes
-from agents.cli.models import read_model
-from agents.cli.options import (
+from agents.cli.shared.belonging import foreign_notes
+from agents.cli.shared.models import read_model
+from agents.cli.shared.options import (
     BASELINE,
     DATASET,
     DURATION,
@@ -41,8 +41,8 @@ from agents.cli.options import (
     Workers,
     split_columns,
 )
-from agents.cli.playing import conclude, make_plan, play_all, read_how, say, take_folder
-from agents.cli.reading import (
+from agents.cli.shared.playing import conclude, make_plan, play_all, read_how, say, take_folder
+from agents.cli.shared.reading import (
     check_baseline,
     check_embeddings,
     check_trust,
@@ -50,18 +50,18 @@ from agents.cli.reading import (
     read_settings,
     setting_kinds,
 )
-from agents.cli.scenarios import (
+from agents.cli.shared.scenarios import (
     dataset_notes,
     join_settings,
     make_scenarios,
     read_environment,
     replay_trace,
 )
+from agents.experiments.design.spec import AgentSpec
 from agents.experiments.executors import ExecutorError
 from agents.experiments.experiment import ignorant, prepare
-from agents.experiments.fingerprint import identify
-from agents.experiments.model_file import ModelFile
-from agents.experiments.spec import AgentSpec
+from agents.experiments.identity.fingerprint import identify
+from agents.experiments.training.model_file import ModelFile
 from data_tools.cli.console import reading_input, reporting
 from data_tools.cli.options import is_given, path_option
 from edgecloud_gym.dataset import SPLITS, RequestDataset, load_dataset

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agents.cli.models import read_model
-from agents.cli.options import Nodes, Trust
-from agents.cli.reading import check_trust
-from agents.experiments.model_file import ModelFile
+from agents.cli.shared.models import read_model
+from agents.cli.shared.options import Nodes, Trust
+from agents.cli.shared.reading import check_trust
+from agents.experiments.training.model_file import ModelFile
 from agents.registry import make_agent
 from agents.schedulers.policy_file import MODELS, POLICIES
 from data_tools.cli.console import reading_input, reporting

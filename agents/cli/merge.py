@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from agents.cli.options import BASELINE, Baseline, Columns, split_columns
-from agents.cli.playing import show_results
-from agents.cli.reading import check_baseline
+from agents.cli.shared.options import BASELINE, Baseline, Columns, split_columns
+from agents.cli.shared.playing import show_results
+from agents.cli.shared.reading import check_baseline
 from agents.experiments.merge import merge as merge_folder
 from data_tools.cli.console import reading_input, reporting
 from data_tools.cli.options import is_given, read_path

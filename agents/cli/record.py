@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import gymnasium as gym
 import typer
 
-from agents.cli.models import bundled_models, find_model, read_model
-from agents.cli.options import (
+from agents.cli.shared.models import bundled_models, find_model, read_model
+from agents.cli.shared.options import (
     DATASET,
     DURATION,
     ArrivalRate,
@@ -23,23 +23,23 @@ from agents.cli.options import (
     TraceFile,
     Trust,
 )
-from agents.cli.playing import say
-from agents.cli.reading import (
+from agents.cli.shared.playing import say
+from agents.cli.shared.reading import (
     check_embeddings,
     check_trust,
     read_agents,
     read_settings,
     setting_kinds,
 )
-from agents.cli.scenarios import (
+from agents.cli.shared.scenarios import (
     dataset_notes,
     join_settings,
     make_scenarios,
     read_environment,
     replay_trace,
 )
-from agents.experiments.scenario import Scenario
-from agents.experiments.spec import AgentSpec
+from agents.experiments.design.scenario import Scenario
+from agents.experiments.design.spec import AgentSpec
 from agents.recording.collect import collect, default_id, place_of
 from agents.recording.unfinished import Unfinished, partial_folder
 from agents.registry import AGENT_NAMES

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from agents.cli.options import (
+from agents.cli.shared.options import (
     PROCESSORS,
     Columns,
     Overwrite,
@@ -17,16 +17,16 @@ from agents.cli.options import (
     Workers,
     split_columns,
 )
-from agents.cli.playing import conclude, make_plan, play_all, read_how, say, take_folder
-from agents.cli.reading import (
+from agents.cli.shared.playing import conclude, make_plan, play_all, read_how, say, take_folder
+from agents.cli.shared.reading import (
     check_baseline,
     check_embeddings,
     read_agents,
     read_settings,
     setting_kinds,
 )
+from agents.experiments.design.scenario import Scenario
 from agents.experiments.experiment import prepare
-from agents.experiments.scenario import Scenario
 from data_tools.cli.console import reading_input, reporting
 from data_tools.cli.options import is_given, path_option, read_path
 from edgecloud_gym import CLUSTER_ID

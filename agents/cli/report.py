@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from agents.cli.options import BASELINE, Baseline, Columns, split_columns
-from agents.cli.reading import check_baseline
+from agents.cli.shared.options import BASELINE, Baseline, Columns, split_columns
+from agents.cli.shared.reading import check_baseline
 from agents.report.html import render
 from agents.report.markdown import render_markdown
 from agents.report.metric_tables import check_columns

@@ -8,9 +8,17 @@ from typing import Annotated
 import gymnasium as gym
 import typer
 
-from agents.cli.options import DATASET, PROCESSORS, Dataset, DryRun, Overwrite, Seeds, Workers
-from agents.cli.playing import make_plan, play_all, read_how, say, take_folder
-from agents.cli.reading import find_env
+from agents.cli.shared.options import (
+    DATASET,
+    PROCESSORS,
+    Dataset,
+    DryRun,
+    Overwrite,
+    Seeds,
+    Workers,
+)
+from agents.cli.shared.playing import make_plan, play_all, read_how, say, take_folder
+from agents.cli.shared.reading import find_env
 from agents.experiments import paper
 from agents.experiments.executors import ExecutorError
 from agents.experiments.experiment import prepare

@@ -7,14 +7,15 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agents.base import Agent
-from agents.cli.options import DATASET, Dataset, Settings, Trust
-from agents.cli.reading import (
+from agents.cli.shared.options import DATASET, Dataset, Settings, Trust
+from agents.cli.shared.reading import (
     agent_kinds,
     check_trust,
     read_name,
@@ -27,7 +28,7 @@ from data_tools.cli.options import path_option
 
 if TYPE_CHECKING:
     from agents.gateway.decisions import Player
-    from agents.gateway.prompts import Encoder
+    from agents.gateway.encoding import Encoder
     from agents.gateway.servers.spec import ClusterFile
 
 _SWITCH = 5e-4  # s that a decision may keep tokens from passing, a tenth of what is usual
@@ -98,10 +99,11 @@ def serve(
     It holds the queue, lets the agent choose a server for each request, and passes the answers
     through. `/v1/chat/completions`, `/v1/completions`, `/v1/models`, `/health`, `/metrics`.
     """
-    with reporting(extra="serve"):
+    with reporting(extra="serve"), ExitStack() as stack:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
         from agents.gateway.api.serving import make_server
         from agents.gateway.decisions import DecisionProcess
+        from agents.gateway.encoding import EncoderProcess
         from agents.gateway.gateway import Gateway
         from agents.gateway.limits import Limits
         from agents.gateway.prompts import Embeddings
@@ -118,7 +120,9 @@ def serve(
             player = make(read_agent(agent, trust), learn)
             shadowing = None if shadow is None else make(read_agent(shadow, trust), learn)
             process = DecisionProcess(player, shadowing)
-            embeddings = Embeddings(make_encoder()) if process.needs_embeddings else None
+            embeddings = None
+            if process.needs_embeddings:
+                embeddings = Embeddings(stack.enter_context(EncoderProcess(make_encoder)))
             watchers = [] if record is None else [Recorder(record, process, cluster)]
         learner = learn and bool(player.agent.state())
         if learner and save is None:
@@ -201,7 +205,7 @@ def read_agent(text: str, trust: bool = False) -> Agent:
         ValueError: If there is none of that name, a setting is out of range, or the file holds
             pickled objects.
     """
-    from agents.experiments.model_file import read_model_file
+    from agents.experiments.training.model_file import read_model_file
     from agents.registry import make_agent
 
     name, items = read_name(text)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agents.cli.reading import env_defaults, find_env, settable_in
+from agents.cli.shared.reading import env_defaults, find_env, settable_in
 from data_tools.cli.console import reading_input, reporting
 from edgecloud_gym import ENV_IDS
 from edgecloud_gym.config import SystemConfig

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from agents.experiments.errors import error_of
-from agents.experiments.groups import Group, grouped
-from agents.experiments.runs import Run
+from agents.experiments.runs.errors import error_of
+from agents.experiments.runs.groups import Group, grouped
+from agents.experiments.runs.run import Run
 from agents.threads import one_thread
 from edgecloud_gym.results.records import request_log
 

@@ -10,15 +10,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from agents.experiments.definition import AgentLike, ScenarioLike, as_record, define_runs
-from agents.experiments.executors import play_on
-from agents.experiments.folder import claim
+from agents.experiments.design.scenario import cached_dataset
+from agents.experiments.executors.executor import play_on
+from agents.experiments.executors.workers import Player, play_in_processes
 from agents.experiments.play import ExperimentProgress, play
-from agents.experiments.result import ExperimentError, ExperimentResult
-from agents.experiments.runs import Run
-from agents.experiments.scenario import cached_dataset
+from agents.experiments.results.folder import claim
+from agents.experiments.results.result import ExperimentError, ExperimentResult
+from agents.experiments.runs.definition import AgentLike, ScenarioLike, as_record, define_runs
+from agents.experiments.runs.run import Run
 from agents.experiments.shard import Shard
-from agents.experiments.workers import Player, play_in_processes
 from edgecloud_gym.checks import check_integer
 from edgecloud_gym.wording import shown
 

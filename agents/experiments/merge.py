@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agents.experiments.folder import read_claim
-from agents.experiments.record import RunKey, write
-from agents.experiments.store import RunStore
+from agents.experiments.results.folder import read_claim
+from agents.experiments.results.record import RunKey, write
+from agents.experiments.runs.store import RunStore
 from agents.report.results import ResultsFolder, read_results
 
 

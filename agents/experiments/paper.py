@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from agents.experiments.scenario import Scenario
+from agents.experiments.design.scenario import Scenario
 from edgecloud_gym import ENV_IDS
 
 AGENTS: Final = (

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agents.experiments.definition import as_record
-from agents.experiments.errors import UnwritableError, writing
-from agents.experiments.folder import is_claimed_by
-from agents.experiments.result import ExperimentResult, Failure
-from agents.experiments.runs import Run
+from agents.experiments.executors.workers import Player
+from agents.experiments.results.folder import is_claimed_by
+from agents.experiments.results.result import ExperimentResult, Failure
+from agents.experiments.runs.definition import as_record
+from agents.experiments.runs.errors import UnwritableError, writing
+from agents.experiments.runs.run import Run
+from agents.experiments.runs.store import RunStore
 from agents.experiments.shard import Shard
-from agents.experiments.store import RunStore
-from agents.experiments.workers import Player
 
 _LOG = logging.getLogger(__name__)
 _WAIT: Final = 0.5  # s, between looks at what other processes have finished

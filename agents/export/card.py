@@ -10,7 +10,7 @@ from typing import Any, Final
 import gymnasium as gym
 import numpy as np
 
-from agents.experiments.model_file import ModelFile, read_model_file
+from agents.experiments.training.model_file import ModelFile, read_model_file
 from agents.schedulers.policy_file import POLICIES
 from edgecloud_gym.checks import check_number, check_path, did_you_mean
 from edgecloud_gym.files import replacing

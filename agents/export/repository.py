@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from agents.experiments.design.scenario import Scenario
+from agents.experiments.design.spec import AgentSpec
 from agents.experiments.experiment import run_experiment
-from agents.experiments.model_file import read_model_file
-from agents.experiments.scenario import Scenario
-from agents.experiments.spec import AgentSpec
+from agents.experiments.training.model_file import read_model_file
 from agents.export.card import model_card
 from agents.schedulers.policy_file import POLICIES
 from edgecloud_gym.dataset import RequestDataset

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ from edgecloud_gym.simulator.live import LiveEvent, LiveRequest
 
 AT_ONCE: Final = 256  # arrivals in a round
 PATIENCE: Final = 1.0  # s that an agent may have all wait while nobody is at any node
+_LOG = logging.getLogger(__name__)
 
 
 class QueueFullError(Exception):
@@ -73,6 +75,7 @@ class Dispatcher:
         self._clock = clock
         self._metrics = metrics
         self._watchers = watchers
+        self._deaf: list[Watcher] = []  # whom something has failed: they are told nothing more
         self._keys = itertools.count()
         self._news = asyncio.Event()
         self._arrivals: dict[int, LiveRequest] = {}
@@ -152,8 +155,7 @@ class Dispatcher:
         else:
             self._tell(FINISHED if outcome == "completed" else LEFT, ticket, ticket.tokens)
             self._metrics.running.labels(self._servers[ticket.node].spec.name).dec()
-        for watcher in self._watchers:
-            watcher.on_end(ticket)
+        self._tell_watchers(lambda watcher: watcher.on_end(ticket))
 
     def wake(self) -> None:
         """Lets it decide anew, as after a server has come or gone."""
@@ -200,9 +202,18 @@ class Dispatcher:
     def _decide(self, told: Round) -> Outcome:
         with self._metrics.decision_time.time():
             outcome = self._process.decide(told)
-        for watcher in self._watchers:
-            watcher.on_round(told, outcome)
+        self._tell_watchers(lambda watcher: watcher.on_round(told, outcome))
         return outcome
+
+    def _tell_watchers(self, tell: Callable[[Watcher], None]) -> None:
+        for watcher in self._watchers:
+            if watcher in self._deaf:
+                continue
+            try:
+                tell(watcher)
+            except OSError as error:  # such as a full disk, which requests must not suffer from
+                self._deaf.append(watcher)
+                _LOG.error("%s hears no more: %s", type(watcher).__name__, error)
 
     def _carry_out(self, outcome: Outcome, told: Round) -> None:
         metrics = self._metrics
@@ -246,4 +257,7 @@ class Dispatcher:
         """Ends the thread of the decisions."""
         self._pool.shutdown(wait=True)
         for watcher in self._watchers:
-            watcher.close()
+            try:
+                watcher.close()
+            except OSError as error:
+                _LOG.error("%s could not be closed: %s", type(watcher).__name__, error)

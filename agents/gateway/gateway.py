@@ -6,24 +6,29 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from typing import Any, Final, Self
 
 import anyio
+from starlette.requests import ClientDisconnect
 
-from agents.gateway.api.openai import ApiError, Question, unavailable
+from agents.gateway.api.openai import ApiError, Question
 from agents.gateway.decisions import DecisionProcess
 from agents.gateway.dispatcher import Dispatcher, QueueFullError, Watcher
 from agents.gateway.limits import Limits
 from agents.gateway.metrics import Metrics
 from agents.gateway.prompts import Embeddings, PromptLengths
-from agents.gateway.relay import Relay, Send
+from agents.gateway.relay import ABANDONED, FAILURE, TURNED_AWAY, Relay, shutting_down
+from agents.gateway.reply import Send
 from agents.gateway.servers.server import Server
 from agents.gateway.servers.spec import ClusterFile
+from agents.gateway.ticket import Ticket
 
 _LOG = logging.getLogger(__name__)
 _SAVE_EVERY: Final = 60.0  # s
+_LOOK: Final = 0.1  # s between looks after servers
 
 
 class Gateway:
@@ -62,7 +67,6 @@ class Gateway:
         self.limits = limits or Limits()
         self.api_key = api_key
         self.metrics = Metrics()
-        self.started = time.time()
         self._zero = time.monotonic()
         self._model = cluster.model
         self.process = process
@@ -76,14 +80,18 @@ class Gateway:
         self.servers = [
             Server(spec, cluster.model, self.limits, self.clock) for spec in cluster.servers
         ]
-        self._scopes: set[anyio.CancelScope] = set()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Lets it wait for a first server no longer; may be called by a signal's handler."""
+        self._stopped = True
 
     def clock(self) -> float:
         """Returns the time since the gateway was made (s)."""
         return time.monotonic() - self._zero
 
     async def __aenter__(self) -> Self:
-        """Starts; returns once a server takes requests."""
+        """Starts; returns once a server takes requests, or it is stopped."""
         self.dispatcher = Dispatcher(
             self.process, self.servers, self.limits.queue, self.clock, self.metrics, self._watchers
         )
@@ -91,11 +99,13 @@ class Gateway:
         self._stack = AsyncExitStack()
         self._group = await self._stack.enter_async_context(anyio.create_task_group())
         await self._first_look()
-        self._group.start_soon(self._decide)
+        self._group.start_soon(self._keep_up, "the decision process", self.dispatcher.run)
         for server in self.servers:
-            self._group.start_soon(self._look_after, server)
+            looks = partial(self._look_after, server)
+            self._group.start_soon(self._keep_up, f"looking after {server.spec.name}", looks)
         if self._save is not None:
-            self._group.start_soon(self._save_now_and_then, self._save)
+            saves = partial(self._save_now_and_then, self._save)
+            self._group.start_soon(self._keep_up, "saving", saves)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -103,7 +113,7 @@ class Gateway:
         self._group.cancel_scope.cancel()
         await self._stack.aclose()
         if self._save is not None:
-            await self.dispatcher.save(self._save)
+            await self._save_once(self._save)
         self.dispatcher.close()
         for server in self.servers:
             await server.close()
@@ -117,25 +127,24 @@ class Gateway:
                 group.start_soon(server.look_after)
         for server in self.servers:
             if not server.open:
-                _LOG.warning("server %s %s", server.spec.name, server.trouble)
+                _LOG.warning("server %s %s", server.spec.name, server.trouble_in_full)
         if not any(server.open for server in self.servers):
             _LOG.warning("no server answers: waiting for one")
-        while not any(server.open for server in self.servers):
-            await asyncio.sleep(min(server.wait for server in self.servers) + 0.05)
+        while not any(server.open for server in self.servers) and not self._stopped:
+            await asyncio.sleep(_LOOK)
             for server in self.servers:
                 await server.look_after()
         self._note_servers()
 
-    async def _decide(self) -> None:
-        """Decides until the end; a defect of ours ends the gateway, and nobody waits for ever."""
+    async def _keep_up(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Does what goes on until the end; a defect ends the gateway, and nobody waits for ever."""
         try:
-            await self.dispatcher.run()
+            await work()
         except Exception as error:  # noqa: BLE001
-            _LOG.critical("the decision process has failed, the gateway ends", exc_info=error)
+            _LOG.critical("%s has failed, the gateway ends", what, exc_info=error)
             self.failure = error
             self._draining = True
-            for scope in list(self._scopes):
-                scope.cancel()
+            self._relay.cut()
             self.on_failure()
 
     async def _look_after(self, server: Server) -> None:
@@ -146,7 +155,7 @@ class Gateway:
             if server.open != was:
                 self._note_servers()
                 self.dispatcher.wake()
-            await asyncio.sleep(0.1 if server.open else min(0.1, max(0.01, server.wait)))
+            await asyncio.sleep(_LOOK if server.open else min(_LOOK, max(0.01, server.wait)))
 
     def _note_servers(self) -> None:
         for server in self.servers:
@@ -155,7 +164,13 @@ class Gateway:
     async def _save_now_and_then(self, save: Callable[[], None]) -> None:
         while True:
             await asyncio.sleep(_SAVE_EVERY)
+            await self._save_once(save)
+
+    async def _save_once(self, save: Callable[[], None]) -> None:
+        try:
             await self.dispatcher.save(save)
+        except OSError as error:  # such as a full disk, which requests must not suffer from
+            _LOG.error("what the agent has learnt could not be saved: %s", error)
 
     @property
     def model_names(self) -> list[str]:
@@ -188,7 +203,7 @@ class Gateway:
     def check_open(self) -> None:
         """Raises `ApiError` if no more requests are taken."""
         if self._draining:
-            raise unavailable("the gateway is shutting down", 5)
+            raise shutting_down()
         try:
             self.dispatcher.check_room()
         except QueueFullError:
@@ -204,12 +219,40 @@ class Gateway:
             wait,
         )
 
+    @contextmanager
+    def at_the_door(self) -> Iterator[None]:
+        """Counts a request that comes no further than this, and so has no ticket."""
+        outcome = ABANDONED  # if its client goes, which cancels this
+        try:
+            yield
+            outcome = ""
+        except ApiError:
+            outcome = TURNED_AWAY
+            raise
+        except ClientDisconnect:
+            raise
+        except Exception:
+            outcome = FAILURE
+            raise
+        finally:
+            if outcome:
+                self.metrics.requests.labels(outcome).inc()
+
     async def answer(self, question: Question, arrival: float, accept: str, send: Send) -> None:
         """Answers a request.
 
         Raises:
             ApiError: If it cannot be answered, and nothing has been sent.
         """
+        with self.at_the_door():
+            ticket = await self._enter(question, arrival)
+        try:
+            await self._relay.serve(question, ticket, accept, send)
+        finally:
+            self._lengths.learn(question, ticket)
+
+    async def _enter(self, question: Question, arrival: float) -> Ticket:
+        """Lets a request wait if it is one that can be answered."""
         self._check_model(question)
         tokens = self._lengths.estimate(question)
         if self.limits.prompt is not None and tokens > self.limits.prompt:
@@ -221,22 +264,12 @@ class Gateway:
         embedding = None
         if self._embeddings is not None:
             embedding = await self._embeddings.of(question.prompt)
+        if self._draining:
+            raise shutting_down()
         try:
-            ticket = self.dispatcher.enter(arrival, tokens, embedding)
+            return self.dispatcher.enter(arrival, tokens, embedding)
         except QueueFullError:
             raise self._queue_full() from None
-        with anyio.CancelScope() as scope:
-            self._scopes.add(scope)
-            try:
-                await self._relay.serve(question, ticket, accept, send)
-            finally:
-                self._scopes.discard(scope)
-                self._lengths.learn(question, ticket)
-        if scope.cancelled_caught:
-            error = unavailable("the gateway is shutting down", 5)
-            if not ticket.begun:
-                raise error
-            await send({"type": "http.response.body", "body": error.event, "more_body": False})
 
     def _check_model(self, question: Question) -> None:
         names = self.model_names
@@ -247,13 +280,16 @@ class Gateway:
                 code="model_not_found",
             )
 
-    async def drain(self) -> None:
-        """Takes no more requests and waits for those there are to end, for so long as allowed."""
+    async def drain(self, hurried: Callable[[], bool] = lambda: False) -> None:
+        """Takes no more requests and waits for those there are to end, for so long as allowed.
+
+        Args:
+            hurried: Whether to wait no longer.
+        """
         self._draining = True
         with anyio.move_on_after(self.limits.drain_time):
-            while self.dispatcher.tickets:
+            while self.dispatcher.tickets and not hurried():
                 await asyncio.sleep(0.05)
-        for scope in list(self._scopes):
-            scope.cancel()
+        self._relay.cut()
         while self.dispatcher.tickets:
             await asyncio.sleep(0.01)

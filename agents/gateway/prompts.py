@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import os
-import sys
-import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -17,23 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.gateway.api.openai import Question
+from agents.gateway.encoding import Encoder, EncoderGoneError
 from agents.gateway.ticket import Ticket
 from edgecloud_gym.dataset import RequestDataset
 
 Vector = NDArray[np.float32]
-Encoder = Callable[[Sequence[str]], NDArray[np.float32]]
 
 _TOKENS_PER_BYTE: Final = 0.25
-_NICENESS: Final = 10
 _AT_ONCE: Final = 8  # prompts: more together are hardly quicker, and all wait for the last
 _WEIGHT: Final = 0.02  # of the latest prompt among those that are remembered
 _LOG = logging.getLogger(__name__)
-
-
-def _yield_to_others() -> None:
-    """Lets this thread compute when no other wants to: tokens that pass through come first."""
-    if sys.platform == "linux":  # elsewhere threads have no priority of their own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 class PromptLengths:
@@ -79,7 +69,7 @@ class PromptLengths:
 
 
 class Embeddings:
-    """Embeds prompts in a thread of its own; what was embedded of late is remembered.
+    """Embeds prompts, one thread waiting for them; what was embedded of late is remembered.
 
     Prompts that come while others are being embedded are embedded together.
 
@@ -93,10 +83,9 @@ class Embeddings:
         self._remembered = remembered
         self._known: OrderedDict[str, Vector] = OrderedDict()
         self._wanted: dict[str, asyncio.Future[Vector | None]] = {}
+        self._told = ""
         self._worker: asyncio.Task[None] | None = None
-        self._pool = ThreadPoolExecutor(
-            1, thread_name_prefix="embeddings", initializer=_yield_to_others
-        )
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="embeddings")
 
     async def of(self, prompt: str) -> Vector | None:
         """Returns the embedding of a prompt, (d,); None if it could not be made."""
@@ -131,9 +120,15 @@ class Embeddings:
         except Exception as error:  # noqa: BLE001
             if len(prompts) > 1:  # the others are not to suffer from one
                 return [vector for prompt in prompts for vector in await self._embed([prompt])]
-            _LOG.error("a prompt could not be embedded", exc_info=error)
+            self._tell(error)
             return [None]
 
+    def _tell(self, error: Exception) -> None:
+        message = f"a prompt could not be embedded: {error}"
+        if message != self._told:  # not a hundred times a second
+            self._told = message
+            _LOG.error(message, exc_info=None if isinstance(error, EncoderGoneError) else error)
+
     def close(self) -> None:
-        """Ends the thread."""
-        self._pool.shutdown(wait=False)
+        """Ends the thread, once the encoder has answered."""
+        self._pool.shutdown(cancel_futures=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import aiohttp
 import anyio
@@ -14,23 +14,17 @@ from agents.gateway.api.openai import ApiError, Question, unavailable
 from agents.gateway.dispatcher import Dispatcher
 from agents.gateway.limits import Limits
 from agents.gateway.metrics import Metrics
+from agents.gateway.reply import Reply, Send
 from agents.gateway.servers.answers import AnswerReader
 from agents.gateway.servers.server import BROKEN, FAILED, OVERLOADED, SILENT, Server, UpstreamError
 from agents.gateway.ticket import Ticket
 
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Header = tuple[bytes, bytes]
-
 COMPLETED: Final = "completed"
+TURNED_AWAY: Final = "turned away"  # by the gateway: malformed, without a key, more than may wait
 REJECTED: Final = "rejected"  # by the server, as a malformed request
-FAILURE: Final = "failed"
+FAILURE: Final = "failed"  # through the server's fault, or the gateway's end
 ABANDONED: Final = "abandoned"  # by the client
 TIMED_OUT: Final = "timed out"
-# Headers that belong to a connection, or that the gateway writes itself.
-_OWN_HEADERS: Final = {
-    b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"date", b"server", b"te",
-    b"trailer", b"proxy-authenticate",
-}  # fmt: skip
 _RENEWED: Final = 0.05  # how late a stream may be found to have stalled, as a share of that time
 _LARGEST_ANSWER: Final = 64 * 2**20  # bytes of one that does not stream
 
@@ -59,6 +53,7 @@ class Relay:
         self._servers = servers
         self._limits = limits
         self._metrics = metrics
+        self._scopes: set[anyio.CancelScope] = set()
 
     async def serve(self, question: Question, ticket: Ticket, accept: str, send: Send) -> None:
         """Answers a request that has entered the queue.
@@ -66,35 +61,49 @@ class Relay:
         Raises:
             ApiError: If it cannot be answered, and nothing has been sent.
         """
-        outcome = ABANDONED  # unless it gets further: the client's going cancels this task
+        reply = Reply(send)
+        outcome = FAILURE
+        scope = anyio.CancelScope()
+        self._scopes.add(scope)
         try:
-            outcome = await self._try_servers(question, ticket, accept, send)
+            with scope:
+                outcome = await self._try_servers(question, ticket, accept, reply)
         except ApiError as error:
             outcome = TIMED_OUT if error.status == 504 else FAILURE
             raise
+        except asyncio.CancelledError:
+            # Many clients close as soon as they have read the end.
+            outcome = COMPLETED if reply.answered else ABANDONED
+            raise
         finally:
-            if outcome == ABANDONED and ticket.answered:
-                outcome = COMPLETED  # many clients close as soon as they have read the end
+            self._scopes.discard(scope)
             self._dispatcher.end(ticket, outcome)
             self._count(ticket)
+        if scope.cancelled_caught:
+            await _fail(reply, shutting_down())
+
+    def cut(self) -> None:
+        """Ends what is under way, as the gateway ends."""
+        for scope in self._scopes:
+            scope.cancel()
 
     async def _try_servers(
-        self, question: Question, ticket: Ticket, accept: str, send: Send
+        self, question: Question, ticket: Ticket, accept: str, reply: Reply
     ) -> str:
-        deadline = anyio.current_time() + self._limits.queue_time
+        patience = self._limits.queue_time
         while True:
-            server = self._servers[await self._wait_for_node(ticket, deadline)]
-            attempt = _Attempt(self._dispatcher, self._limits, server, ticket, send)
+            begun = anyio.current_time()
+            server = self._servers[await self._wait_for_node(ticket, begun + patience)]
+            patience -= anyio.current_time() - begun
+            attempt = _Attempt(self._dispatcher, self._limits, server, ticket, reply)
             try:
                 outcome = await attempt.run(question, accept)
             except UpstreamError as error:
                 self._metrics.faults.labels(server.spec.name, error.kind).inc()
                 server.failed(error)
-                if ticket.begun:
-                    await attempt.break_off(error)
+                if reply.begun or ticket.attempts >= self._limits.attempts:
+                    await _fail(reply, _final(server, error))
                     return FAILURE
-                if ticket.attempts >= self._limits.attempts:
-                    raise _final(server, error) from error
                 self._dispatcher.give_back(ticket)
             else:
                 server.succeeded()
@@ -132,6 +141,22 @@ class Relay:
                 metrics.tpot.labels(name).observe(further)
 
 
+async def _fail(reply: Reply, error: ApiError) -> None:
+    """Tells a client that there will be no answer, or no more of it.
+
+    Raises:
+        ApiError: If it has been sent nothing yet.
+    """
+    if not reply.begun:
+        raise error
+    await reply.break_off(error)
+
+
+def shutting_down() -> ApiError:
+    """Returns what clients are told when the gateway ends."""
+    return unavailable("the gateway is shutting down", 5)
+
+
 def _final(server: Server, error: UpstreamError) -> ApiError:
     """Returns what the client is told when the last server has failed."""
     message = f"server {server.spec.name} {error}"
@@ -147,14 +172,13 @@ class _Attempt:
     """A request at one server."""
 
     def __init__(
-        self, dispatcher: Dispatcher, limits: Limits, server: Server, ticket: Ticket, send: Send
+        self, dispatcher: Dispatcher, limits: Limits, server: Server, ticket: Ticket, reply: Reply
     ) -> None:
         self._dispatcher = dispatcher
         self._limits = limits
         self._server = server
         self._ticket = ticket
-        self._send = send
-        self._held: list[bytes] = []
+        self._reply = reply
 
     async def run(self, question: Question, accept: str) -> str:
         """Asks the server and passes its answer through; returns how it ended.
@@ -163,55 +187,72 @@ class _Attempt:
             UpstreamError: If the server fails.
         """
         limits = self._limits
+        begun = anyio.current_time()
         most = limits.first_token_time if question.stream else limits.total_time
-        with anyio.CancelScope(deadline=anyio.current_time() + most) as scope:
+        with anyio.CancelScope(deadline=begun + most) as scope:
             async with self._server.answer(question, accept) as response:
-                if response.status >= 400:
-                    return await self._pass_whole(response, REJECTED, False)
-                streams = response.headers.get("content-type", "").startswith("text/event-stream")
-                if not streams:
-                    return await self._pass_whole(response, COMPLETED, True)
-                return await self._pass_stream(response, scope)
-        if self._ticket.begun:
-            raise UpstreamError(SILENT, f"gave nothing for {limits.stall_time:g} s, or took more "
-                                f"than {limits.total_time:g} s")  # fmt: skip
-        raise UpstreamError(SILENT, f"gave nothing within {most:g} s")
+                kind = response.headers.get("content-type", "").lower()
+                if response.status < 400 and kind.startswith("text/event-stream"):
+                    outcome = await self._pass_stream(response, scope)
+                else:
+                    outcome = await self._pass_whole(response)
+            await self._reply.end()  # last: the client may go at once, which cancels this task
+            return outcome
+        if self._reply.blocked:
+            return ABANDONED  # it is the client who takes nothing
+        if self._reply.answered:
+            await self._reply.end()  # the server has not, though it said that this was all
+            return COMPLETED
+        if not self._reply.begun:
+            raise UpstreamError(SILENT, f"gave nothing within {most:g} s")
+        if anyio.current_time() - begun >= limits.total_time:
+            raise UpstreamError(SILENT, f"took more than {limits.total_time:g} s")
+        raise UpstreamError(SILENT, f"gave nothing for {limits.stall_time:g} s")
 
-    async def _pass_whole(
-        self, response: aiohttp.ClientResponse, outcome: str, counted: bool
-    ) -> str:
+    async def _pass_whole(self, response: aiohttp.ClientResponse) -> str:
         """Passes on an answer that does not stream, once it is all there."""
-        size = 0
+        parts, size = [], 0
         async for chunk in response.content.iter_any():
+            parts.append(chunk)
             size += len(chunk)
             if size > _LARGEST_ANSWER:
                 raise UpstreamError(FAILED, f"answered with more than {_LARGEST_ANSWER} bytes")
-            self._held.append(chunk)
-        if counted:
+        body = b"".join(parts)
+        outcome = REJECTED
+        if response.status < 400:
             reader = AnswerReader(stream=False)
-            reader.feed(b"".join(self._held))
+            reader.feed(body)
             self._close(reader)
-        await self._begin(response, streams=False)
-        self._ticket.answered = counted
-        await self._end()
+            outcome = _outcome(reader, "answered with what is no JSON object")
+        await self._reply.begin(response, self._server.spec.name, body)
+        self._reply.answered = outcome == COMPLETED
         return outcome
 
     async def _pass_stream(self, response: aiohttp.ClientResponse, scope: anyio.CancelScope) -> str:
         """Passes on a stream as it comes; what is before the first token goes with it."""
-        limits, ticket = self._limits, self._ticket
+        limits, ticket, reply = self._limits, self._ticket, self._reply
         clock = asyncio.get_running_loop().time  # of anyio's deadlines, too; asked at every token
         latest = clock() + limits.total_time
         renewed = -math.inf
+        held: list[bytes] = []
         reader = AnswerReader(stream=True)
         try:
             async for chunk in response.content.iter_any():
                 reader.feed(chunk)
                 ticket.tokens = reader.tokens
-                if not ticket.begun and not reader.tokens and not reader.error:
-                    self._held.append(chunk)
-                    continue
-                await self._pass_chunk(chunk, reader, response)
-                ticket.answered = reader.ended and not reader.error
+                if reply.begun:
+                    await reply.pass_on(chunk)
+                else:
+                    held.append(chunk)
+                    if not reader.tokens:
+                        if reader.error and not reader.rejected:
+                            break  # it may be answered elsewhere
+                        continue
+                    self._dispatcher.first_token(ticket)
+                    await reply.begin(
+                        response, self._server.spec.name, b"".join(held), streams=True
+                    )
+                reply.answered = reader.ended and not reader.error
                 now = clock()
                 if now - renewed > _RENEWED * limits.stall_time:  # not for every token
                     renewed = now
@@ -221,26 +262,12 @@ class _Attempt:
                 raise  # else all that matters is there
         finally:
             self._close(reader)
-        if reader.error:
-            self._server.failed(UpstreamError(FAILED, f"reported an error: {reader.error}"))
-        elif not reader.ended and not self._ticket.begun:
-            raise UpstreamError(BROKEN, "ended its stream without an answer")
-        if not self._ticket.begun:
-            await self._begin(response, streams=True)
-        await self._end()
-        return FAILURE if reader.error else COMPLETED
-
-    async def _pass_chunk(
-        self, chunk: bytes, reader: AnswerReader, response: aiohttp.ClientResponse
-    ) -> None:
-        if self._ticket.begun:
-            await self._body(chunk)
-            return
-        if reader.error and not reader.tokens:
-            raise UpstreamError(FAILED, f"reported an error: {reader.error}")
-        self._held.append(chunk)
-        self._dispatcher.first_token(self._ticket)
-        await self._begin(response, streams=True)
+            reply.told_error = bool(reader.error)
+        outcome = _outcome(reader, "broke off: its stream ended before the answer did")
+        if not reply.begun:
+            await reply.begin(response, self._server.spec.name, b"".join(held), streams=True)
+        reply.answered = outcome == COMPLETED
+        return outcome
 
     def _close(self, reader: AnswerReader) -> None:
         reader.close()
@@ -248,30 +275,17 @@ class _Attempt:
         self._ticket.prompt_tokens = reader.prompt_tokens or self._ticket.prompt_tokens
         self._ticket.cached_tokens = reader.cached_tokens
 
-    async def _begin(self, response: aiohttp.ClientResponse, streams: bool) -> None:
-        """Sends the head of the answer and what has been held back.
 
-        A stream has no length that is known before: it may have to end with an error event.
-        """
-        self._ticket.begun = True
-        own = _OWN_HEADERS | {b"content-length"} if streams else _OWN_HEADERS
-        headers: list[Header] = [
-            (name.lower(), value) for name, value in response.raw_headers if name.lower() not in own
-        ]
-        headers.append((b"x-edgecloud-node", self._server.spec.name.encode("utf-8", "replace")))
-        start = {"type": "http.response.start", "status": response.status, "headers": headers}
-        await self._send(start)
-        held, self._held = b"".join(self._held), []
-        await self._body(held)
+def _outcome(reader: AnswerReader, without_end: str) -> str:
+    """Returns how an answer has ended that a server has sent without breaking off.
 
-    async def _body(self, chunk: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
-
-    async def _end(self) -> None:
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def break_off(self, error: UpstreamError) -> None:
-        """Tells a client that has seen part of the answer that there will be no more."""
-        message = f"server {self._server.spec.name} {error}"
-        await self._body(ApiError(502, message, "server_error", "upstream_error").event)
-        await self._end()
+    Raises:
+        UpstreamError: If there is an error in it, or not all that belongs to an answer.
+    """
+    if reader.rejected:
+        return REJECTED
+    if reader.error:
+        raise UpstreamError(FAILED, f"reported an error: {reader.error}")
+    if not reader.ended:
+        raise UpstreamError(BROKEN, without_end)
+    return COMPLETED

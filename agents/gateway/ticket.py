@@ -24,8 +24,8 @@ class Ticket:
         tokens: Tokens that it has given.
         attempts: How often it was sent to a node.
         outcome: How it ended; empty before.
-        begun: Whether its client has been sent anything.
-        answered: Whether it has been sent all that matters: an answer that says it is over.
+        told_tokens: How many of these the decision process has heard of.
+        assigned: Set when it has a node.
     """
 
     key: int
@@ -39,7 +39,5 @@ class Ticket:
     attempts: int = 0
     cached_tokens: int | None = None
     outcome: str = ""
-    begun: bool = False
-    answered: bool = False
     told_tokens: int = 0
     assigned: asyncio.Event | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from agents.base import Agent, constructor_arguments
-from agents.experiments.fingerprint import file_digest, files_in, identify
+from agents.experiments.identity.fingerprint import file_digest, files_in, identify
 from edgecloud_gym import __version__
 from edgecloud_gym.dataset import load_dataset
 

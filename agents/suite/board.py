@@ -13,11 +13,11 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.experiments.fingerprint import identify, without_code
-from agents.experiments.result import Failure
-from agents.experiments.runs import versions
-from agents.experiments.spec import AgentSpec
-from agents.experiments.store import REQUESTS_FILE, read_summary
+from agents.experiments.design.spec import AgentSpec
+from agents.experiments.identity.fingerprint import identify, without_code
+from agents.experiments.identity.versions import versions
+from agents.experiments.results.result import Failure
+from agents.experiments.runs.store import REQUESTS_FILE, read_summary
 from agents.suite.definition import Suite
 from agents.suite.entrants import Stable
 from agents.suite.playing import Entries

@@ -14,8 +14,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
-from agents.experiments.replay import replay
-from agents.experiments.scenario import Scenario
+from agents.experiments.design.replay import replay
+from agents.experiments.design.scenario import Scenario
 from edgecloud_gym.arrivals import MMPP
 from edgecloud_gym.checks import did_you_mean
 from edgecloud_gym.dataset import RequestDataset, load_dataset

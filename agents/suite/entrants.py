@@ -11,12 +11,13 @@ from typing import Any, Final
 import numpy as np
 
 from agents.base import constructor_arguments
-from agents.experiments.code import digest, source_digest
-from agents.experiments.fingerprint import identify, without_code
-from agents.experiments.model_file import read_model_file
-from agents.experiments.scenario import Scenario
-from agents.experiments.spec import AgentSpec
-from agents.experiments.training import Training
+from agents.experiments.design.scenario import Scenario
+from agents.experiments.design.spec import AgentSpec
+from agents.experiments.identity.code import digest
+from agents.experiments.identity.fingerprint import identify, without_code
+from agents.experiments.identity.source import source_digest
+from agents.experiments.training.model_file import read_model_file
+from agents.experiments.training.training import Training
 from agents.registry import AGENT_NAMES
 from agents.schedulers.adverse import LongestFirst, OneNode, YoungestFirst
 from agents.suite.definition import Cell, Suite

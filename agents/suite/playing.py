@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from agents.experiments.executors.processes import do_in_processes
+from agents.experiments.executors.workers import play_in_processes
 from agents.experiments.play import ExperimentProgress, play
-from agents.experiments.processes import do_in_processes
-from agents.experiments.result import ExperimentResult
-from agents.experiments.runs import Run
-from agents.experiments.workers import play_in_processes
+from agents.experiments.results.result import ExperimentResult
+from agents.experiments.runs.run import Run
 from agents.suite.entrants import Stable
 
 Tell = Callable[[str], None]

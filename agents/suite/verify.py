@@ -9,8 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from agents.experiments.fingerprint import identify
-from agents.experiments.spec import AgentSpec
+from agents.experiments.design.spec import AgentSpec
+from agents.experiments.identity.fingerprint import identify
 from agents.suite.board import METRICS, Board, measured
 from agents.suite.definition import Suite, load_suite
 from agents.suite.entrants import Stable

@@ -111,7 +111,7 @@ class _Norm(NamedTuple):
     eps: float
 
     def __call__(self, x: Tensor) -> Tensor:
-        return functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+        return torch.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
 
 
 class _Layer(NamedTuple):
@@ -127,15 +127,19 @@ class _Layer(NamedTuple):
 
     def __call__(self, x: Tensor, lengths: list[int]) -> Tensor:
         """Returns the states (tokens, d) of prompts that lie one behind the other."""
-        seen = [self._attend(part) for part in torch.split(self.inner(x).float(), lengths)]
-        x = self.norm(self.outer(torch.cat(seen)) + x)
-        return self.last_norm(self.narrow(self.wide.gelu(x)) + x)
+        inner = self.inner(x).float()
+        if len(lengths) == 1:
+            seen = self._attend(inner)
+        else:
+            seen = torch.cat([self._attend(part) for part in torch.split(inner, lengths)])
+        x = self.norm(self.outer(seen).float() + x)
+        return self.last_norm(self.narrow(self.wide.gelu(x)).float() + x)
 
     def _attend(self, part: Tensor) -> Tensor:
         """Lets the tokens of a prompt (n, 3 d) look at each other."""
-        query, key, value = part.view(len(part), 3, self.heads, -1).permute(1, 2, 0, 3)
-        seen = functional.scaled_dot_product_attention(query[None], key[None], value[None])
-        return seen[0].transpose(0, 1).reshape(len(part), -1)
+        parts = part.view(1, len(part), 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        seen = functional.scaled_dot_product_attention(*parts)
+        return seen.transpose(1, 2).reshape(len(part), -1)
 
 
 class _Bert(NamedTuple):

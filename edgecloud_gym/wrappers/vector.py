@@ -5,6 +5,7 @@ Lane i behaves as the wrapped single environment with the same seed.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -59,34 +60,19 @@ def _checked_env(env: object, wrapper: str) -> EdgeCloudVectorEnv:
     return env
 
 
-class SequentialAssignment(_OfLanes, _Wrapper):
-    """Decides one assignment at a time; see `edgecloud_gym.wrappers.SequentialAssignment`.
-
-    In lanes that are in the middle of a decision no time passes while others go on.
-    """
+class _ChoiceByChoice(_OfLanes, _Wrapper):
+    """Takes decisions apart into choices, one per lane and step."""
 
     env: EdgeCloudVectorEnv
 
-    def __init__(self, env: EdgeCloudVectorEnv, allow_stop: bool = False) -> None:
-        """Wraps a vector environment.
-
-        Args:
-            env: One of the native EdgeCloud vector environments, in any autoreset mode.
-            allow_stop: Whether a decision may end while more can be assigned.
-
-        Raises:
-            TypeError: If ``env`` is another environment.
-        """
-        super().__init__(_checked_env(env, "SequentialAssignment"))
-        self.allow_stop = allow_stop
-        self._decision = SequentialDecision(env.simulator, allow_stop)
+    def __init__(
+        self, env: EdgeCloudVectorEnv, decision: SequentialDecision | QueueWalk, shown: spaces.Dict
+    ) -> None:
+        super().__init__(env)
+        self._decision = decision
         self._over = np.zeros(env.num_envs, np.bool_)
-        self.single_action_space = spaces.Discrete(self._decision.mask.shape[1])
-        self.action_space = batch_space(self.single_action_space, env.num_envs)
-        self.single_observation_space = extended_space(
-            observation_space(env.simulator.layout), env.config
-        )
-        self.observation_space = batch_space(self.single_observation_space, env.num_envs)
+        self.single_observation_space = shown
+        self.observation_space = batch_space(shown, env.num_envs)
 
     def reset(
         self,
@@ -98,17 +84,17 @@ class SequentialAssignment(_OfLanes, _Wrapper):
         observation, infos = self.env.reset(seed=seed, options=options)
         which = infos["_action_mask"]
         self._over &= ~which
-        self._decision.start(self.env.simulator, which, self._over)
+        self._start(which, begun=which)
         infos["action_mask"] = self._decision.mask * which[:, np.newaxis]
-        return {**observation, **self._decision.progress()}, infos
+        return self._shown(observation), infos
 
     def step(
-        self, actions: NDArray[np.int64]
+        self, actions: NDArray[Any]
     ) -> tuple[Observation, Arrays, Arrays, Arrays, dict[str, Any]]:
         """Makes one choice per lane, and steps the lanes whose decision that ends.
 
         Args:
-            actions: Integers in [0, nodes * M], (num_envs,).
+            actions: Of the action space, (num_envs, ...).
 
         Returns:
             Observations, rewards, terminations, truncations and infos of all lanes.
@@ -116,12 +102,12 @@ class SequentialAssignment(_OfLanes, _Wrapper):
         Raises:
             gymnasium.error.ResetNeeded: If the lanes were not reset; with autoreset disabled also
                 if one has ended.
-            TypeError: If the actions are not integers.
+            TypeError: If the actions are of a wrong kind.
             ValueError: If their shape is wrong or one is outside the action space.
         """
-        choices = checked_choices(actions, (self.num_envs,), self._decision.mask.shape[1])
-        decided, illegal = self._decision.choose(choices)
+        decided, illegal = self._decision.choose(self._choices(actions))
         illegal &= ~self._over  # an ended lane is reset, whatever the choice
+        begun = decided & self._over
         observation, rewards, terminations, truncations, infos = self.env.step_active(
             self._decision.picks, decided
         )
@@ -129,28 +115,78 @@ class SequentialAssignment(_OfLanes, _Wrapper):
         if self.env.autoreset_mode is not AutoresetMode.SAME_STEP:
             self._over = ended
         elif ended.any():
-            self._complete_final_infos(infos, ended, illegal)
+            self._complete_final_infos(infos, ended)
+            infos["final_info"]["invalid_assignments"] += illegal & ended
             illegal &= ~ended  # told in the final infos: these lanes have just begun
-        self._decision.start(self.env.simulator, decided, self._over)
+            begun = ended
+        self._start(decided, begun)
         infos["invalid_assignments"] += illegal
         infos["action_mask"] = self._decision.mask.copy()
-        shown = {**observation, **self._decision.progress()}
-        return shown, rewards, terminations, truncations, infos
+        return self._shown(observation), rewards, terminations, truncations, infos
 
-    def _complete_final_infos(
-        self, infos: dict[str, Any], ended: NDArray[np.bool_], illegal: NDArray[np.bool_]
-    ) -> None:
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Returns which choices are legal now, bool (num_envs, choices)."""
+        if not self._decision.mask.any():
+            raise ResetNeeded("call reset() before action_masks()")
+        return np.asarray(self._decision.mask == 1)
+
+    @abstractmethod
+    def _choices(self, actions: NDArray[Any]) -> NDArray[np.int64]:
+        """Returns the choices that actions stand for (num_envs,), checked."""
+
+    @abstractmethod
+    def _start(self, which: NDArray[np.bool_], begun: NDArray[np.bool_]) -> None:
+        """Starts new decisions in some lanes, of which some have just begun an episode."""
+
+    @abstractmethod
+    def _shown(self, observation: Observation) -> Observation:
+        """Returns what is shown where the environment shows ``observation``."""
+
+    @abstractmethod
+    def _complete_final_infos(self, infos: dict[str, Any], ended: NDArray[np.bool_]) -> None:
+        """Shows, of lanes that have ended, the last observation and what is legal there."""
+
+
+class SequentialAssignment(_ChoiceByChoice):
+    """Decides one assignment at a time; see `edgecloud_gym.wrappers.SequentialAssignment`.
+
+    In lanes that are in the middle of a decision no time passes while others go on.
+    """
+
+    _decision: SequentialDecision
+
+    def __init__(self, env: EdgeCloudVectorEnv, allow_stop: bool = False) -> None:
+        """Wraps a vector environment.
+
+        Args:
+            env: One of the native EdgeCloud vector environments, in any autoreset mode.
+            allow_stop: Whether a decision may end while more can be assigned.
+
+        Raises:
+            TypeError: If ``env`` is another environment.
+        """
+        simulator = _checked_env(env, "SequentialAssignment").simulator
+        shown = extended_space(observation_space(simulator.layout), env.config)
+        super().__init__(env, SequentialDecision(simulator, allow_stop), shown)
+        self.allow_stop = allow_stop
+        self.single_action_space = spaces.Discrete(self._decision.mask.shape[1])
+        self.action_space = batch_space(self.single_action_space, env.num_envs)
+
+    def _choices(self, actions: NDArray[np.int64]) -> NDArray[np.int64]:
+        return checked_choices(actions, (self.num_envs,), self._decision.mask.shape[1])
+
+    def _start(self, which: NDArray[np.bool_], begun: NDArray[np.bool_]) -> None:
+        del begun
+        self._decision.start(self.env.simulator, which, self._over)
+
+    def _shown(self, observation: Observation) -> Observation:
+        return {**observation, **self._decision.progress()}
+
+    def _complete_final_infos(self, infos: dict[str, Any], ended: NDArray[np.bool_]) -> None:
         for lane in np.flatnonzero(ended):
             room = self.env.final_room[lane]
             infos["final_obs"][lane] |= self._decision.progress_at_end(room)
-        infos["final_info"]["invalid_assignments"] += illegal & ended
         infos["final_info"]["action_mask"] = self._decision.masks_at_end(ended)
-
-    def action_masks(self) -> NDArray[np.bool_]:
-        """Returns which choices are legal now, bool (num_envs, nodes * M + 1)."""
-        if not self._decision.mask.any():
-            raise ResetNeeded("call reset() before action_masks()")
-        return self._decision.choice_masks()
 
 
 class PriorityAction(_OfLanes, _ActionWrapper):
@@ -184,13 +220,11 @@ class PriorityAction(_OfLanes, _ActionWrapper):
         return assign_lowest(scores, simulator.present, simulator.room)
 
 
-class QueueHead(_OfLanes, _Wrapper):
+class QueueHead(_ChoiceByChoice):
     """Walks the ranked queue from its head; see `edgecloud_gym.wrappers.QueueHead`.
 
     In lanes that are in the middle of a decision no time passes while others go on.
     """
-
-    env: EdgeCloudVectorEnv
 
     def __init__(
         self, env: EdgeCloudVectorEnv, forecast: Forecast, skips: int = 0, scores: bool = False
@@ -208,72 +242,27 @@ class QueueHead(_OfLanes, _Wrapper):
             TypeError: If ``env`` is another environment, or ``forecast`` no `Forecast`.
             ValueError: If the forecast is of another dataset.
         """
-        super().__init__(_checked_env(env, "QueueHead"))
-        self.walk = QueueWalk(env.simulator, forecast, check_integer("skips", skips, least=0))
-        env.simulator.set_priority(forecast.time)
-        self._over = np.zeros(env.num_envs, np.bool_)
+        simulator = _checked_env(env, "QueueHead").simulator
+        self.walk = QueueWalk(simulator, forecast, check_integer("skips", skips, least=0))
+        super().__init__(env, self.walk, self.walk.space())
+        simulator.set_priority(forecast.time)
         self._scores = scores
         self.single_action_space = self.walk.action_space(scores)
         self.action_space = batch_space(self.single_action_space, env.num_envs)
-        self.single_observation_space = self.walk.space()
-        self.observation_space = batch_space(self.single_observation_space, env.num_envs)
 
-    def reset(
-        self,
-        *,
-        seed: int | Sequence[int | None] | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Resets all lanes, or those that ``options["reset_mask"]`` marks; see the environment."""
-        _, infos = self.env.reset(seed=seed, options=options)
-        which = infos["_action_mask"]
-        self._over &= ~which
-        self.walk.start(which, self._over, begun=which)
-        infos["action_mask"] = self.walk.mask * which[:, np.newaxis]
-        return dict(self.walk.observe()), infos
-
-    def step(
-        self, actions: NDArray[np.int64]
-    ) -> tuple[Observation, Arrays, Arrays, Arrays, dict[str, Any]]:
-        """Makes one choice per lane, and steps the lanes whose decision that ends.
-
-        Args:
-            actions: Integers in [0, nodes], (num_envs,).
-
-        Returns:
-            Observations, rewards, terminations, truncations and infos of all lanes.
-
-        Raises:
-            gymnasium.error.ResetNeeded: If the lanes were not reset; with autoreset disabled also
-                if one has ended.
-            TypeError: If the actions are not integers.
-            ValueError: If their shape is wrong or one is outside the action space.
-        """
+    def _choices(self, actions: NDArray[Any]) -> NDArray[np.int64]:
         if self._scores:
-            choices = self.walk.best(checked_scores(actions, self.walk.mask.shape))
-        else:
-            choices = checked_choices(actions, (self.num_envs,), 1 + self.walk.nodes)
-        decided, illegal = self.walk.choose(choices)
-        illegal &= ~self._over  # an ended lane is reset, whatever the choice
-        restarting = decided & self._over
-        _, rewards, terminations, truncations, infos = self.env.step_active(
-            self.walk.picks, decided
-        )
-        ended = terminations | truncations
-        if self.env.autoreset_mode is not AutoresetMode.SAME_STEP:
-            self._over = ended
-        elif ended.any():
-            self._complete_final_infos(infos, ended, illegal)
-            illegal &= ~ended  # told in the final infos: these lanes have just begun
-            restarting = ended
-        self.walk.start(decided, self._over, begun=restarting)
-        infos["invalid_assignments"] += illegal
-        infos["action_mask"] = self.walk.mask.copy()
-        return dict(self.walk.observe()), rewards, terminations, truncations, infos
+            return self.walk.best(checked_scores(actions, self.walk.mask.shape))
+        return checked_choices(actions, (self.num_envs,), 1 + self.walk.nodes)
 
-    def _complete_final_infos(
-        self, infos: dict[str, Any], ended: NDArray[np.bool_], illegal: NDArray[np.bool_]
-    ) -> None:
+    def _start(self, which: NDArray[np.bool_], begun: NDArray[np.bool_]) -> None:
+        self.walk.start(which, self._over, begun)
+
+    def _shown(self, observation: Observation) -> Observation:
+        del observation
+        return dict(self.walk.observe())
+
+    def _complete_final_infos(self, infos: dict[str, Any], ended: NDArray[np.bool_]) -> None:
         """Shows ended lanes an empty observation: no candidate is left, and no value follows."""
         empty = {
             name: np.zeros(box.shape or (), np.float32)
@@ -284,11 +273,4 @@ class QueueHead(_OfLanes, _Wrapper):
         for lane in np.flatnonzero(ended):
             infos["final_obs"][lane] = {name: part.copy() for name, part in empty.items()}
             infos["final_obs"][lane]["legal"][0] = 1.0
-        infos["final_info"]["invalid_assignments"] += illegal & ended
         infos["final_info"]["action_mask"] = mask
-
-    def action_masks(self) -> NDArray[np.bool_]:
-        """Returns which choices are legal now, bool (num_envs, 1 + nodes)."""
-        if not self.walk.mask.any():
-            raise ResetNeeded("call reset() before action_masks()")
-        return np.asarray(self.walk.mask == 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from gymnasium import spaces
@@ -13,9 +13,6 @@ from edgecloud_gym.simulator.observation import NODES, Block, Column
 from edgecloud_gym.simulator.simulator import Simulator
 from edgecloud_gym.wrappers.forecast import FEATURE_LIMIT, Forecast
 from edgecloud_gym.wrappers.node_times import NodeTimes
-
-if TYPE_CHECKING:
-    from edgecloud_gym.wrappers.walk import QueueWalk
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -88,6 +85,14 @@ def walk_space(nodes: int, features: int) -> spaces.Dict:
     return spaces.Dict(boxes)
 
 
+class Progress(Protocol):
+    """How far a walk has come; see `edgecloud_gym.wrappers.walk.QueueWalk`."""
+
+    sent: Ints
+    shortest: Floats
+    lag: Floats
+
+
 class WalkFeatures:
     """Writes what is shown.
 
@@ -143,7 +148,7 @@ class WalkFeatures:
         return walk_space(len(self._simulator.config.nodes), self._table.shape[1])
 
     def write(
-        self, at: Ints, here: Bools, legal: Bools, room: Ints, walk: QueueWalk
+        self, at: Ints, here: Bools, legal: Bools, room: Ints, walk: Progress
     ) -> dict[str, NDArray[np.float32]]:
         """Returns the observation of all lanes, 0 for the candidate where there is none.
 
@@ -208,7 +213,7 @@ class WalkFeatures:
         out[:, _S.room] = (room / self._total).mean(axis=1)
         return out
 
-    def _nodes(self, row: Ints, legal: Bools, room: Ints, walk: QueueWalk, system: Any) -> Any:
+    def _nodes(self, row: Ints, legal: Bools, room: Ints, walk: Progress, system: Any) -> Any:
         """Writes the rows of the nodes, and in ``system`` what is known of the closed ones."""
         out = np.empty((*room.shape, len(WALK_NODES)), np.float32)
         sent = walk.sent

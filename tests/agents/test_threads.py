@@ -1,5 +1,8 @@
 """Results that do not depend on how many cores a machine has."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import gymnasium as gym
@@ -38,6 +41,27 @@ def test_threads_return_after_an_error() -> None:
         with pytest.raises(KeyError), one_thread():
             raise KeyError
         assert blas_threads() == {2}
+
+
+def test_libraries_that_come_later_are_kept_to_one_thread() -> None:
+    code = """
+import sys
+from threadpoolctl import threadpool_info
+from agents.threads import one_thread
+count = lambda: [i["num_threads"] for i in threadpool_info() if i["user_api"] == "blas"]
+with one_thread():
+    before = count()
+assert "scipy.linalg" not in sys.modules
+import scipy.linalg  # which brings a BLAS of its own
+with one_thread():
+    after = count()
+print(len(after) > len(before), set(after))
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "2"},
+    )  # fmt: skip
+    assert found.stdout.strip() == "True {1}"
 
 
 def test_episodes_are_the_same_on_any_number_of_cores() -> None:

@@ -10,13 +10,13 @@ from typing import Any
 import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from agents.gateway.api.openai import PATHS, ApiError, read_question
+from agents.gateway.api.openai import PATHS, ApiError, Question, read_question
 from agents.gateway.gateway import Gateway
-from agents.gateway.relay import Send
+from agents.gateway.reply import Send
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Scope = MutableMapping[str, Any]
@@ -103,23 +103,33 @@ class _Completions:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         arrival = self._gateway.clock()
-        headers = dict(scope["headers"])
         try:
-            _check_key(self._gateway, headers.get(b"authorization", b"").decode("latin-1"))
-            self._gateway.check_open()
-            body = await _read_body(headers, receive, self._gateway.limits.body)
-            if body is None:
-                return  # the client has gone
-            question = read_question(scope["path"], body)
-            accept = headers.get(b"accept", b"*/*").decode("latin-1")
-            if not accept.isprintable():  # no header that a server could be sent
-                accept = "*/*"
+            with self._gateway.at_the_door():
+                question, accept = await self._read(scope, receive)
             async with anyio.create_task_group() as group:
                 group.start_soon(_watch, receive, group.cancel_scope)
                 await self._gateway.answer(question, arrival, accept, send)
                 group.cancel_scope.cancel()
         except* ApiError as errors:
             await _send_error(_first(errors), send)
+        except* ClientDisconnect:
+            pass
+
+    async def _read(self, scope: Scope, receive: Receive) -> tuple[Question, str]:
+        """Returns a request and the kinds of answers that its client accepts.
+
+        Raises:
+            ApiError: If it is none that the gateway takes.
+            ClientDisconnect: If the client goes away before it is read.
+        """
+        headers = dict(scope["headers"])
+        _check_key(self._gateway, headers.get(b"authorization", b"").decode("latin-1"))
+        self._gateway.check_open()
+        body = await _read_body(headers, receive, self._gateway.limits.body)
+        accept = headers.get(b"accept", b"*/*").decode("latin-1")
+        if not accept.isprintable():  # no header that a server could be sent
+            accept = "*/*"
+        return read_question(scope["path"], body), accept
 
 
 def _first(errors: BaseExceptionGroup[ApiError]) -> ApiError:
@@ -137,11 +147,12 @@ async def _watch(receive: Receive, scope: anyio.CancelScope) -> None:
     scope.cancel()
 
 
-async def _read_body(headers: dict[bytes, bytes], receive: Receive, most: int) -> bytes | None:
-    """Returns a request's body; None if the client goes away meanwhile.
+async def _read_body(headers: dict[bytes, bytes], receive: Receive, most: int) -> bytes:
+    """Returns a request's body.
 
     Raises:
         ApiError: If it is larger than allowed.
+        ClientDisconnect: If the client goes away meanwhile.
     """
     too_large = ApiError(413, f"the body must have at most {most} bytes")
     stated = headers.get(b"content-length", b"0")
@@ -151,7 +162,7 @@ async def _read_body(headers: dict[bytes, bytes], receive: Receive, most: int) -
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return None
+            raise ClientDisconnect
         part = message.get("body", b"")
         size += len(part)
         if size > most:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import FrameType
 
 import uvicorn
 
@@ -20,10 +21,15 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._gateway = gateway
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Ends, also while the gateway waits for a server."""
+        super().handle_exit(sig, frame)
+        self._gateway.stop()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Waits for what is under way, within the gateway's limit, then stops."""
-        if not self.force_exit:
-            await self._gateway.drain()
+        """Waits for what is under way, within the gateway's limit or until told twice to end."""
+        await self._gateway.drain(lambda: self.force_exit)
+        self.force_exit = False  # else what has been learnt would not be saved
         await super().shutdown(sockets)
 
 

@@ -138,9 +138,7 @@ def describe(process: DecisionProcess) -> dict[str, Any]:
 
 
 def _node(node: Node) -> dict[str, Any]:
-    kinds = {"engine": "engine", "sequences": "sequences", "slots": "slots"}
-    fields = {name: _plain(value) for name, value in vars(node).items()}
-    return {"kind": kinds[node.kind], **fields}
+    return {"kind": node.kind, **{name: _plain(value) for name, value in vars(node).items()}}
 
 
 def _plain(value: Any) -> Any:

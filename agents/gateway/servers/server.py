@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import math
@@ -15,6 +16,7 @@ from yarl import URL
 
 from agents.gateway.api.openai import PATHS, Question
 from agents.gateway.limits import Limits
+from agents.gateway.servers.connections import make_client, sendable
 from agents.gateway.servers.slowness import Slowness
 from agents.gateway.servers.spec import ServerSpec
 
@@ -28,13 +30,12 @@ FAILED: Final = "failed"
 _PROBED: Final = (UNREACHABLE, SILENT, REFUSED)
 _STATUS: Final = {401: REFUSED, 403: REFUSED, 408: FAILED, 429: OVERLOADED, 503: OVERLOADED}
 _NO_LIST: Final = (404, 405, 501)  # of a server that has no list of its models, and is there
+_READABLE: Final = ("identity", "gzip", "deflate", "br", "zstd")  # what aiohttp unpacks
 _REDIRECTS: Final = range(300, 400)
 _PAUSE: Final = 0.5  # s, doubled with every fault in a row
 _LONGEST_PAUSE: Final = 30.0
 _PROBE_TIME: Final = aiohttp.ClientTimeout(3.0)
-_KEPT: Final = 4.0  # s that an idle connection stays open: uvicorn and llama.cpp close after 5
-_LONGEST_HEADER: Final = 64 * 2**10  # bytes; policies of proxies and CDNs are long
-_MOST_HEADERS: Final = 1000
+_SHOWN: Final = 300  # characters of what a server says
 _MODELS: Final = "/v1/models"
 _NOT_REACHED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _LOG = logging.getLogger(__name__)
@@ -43,15 +44,27 @@ _LOG = logging.getLogger(__name__)
 class UpstreamError(Exception):
     """A server has not answered as it should; the request may be tried elsewhere.
 
+    Its text is for clients: neither addresses nor control characters are in it.
+
     Attributes:
         kind: What went wrong.
+        in_full: The text with what only the log is to hold.
         retry_after: When the server wants to be asked again (s), NaN if it does not say.
     """
 
-    def __init__(self, kind: str, message: str, retry_after: float = math.nan) -> None:
-        super().__init__(message)
+    def __init__(
+        self, kind: str, message: str, detail: str = "", retry_after: float = math.nan
+    ) -> None:
+        super().__init__(printable(message)[:_SHOWN])
         self.kind = kind
+        self.in_full = f"{self} ({printable(detail)[:_SHOWN]})" if detail else str(self)
         self.retry_after = retry_after
+
+
+def printable(text: str) -> str:
+    """Returns a text on one line, its control characters escaped."""
+    parts = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(parts)
 
 
 class Server:
@@ -61,7 +74,8 @@ class Server:
         spec: What it is.
         open: Whether requests may be sent to it.
         models: What it says that it serves; empty as long as it has not said.
-        trouble: What is wrong with it; empty if nothing.
+        trouble: What is wrong with it, as clients may know; empty if nothing.
+        trouble_in_full: The same with what only the log is to hold.
         slowness: How far it is from what its engine model says.
     """
 
@@ -72,7 +86,7 @@ class Server:
         self.slowness = Slowness(spec.node)
         self.open = False
         self.models: tuple[str, ...] = ()
-        self.trouble = "has not been reached yet"
+        self.trouble = self.trouble_in_full = "has not been reached yet"
         self._wanted = spec.serves or model
         self._clock = clock
         self._faults = 0
@@ -84,21 +98,7 @@ class Server:
     @cached_property
     def _client(self) -> aiohttp.ClientSession:
         """The client, made in the event loop that it belongs to."""
-        headers = {"accept-encoding": "identity"}
-        if self.spec.api_key:
-            headers["authorization"] = f"Bearer {self.spec.api_key}"
-        return aiohttp.ClientSession(
-            headers=headers,
-            # As many connections as the node has room: the dispatcher sees to that.
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT),
-            timeout=aiohttp.ClientTimeout(connect=self._connect_time),
-            auto_decompress=False,
-            max_line_size=_LONGEST_HEADER,
-            max_field_size=_LONGEST_HEADER,
-            max_headers=_MOST_HEADERS,
-            cookie_jar=aiohttp.DummyCookieJar(),  # one client's are not for another
-            trust_env=False,
-        )
+        return make_client(self.spec.api_key, self._connect_time)
 
     @property
     def closed_places(self) -> int:
@@ -120,17 +120,17 @@ class Server:
             UpstreamError: If it cannot be reached, breaks off, or answers that it cannot do it.
         """
         headers = {"content-type": "application/json", "accept": accept}
-        body = question.body_for(self.spec.serves)
+        body = sendable(question.body_for(self.spec.serves))
         try:
             async with self._client.post(
                 self._urls[question.path], data=body, headers=headers, allow_redirects=False
             ) as response:
-                await _check_status(response)
+                await _check_head(response, self.spec.api_key)
                 yield response
         except _NOT_REACHED as error:
-            raise UpstreamError(UNREACHABLE, f"cannot be reached ({_named(error)})") from error
+            raise _unreachable(error) from error
         except aiohttp.ClientError as error:
-            raise UpstreamError(BROKEN, f"broke off ({_named(error)})") from error
+            raise UpstreamError(BROKEN, f"broke off ({_named(error)})", str(error)) from error
 
     def failed(self, error: UpstreamError) -> None:
         """Keeps requests away for a while, longer with every fault in a row.
@@ -145,9 +145,9 @@ class Server:
         if not math.isnan(error.retry_after):
             pause = min(_LONGEST_PAUSE, error.retry_after)
         if self.open or not self.trouble:
-            _LOG.warning("server %s %s; not asked for %.1f s", self.spec.name, error, pause)
+            _LOG.warning("server %s %s; not asked for %.1f s", self.spec.name, error.in_full, pause)
         self.open = False
-        self.trouble = str(error)
+        self.trouble, self.trouble_in_full = str(error), error.in_full
         self._closed_until = max(self._closed_until, self._clock() + pause)
         self._probe_needed |= error.kind in _PROBED
 
@@ -169,7 +169,7 @@ class Server:
         _LOG.info("server %s takes requests", self.spec.name)
         self._probe_needed = False
         self.open = True
-        self.trouble = ""
+        self.trouble = self.trouble_in_full = ""
 
     async def _probe(self) -> None:
         """Asks for its models.
@@ -183,10 +183,10 @@ class Server:
             ) as response:
                 if response.status in _NO_LIST:
                     return
-                await _check_status(response)
+                await _check_head(response, self.spec.api_key)
                 self.models = _model_names(await response.read())
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise UpstreamError(UNREACHABLE, f"cannot be reached ({_named(error)})") from error
+            raise _unreachable(error) from error
         if self._wanted is not None and self.models and self._wanted not in self.models:
             raise UpstreamError(
                 REFUSED, f"does not serve {self._wanted!r}, only {', '.join(self.models)}"
@@ -197,15 +197,43 @@ class Server:
         await self._client.close()
 
 
-async def _check_status(response: aiohttp.ClientResponse) -> None:
+async def _check_head(response: aiohttp.ClientResponse, key: str) -> None:
+    """Raises `UpstreamError` if what comes is no answer; the key is in no text."""
     status = response.status
-    # A redirect is no answer: requests go to the servers of the file and nowhere else.
-    if 200 <= status < 500 and status not in _STATUS and status not in _REDIRECTS:
-        return
-    # Not by the charset that it names, which may be none of text.
-    text = " ".join((await response.read()).decode(errors="replace")[:300].split())
-    kind = _STATUS.get(status, FAILED)
-    raise UpstreamError(kind, f"answered {status}: {text}"[:300], _retry_after(response))
+    if status in _REDIRECTS:  # requests go to the servers of the file and nowhere else
+        location = response.headers.get("location", "nowhere")
+        raise UpstreamError(FAILED, f"answered {status}, a redirect", f"to {location}")
+    if not 200 <= status < 500 or status in _STATUS:
+        # Not by the charset that it names, which may be none of text.
+        text = " ".join((await _beginning(response.content)).decode(errors="replace").split())
+        text = text.replace(key, "***") if key else text
+        kind = _STATUS.get(status, FAILED)
+        if kind == REFUSED:  # some servers repeat parts of the key
+            raise UpstreamError(kind, f"answered {status} to the gateway", text)
+        message = f"answered {status}: {text}" if text else f"answered {status}"
+        raise UpstreamError(kind, message, retry_after=_retry_after(response))
+    encoding = response.headers.get("content-encoding", "identity").lower()
+    if encoding not in _READABLE:
+        raise UpstreamError(FAILED, f"compressed its answer unasked: content-encoding: {encoding}")
+
+
+async def _beginning(content: aiohttp.StreamReader) -> bytes:
+    """Returns as much of a body as is of use in a message."""
+    try:
+        return await content.readexactly(4 * _SHOWN)
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+
+
+def _unreachable(error: Exception) -> UpstreamError:
+    return UpstreamError(UNREACHABLE, f"cannot be reached ({_named(error)})", str(error))
+
+
+def _named(error: Exception) -> str:
+    """Returns what an error is, without the addresses that most of aiohttp's texts hold."""
+    if isinstance(error, aiohttp.ClientResponseError):  # what came was not HTTP, or not readable
+        return " ".join(error.message.split())
+    return type(error).__name__
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float:
@@ -221,9 +249,5 @@ def _model_names(content: bytes) -> tuple[str, ...]:
     try:
         listed = json.loads(content)["data"]
         return tuple(str(model["id"]) for model in listed)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ()
-
-
-def _named(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".removesuffix(": ")

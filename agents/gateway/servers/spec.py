@@ -6,14 +6,20 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from edgecloud_gym.files import UnreadableFileError
 from edgecloud_gym.node_files import read_node_file
 from edgecloud_gym.nodes import Node, StaticBatches
 
+_ADDRESS: Final = (
+    "must be http:// or https://, a host and perhaps a port and a path, "
+    "such as http://127.0.0.1:8080, http://[::1]:8080 or https://api.example.com/v1"
+)
+_HOST: Final = re.compile(rb"[\w-]+(\.[\w-]+)*\.?")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -82,8 +88,12 @@ def _server(node: Node, fields: Mapping[str, Any], environment: Mapping[str, str
         )
     if not node.services:
         raise ValueError(f"{node.places}=0: a server must take at least one request")
+    if not node.name.isprintable() or node.name != node.name.strip():  # answers have it in a header
+        raise ValueError(
+            "name: must hold no line break or other control character, nor end in blanks"
+        )
     if "url" not in fields:
-        raise ValueError("has no url, such as http://127.0.0.1:8080")
+        raise ValueError(f"has no url: {_ADDRESS}")
     serves = fields.get("serves")
     if serves is not None and (not isinstance(serves, str) or not serves):
         raise TypeError(f"serves={serves!r}: must be the name that the server has for the model")
@@ -92,20 +102,26 @@ def _server(node: Node, fields: Mapping[str, Any], environment: Mapping[str, str
 
 
 def _checked_url(url: object) -> str:
-    allowed = "must be http:// or https://, a host and perhaps a port and a path"
     if not isinstance(url, str):
-        raise TypeError(f"url={url!r}: {allowed}")
-    parts = urlsplit(url)
-    if parts.username or parts.password:
-        raise ValueError("url: must hold no user or password; api_key_env names where a key is")
+        raise TypeError(f"url={url!r}: {_ADDRESS}")
     try:
-        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        (parts.hostname or "").encode("idna")  # as it is when it is looked up
-    except ValueError:  # of a port or a host name that is none
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and parts.port != 0 and _is_host(parts)
+    except ValueError:  # of a port, a host name or an IPv6 address that is none
         valid = False
-    if not valid or parts.query or parts.fragment:
-        raise ValueError(f"url={url!r}: {allowed}")
+    if "@" in url and not (valid and "@" not in parts.netloc):  # it may hold a password
+        raise ValueError("url: must hold no user or password; api_key_env names where a key is")
+    if not valid or not url.isprintable() or any(mark in url for mark in " ?#"):
+        raise ValueError(f"url={url!r}: {_ADDRESS}")
     return url.rstrip("/").removesuffix("/v1")
+
+
+def _is_host(parts: SplitResult) -> bool:
+    """Returns whether there is a host; raises ValueError if what is there could be none."""
+    name = parts.hostname or ""
+    if "[" in parts.netloc:
+        return bool(IPv6Address(name))
+    return _HOST.fullmatch(name.encode("idna")) is not None  # as it is when it is looked up
 
 
 def _key(variable: object, environment: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from platform import python_version
 import pytest
 
 from agents.cli.app import make_app
-from agents.cli.reading import env_defaults, settable_in
+from agents.cli.shared.reading import env_defaults, settable_in
 from edgecloud_gym import ENV_IDS, __version__
 from tests.agents.cli.conftest import invoke, words
 

@@ -206,7 +206,7 @@ def test_the_user_decides_on_idle_places(compare: Compare) -> None:
 
 
 def test_processors_are_those_it_may_use() -> None:
-    from agents.cli.options import PROCESSORS
+    from agents.cli.shared.options import PROCESSORS
 
     if hasattr(os, "sched_getaffinity"):
         assert len(os.sched_getaffinity(0)) == PROCESSORS

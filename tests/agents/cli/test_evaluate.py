@@ -15,7 +15,7 @@ from typer.testing import Result
 
 from agents import make_agent, save_model
 from agents.experiments.episode import run_episode
-from agents.experiments.model_file import read_model_file
+from agents.experiments.training.model_file import read_model_file
 from agents.policies import CandidatePolicy, MaskableCandidatePolicy
 from edgecloud_gym import ENV_IDS, load_dataset
 from edgecloud_gym.sb3 import make_vec_env

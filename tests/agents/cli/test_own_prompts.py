@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
-from agents.cli.belonging import foreign_notes
-from agents.experiments.spec import AgentSpec
+from agents.cli.shared.belonging import foreign_notes
+from agents.experiments.design.spec import AgentSpec
 from edgecloud_gym import load_dataset
 from tests.agents.cli.conftest import invoke, words
 

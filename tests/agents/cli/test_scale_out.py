@@ -9,7 +9,7 @@ import pytest
 from typer.testing import Result
 
 from tests.agents.cli.conftest import invoke, words
-from tests.agents.experiments.test_executors import contents
+from tests.agents.experiments.executors.test_executors import contents
 
 Compare = Callable[..., Result]
 STATIC = ("--env", "static", "--agents", "fcfs,random")
@@ -107,7 +107,7 @@ def test_an_interruption_counts_what_is_kept(
         raise KeyboardInterrupt  # before the workers could report what they have finished
 
     assert compare(*STATIC).exit_code == 0
-    monkeypatch.setattr("agents.cli.playing.play", interrupted)
+    monkeypatch.setattr("agents.cli.shared.playing.play", interrupted)
     result = compare(*STATIC)
     assert result.exit_code == 130
     assert "Interrupted. 4 of 4 runs are kept" in words(result)

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from agents import ExperimentError, run_experiment
-from agents.experiments.folder import OtherExperimentError
 from agents.experiments.merge import UnfinishedError, merge
 from agents.experiments.play import ExperimentProgress
+from agents.experiments.results.folder import OtherExperimentError
 from agents.experiments.shard import Shard
 from agents.report.results import read_results
+from tests.agents.experiments.executors.test_executors import contents
+from tests.agents.experiments.executors.test_workers import SETTINGS, on_odd_seeds, raise_unfriendly
 from tests.agents.experiments.forks import play_slowly, start_slowly
-from tests.agents.experiments.test_executors import contents
 from tests.agents.experiments.test_experiment import STATIC
-from tests.agents.experiments.test_workers import SETTINGS, on_odd_seeds, raise_unfriendly
 
 AGENTS = ["fcfs", "random", "least-connections"]
 

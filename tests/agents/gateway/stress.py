@@ -13,19 +13,26 @@ import random
 import resource
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
+from agents.gateway.api.app import Receive, Scope
+from agents.gateway.api.serving import make_server, serving
+from agents.gateway.gateway import Gateway
 from agents.gateway.limits import Limits
+from agents.gateway.reply import Send
 from tests.agents.gateway.support import (
     CHAT,
     FakeServer,
     engine,
     make_gateway,
+    outcomes,
     question,
-    running,
     started,
 )
 
@@ -38,7 +45,8 @@ class Report:
 
     Attributes:
         ends: How many requests ended how, as their clients saw it.
-        counted: The same as the gateway counted it.
+        reached: How many reached the gateway: the others' clients left before they were sent.
+        counted: How those ended, as the gateway counted them.
         tickets: Requests that the gateway still has at the end.
         at_nodes: Requests that the decision process still believes to be at nodes.
         active: Requests that servers still answer.
@@ -48,6 +56,7 @@ class Report:
     """
 
     ends: Counter[str] = field(default_factory=Counter)
+    reached: int = 0
     counted: dict[str, int] = field(default_factory=dict)
     tickets: int = 0
     at_nodes: int = 0
@@ -90,6 +99,25 @@ async def misfortunes(servers: list[FakeServer], seconds: float, hang: float) ->
     servers[1].hangs = False
 
 
+@asynccontextmanager
+async def watched(gateway: Gateway, report: Report) -> AsyncIterator[httpx2.AsyncClient]:
+    """Serves a gateway and takes down how many requests reach it; yields a client."""
+    server = make_server(gateway, "127.0.0.1", 0)
+    app: Any = server.config.app
+
+    async def count(scope: Scope, receive: Receive, send: Send) -> None:
+        report.reached += scope["type"] == "http"
+        await app(scope, receive, send)
+
+    server.config.app = count
+    async with (
+        httpx2.AsyncClient(timeout=60, trust_env=False) as client,
+        serving(server) as url,
+    ):
+        client.base_url = httpx2.URL(url)
+        yield client
+
+
 def memory() -> float:
     """Returns the resident memory (MB)."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -115,7 +143,7 @@ async def stress(
     begun = time.monotonic()
     async with started(3, tokens=TOKENS, pause=0.003) as servers:
         gateway = make_gateway(servers, agent, nodes=nodes, limits=limits)
-        async with running(gateway) as client:
+        async with watched(gateway, report) as client:
             faults = asyncio.create_task(misfortunes(servers, requests / rate, hang))
             tasks: set[asyncio.Task[str]] = set()
             for number in range(requests):
@@ -136,10 +164,7 @@ async def stress(
             report.tickets = len(gateway.dispatcher.tickets)
             report.at_nodes = len(gateway.process.player.env.live.at_nodes())
             report.active = sum(server.active for server in servers)
-            for metric in gateway.metrics.requests.collect():
-                for sample in metric.samples:
-                    if sample.name.endswith("_total"):
-                        report.counted[sample.labels["outcome"]] = int(sample.value)
+            report.counted = outcomes(gateway)
         await asyncio.sleep(0.2)
         report.connections = sum(server.connections for server in servers)
     report.seconds = round(time.monotonic() - begun, 1)

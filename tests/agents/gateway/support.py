@@ -47,6 +47,7 @@ class FakeServer:
         heads: Their headers.
         active: How many it answers now.
         most_active: How many it has answered at a time.
+        writer: Of the connection that came last.
     """
 
     def __init__(self, name: str = "m", tokens: int = 5, pause: float = 0.0) -> None:
@@ -64,6 +65,7 @@ class FakeServer:
         self.active = 0
         self.most_active = 0
         self.port = 0
+        self.writer: asyncio.StreamWriter | None = None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -97,6 +99,7 @@ class FakeServer:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self.writer = writer
         try:
             while await self._answer(reader, writer):
                 pass
@@ -195,6 +198,16 @@ def error(response: httpx2.Response) -> dict[str, Any]:
     found = response.json()["error"]
     assert set(found) == {"message", "type", "param", "code"}
     return dict(found)
+
+
+def outcomes(gateway: Gateway) -> dict[str, int]:
+    """How many requests have ended how, as the gateway counts them."""
+    samples = [sample for m in gateway.metrics.requests.collect() for sample in m.samples]
+    return {
+        sample.labels["outcome"]: int(sample.value)
+        for sample in samples
+        if sample.name.endswith("_total")
+    }
 
 
 def question(text: str = "Tell me.", stream: bool = True, **more: Any) -> dict[str, Any]:

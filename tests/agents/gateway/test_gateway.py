@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from agents.gateway.limits import Limits
-from agents.registry import make_agent
 from tests.agents.gateway.support import (
     CHAT,
     answer,
@@ -110,88 +107,6 @@ def test_errors_of_the_request_itself_pass_through() -> None:
             assert not servers[1].asked
 
     run(test)
-
-
-@pytest.mark.parametrize(
-    ("name", "learns"), [("c2ucb", "ridge_sum"), ("warm-linear", "information")]
-)
-def test_what_was_learnt_is_saved_now_and_then_and_at_the_end(
-    name: str, learns: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("agents.gateway.gateway._SAVE_EVERY", 0.05)
-    path = tmp_path / "agent.npz"
-
-    async def test() -> None:
-        async with started(1) as servers:
-            gateway = make_gateway(servers, name)
-            agent = gateway.process.player.agent
-            gateway._save = lambda: agent.save(path)
-            async with running(gateway) as client:
-                for k in range(4):
-                    await client.post(CHAT, json=question(f"Question {k}"))
-                await asyncio.sleep(0.2)
-                assert path.exists()
-                path.unlink()
-                await asyncio.sleep(0.2)
-                assert path.exists()
-                await client.post(CHAT, json=question("Another question"))
-                await client.post(CHAT, json=question("And another one"))
-            learnt = make_agent(name)
-            learnt.load(path)
-            assert learnt.state().keys() == agent.state().keys()
-            for key, value in agent.state().items():
-                np.testing.assert_array_equal(learnt.state()[key], value)
-            assert learnt.state()[learns].any()
-
-    run(test)
-
-
-@pytest.mark.parametrize("drain", [5.0, 0.2])
-def test_shutdown_waits_for_answers_but_not_for_ever(drain: float) -> None:
-    async def test() -> None:
-        async with started(1, pause=0.2) as servers:
-            gateway = make_gateway(servers, limits=Limits(drain_time=drain))
-            nodes = gateway.servers[0].spec.node.services
-            async with running(gateway) as client:
-                asked = [
-                    asyncio.create_task(client.post(CHAT, json=question()))
-                    for _ in range(nodes + 1)
-                ]
-                await asyncio.sleep(0.5)
-            answers = await asyncio.gather(*asked)
-        texts = [a.content for a in answers]
-        if drain == 5.0:
-            assert texts == [b"".join(events(5))] * len(texts)
-            return
-        assert answers[-1].status_code == 503  # it waited
-        assert "shutting down" in error(answers[-1])["message"]
-        for text in texts[:-1]:
-            assert b'"content": "w0 "' in text
-            assert b"shutting down" in text
-
-    run(test)
-
-
-def test_the_gateway_begins_when_a_server_answers(caplog: pytest.LogCaptureFixture) -> None:
-    async def test() -> None:
-        async with started(2) as servers:
-            gateway = make_gateway(servers)
-            for server in servers:
-                await server.stop()
-
-            async def revive() -> None:
-                await asyncio.sleep(0.3)
-                await servers[1].start()
-
-            reviving = asyncio.create_task(revive())
-            async with running(gateway) as client:
-                assert reviving.done()
-                response = await client.post(CHAT, json=question())
-                assert response.headers["x-edgecloud-node"] == "n1"
-
-    run(test)
-    assert "no server answers" in caplog.text
-    assert "n0 cannot be reached" in caplog.text
 
 
 def test_models_have_one_name_for_clients_and_one_for_the_server() -> None:

@@ -10,8 +10,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 from agents.checkpoint import write_checkpoint
-from agents.experiments.fingerprint import identify
-from agents.experiments.replay import ReplayedDataset
+from agents.experiments.design.replay import ReplayedDataset
+from agents.experiments.identity.fingerprint import identify
 from agents.prediction import Predictor, bundled_predictors, load_predictor, predictor_for
 from agents.prediction.regression import left_out
 from agents.prediction.scoring import score

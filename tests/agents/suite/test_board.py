@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.experiments.spec import AgentSpec
+from agents.experiments.design.spec import AgentSpec
 from agents.suite import Suite, load_suite
 from agents.suite.board import METRICS, Board, make_board
 from agents.suite.entrants import BAD, Stable

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agents.base import Agent
-from agents.experiments.spec import AgentSpec
+from agents.experiments.design.spec import AgentSpec
 from agents.registry import AGENT_NAMES
 from agents.suite import load_suite
 from agents.suite.entrants import BAD, Stable, default_entrants, with_yardsticks

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from agents import make_agent
-from agents.cli.train_index import train_index
+from agents.cli.train.index import train_index
 from agents.experiments.episode import run_episode
 from agents.rules import paper
 from agents.schedulers.index_settings import load_index

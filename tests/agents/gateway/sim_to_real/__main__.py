@@ -24,13 +24,14 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from agents.gateway.prompts import Encoder
+from agents.gateway.encoding import Encoder, EncoderProcess
 from data_tools.load.plan import Recording
 from edgecloud_gym.arrivals import Trace
 from edgecloud_gym.files import replacing
@@ -41,6 +42,18 @@ from tests.agents.gateway.support import encode
 
 TRACE = Path("../shared/data/AzureLLMInferenceTrace_conv.csv.gz")
 TRACE_START = 1200.0  # s: the first minutes of this hour have a third of its mean rate
+
+
+@contextmanager
+def encoding(stand_in: bool) -> Iterator[Encoder]:
+    """Yields what embeds prompts; it computes where this process does."""
+    if stand_in:
+        yield encode
+        return
+    from agents.cli.serve import make_encoder
+
+    with EncoderProcess(make_encoder) as encoder:
+        yield encoder
 
 
 def study(
@@ -54,17 +67,12 @@ def study(
     runs: int = 2,
 ) -> pd.DataFrame:
     """Runs the comparison in a folder; returns its rows, which are in results.csv as well."""
-    encoder: Encoder = encode
-    if not stand_in:
-        from agents.cli.serve import make_encoder
-
-        encoder = make_encoder()
     recordings: dict[str, Recording | None] = {"Poisson": None}
     if trace is not None:
         recorded = Recording.read(trace)
         begun = Trace(recorded.trace.times, start=trace_start)
         recordings["recorded"] = replace(recorded, trace=begun)
-    with servers(stand_in) as urls, delayed(urls[2], RTT) as cloud:
+    with servers(stand_in) as urls, delayed(urls[2], RTT) as cloud, encoding(stand_in) as encoder:
         nodes = measured_nodes(urls, folder, stand_in, in_company=not (alone or stand_in))
         compared = Study(nodes, [*urls[:2], cloud], folder, duration, encoder, recordings, runs)
         table = compared.compare(agents)

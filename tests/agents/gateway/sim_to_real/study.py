@@ -14,12 +14,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from agents import Scenario, run_experiment
-from agents.experiments.spec import AgentSpec
+from agents.experiments.design.spec import AgentSpec
 from agents.gateway.api.serving import make_server, serving
 from agents.gateway.decisions import DecisionProcess, Player
+from agents.gateway.encoding import Encoder
 from agents.gateway.gateway import Gateway
 from agents.gateway.limits import Limits
-from agents.gateway.prompts import Embeddings, Encoder
+from agents.gateway.prompts import Embeddings
 from agents.gateway.records.reading import read_record
 from agents.gateway.records.recorder import Recorder
 from agents.gateway.servers.spec import ClusterFile, ServerSpec

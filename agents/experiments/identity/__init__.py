@@ -1,0 +1,1 @@
+"""What results depend on, in a form that can be compared: settings, files, code, versions."""
