@@ -17,6 +17,7 @@ from agents.checkpoint import (
     trained_work_conserving,
     write_checkpoint,
 )
+from edgecloud_gym.wording import shown
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -83,7 +84,7 @@ class Agent(ABC):
 
     def __repr__(self) -> str:
         known = {name: getattr(self, name) for name in self._arguments() if hasattr(self, name)}
-        return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in known.items())})"
+        return f"{type(self).__name__}({', '.join(f'{n}={shown(v)}' for n, v in known.items())})"
 
     @property
     def env(self) -> EdgeCloudEnv:
@@ -171,7 +172,8 @@ class Agent(ABC):
         Returns:
             The lanes as the agent wants to see them, wrapped or not, and a function that takes
             what they show, with a leading axis of n, and their masks (n, ...), bool, and returns
-            n actions. The n are not the lanes: one may be there twice, or another one before it.
+            n actions. The n are not the lanes: one may be there twice, or another one before it;
+            but each row is the same lane's in all calls.
 
         Raises:
             NotImplementedError: If the agent plays no lanes.
@@ -225,6 +227,18 @@ class Agent(ABC):
             (s), both (n,); empty for an agent that predicts none.
         """
         return np.empty(0, np.int64), np.empty(0)
+
+    def predicted_times_in(
+        self, envs: EdgeCloudVectorEnv, lane: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Returns what `predicted_times` does, of the episode in a lane; see `in_lanes`.
+
+        Args:
+            envs: The lanes that `in_lanes` was given.
+            lane: Which of them; its episode has just ended.
+        """
+        del envs, lane
+        return self.predicted_times()
 
     @classmethod
     def own_files(cls) -> list[Path]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecloud_gym.files import replacing
+from edgecloud_gym.wording import shown
 
 FORMAT: Final = "edgecloud-agent/1"
 _HEADER: Final = "header"
@@ -80,7 +81,9 @@ def read_checkpoint(path: Path, agent: str, settings: Mapping[str, Any]) -> dict
     }
     for name, value in wanted.items():
         if found[name] != value:
-            raise ValueError(f"{path}: checkpoint has {name} {found[name]!r}, not {value!r}")
+            raise ValueError(
+                f"{path}: checkpoint has {name} {shown(found[name])}, not {shown(value)}"
+            )
     return arrays
 
 
@@ -99,7 +102,7 @@ def _plain(value: Any) -> Any:
     """Returns NumPy's numbers and arrays as those of JSON."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
-    raise TypeError(f"{value!r} cannot be kept in a checkpoint")
+    raise TypeError(f"{shown(value)} cannot be kept in a checkpoint")
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

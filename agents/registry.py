@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from agents.base import Agent, constructor_arguments
 from edgecloud_gym.checks import did_you_mean
+from edgecloud_gym.wording import shown
 
 _CLASSES: Final = {
     "fcfs": "agents.schedulers.heuristics:FCFS",
@@ -85,7 +86,7 @@ def check_agent_names(names: list[str]) -> None:
     for name in names:
         if name not in _CLASSES:
             raise ValueError(
-                f"unknown agent {name!r}{did_you_mean(name, _CLASSES)}; "
+                f"unknown agent {shown(name)}{did_you_mean(name, _CLASSES)}; "
                 f"known agents: {', '.join(AGENT_NAMES)}"
             )
 
@@ -97,7 +98,9 @@ def _check_settings(made: type[Agent], name: str, settings: dict[str, Any]) -> N
         if setting not in parameters:
             known = ", ".join(parameters) or "none"
             hint = did_you_mean(setting, parameters)
-            raise TypeError(f"agent {name!r} has no setting {setting!r}{hint}; it takes: {known}")
+            raise TypeError(
+                f"agent {shown(name)} has no setting {shown(setting)}{hint}; it takes: {known}"
+            )
     needed = [n for n, p in parameters.items() if p.default is p.empty and n not in settings]
     if needed:
-        raise TypeError(f"agent {name!r} needs {', '.join(f'{n}=...' for n in needed)}")
+        raise TypeError(f"agent {shown(name)} needs {', '.join(f'{n}=...' for n in needed)}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from edgecloud_gym.wording import shown
+
 Kind = Literal["model", "dataset"]
 
 _SMALL_FILE: Final[dict[Kind, str]] = {"model": "config.json", "dataset": "README.md"}
@@ -32,5 +34,5 @@ def require_on_hub(name: str, kind: Kind, revision: str | None = None) -> None:
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ConnectionError(
-            f"{kind} {name!r} could not be fetched from the Hugging Face hub ({reason})"
+            f"{kind} {shown(name)} could not be fetched from the Hugging Face hub ({reason})"
         ) from error

@@ -26,6 +26,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from edgecloud_gym.wording import shown
+
 # As JSON writes numbers; a leading plus or point and a trailing point, which tables have, too.
 _NUMERAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 MOST: Final = 1_000_000  # of what memory is taken for side by side; more is a slip, or fills it
@@ -42,7 +44,7 @@ def check_choice(name: str, value: object, allowed: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in allowed:
         options = ", ".join(map(repr, allowed))
         raise ValueError(
-            f"{name}={value!r}: must be one of {options}{did_you_mean(value, allowed)}"
+            f"{name}={shown(value)}: must be one of {options}{did_you_mean(value, allowed)}"
         )
     return str(value)
 
@@ -54,7 +56,7 @@ def check_bool(name: str, value: object) -> bool:
         TypeError: If it is anything but a Python or NumPy bool.
     """
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name}={value!r}: must be True or False")
+        raise TypeError(f"{name}={shown(value)}: must be True or False")
     return bool(value)
 
 
@@ -66,9 +68,9 @@ def check_path(name: str, value: object) -> Path:
         ValueError: If it is empty, which would mean the current folder unseen.
     """
     if not isinstance(value, (str, os.PathLike)):
-        raise TypeError(f"{name}={value!r}: must be a path")
+        raise TypeError(f"{name}={shown(value)}: must be a path")
     if not os.fspath(value):
-        raise ValueError(f"{name}={value!r}: must be a path; '.' is the current folder")
+        raise ValueError(f"{name}={shown(value)}: must be a path; '.' is the current folder")
     return Path(value)
 
 
@@ -87,10 +89,10 @@ def check_integer(
     """
     allowed = f"must be an integer{_range(least, most)}"
     if isinstance(value, _NO_NUMBERS) or not isinstance(value, Integral):
-        raise TypeError(f"{name}={value!r}: {allowed}")
+        raise TypeError(f"{name}={shown(value)}: {allowed}")
     number = int(value)
     if (least is not None and number < least) or (most is not None and number > most):
-        raise ValueError(f"{name}={value!r}: {allowed}")
+        raise ValueError(f"{name}={shown(value)}: {allowed}")
     return number
 
 
@@ -112,7 +114,7 @@ def check_number(
     bounds = [f" > {above:g}" if above is not None else "", _range(least, most)]
     allowed = f"must be a finite number{' and'.join(bound for bound in bounds if bound)}"
     if isinstance(value, _NO_NUMBERS) or not isinstance(value, Real):
-        raise TypeError(f"{name}={value!r}: {allowed}")
+        raise TypeError(f"{name}={shown(value)}: {allowed}")
     try:
         number = float(value)
     except OverflowError:
@@ -120,7 +122,7 @@ def check_number(
     low = (above is not None and number <= above) or (least is not None and number < least)
     high = most is not None and number > most
     if not math.isfinite(number) or low or high:
-        raise ValueError(f"{name}={value!r}: {allowed}")
+        raise ValueError(f"{name}={shown(value)}: {allowed}")
     return number
 
 
@@ -141,9 +143,27 @@ def float_array(name: str, value: object, allowed: str) -> NDArray[np.float64]:
     try:
         array = real_numbers(value)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}={value!r}: {allowed} ({error})") from error
+        raise TypeError(f"{name}={shown(value)}: {allowed} ({error})") from error
     array.setflags(write=False)
     return array
+
+
+def refuse_entries(name: str, values: NDArray[Any], wrong: NDArray[np.bool_], allowed: str) -> None:
+    """Checks that no entry of an array is wrong.
+
+    Args:
+        name: What the array is called.
+        values: The array.
+        wrong: Which entries are wrong, of the same shape.
+        allowed: What they must be, for the message: "must be ...".
+
+    Raises:
+        ValueError: If one is; the first is named with its place and value.
+    """
+    if wrong.any():
+        first = np.unravel_index(int(wrong.argmax()), wrong.shape)
+        place = ", ".join(map(str, map(int, first)))
+        raise ValueError(f"{name}[{place}]={values[first].item()!r}: {allowed}")
 
 
 def real_numbers(

@@ -20,6 +20,7 @@ from edgecloud_gym.checks import (
     check_number,
     did_you_mean,
     float_array,
+    refuse_entries,
 )
 from edgecloud_gym.dataset import SPLITS, RequestDataset
 from edgecloud_gym.drift import checked_prompt_mix, checked_speed_changes
@@ -37,6 +38,7 @@ from edgecloud_gym.nodes import (
     node_names,
 )
 from edgecloud_gym.priorities import AgedScores
+from edgecloud_gym.wording import shown
 
 Priority: TypeAlias = (
     NDArray[np.float64] | AgedScores | Callable[[NDArray[np.float32]], NDArray[np.float64]] | None
@@ -162,7 +164,8 @@ class SystemConfig:
         check_choice("prompt_order", self.prompt_order, PROMPT_ORDERS)
         if self.arrival_rate is not None and self.load is not None:
             raise ValueError(
-                f"arrival_rate={self.arrival_rate!r} and load={self.load!r}: give at most one"
+                f"arrival_rate={shown(self.arrival_rate)} and load={shown(self.load)}: give at "
+                "most one"
             )
         for name in ("duration", "cloud_time_multiplier", "telemetry_interval"):
             check_number(name, getattr(self, name), above=0.0)
@@ -262,7 +265,7 @@ class SystemConfig:
         if settings.get("edge_engine") is not None:
             for name in ("edge_concurrency", "edge_slowdown"):
                 if name in settings:
-                    raise ValueError(f"{name}={settings[name]!r}: edge_engine has its own")
+                    raise ValueError(f"{name}={shown(settings[name])}: edge_engine has its own")
         fixed = {name: value for name, value in defaults.items() if value is not NOT_APPLICABLE}
         return cls(**{**fixed, **settings})
 
@@ -277,15 +280,15 @@ def _unknown_setting(name: str, value: object, known: Iterable[str]) -> str:
     """Returns a refusal with Python's own words: TorchRL tries settings, and looks for these."""
     hint = did_you_mean(name, known)
     return (
-        f"unknown setting {name}={value!r}, an unexpected keyword argument {name!r}{hint}; "
-        f"this environment takes: {', '.join(known)}"
+        f"unknown setting {name}={shown(value)}, an unexpected keyword argument "
+        f"{shown(name)}{hint}; this environment takes: {', '.join(known)}"
     )
 
 
 def _check_dataset(dataset: object) -> None:
     if not isinstance(dataset, (str, Path, RequestDataset)):
         raise TypeError(
-            f"dataset={dataset!r}: must be a bundled name, a path or a RequestDataset, "
+            f"dataset={shown(dataset)}: must be a bundled name, a path or a RequestDataset, "
             f"not {type(dataset).__name__}"
         )
 
@@ -295,8 +298,9 @@ def _checked_priority(priority: object) -> Priority:
         return priority
     allowed = "must be None, a callable, or a 1-D array with one finite score per dataset row"
     scores = float_array("priority", priority, allowed)
-    if scores.ndim != 1 or not np.all(np.isfinite(scores)):
-        raise ValueError(f"priority={priority!r}: {allowed}")
+    if scores.ndim != 1:
+        raise ValueError(f"priority={shown(priority)}: {allowed}")
+    refuse_entries("priority", scores, ~np.isfinite(scores), allowed)
     return scores
 
 
@@ -306,28 +310,33 @@ def _checked_slo(slo: object, is_pair: bool) -> Mapping[str, float]:
     known = ("jct",) if is_pair else OBJECTIVES
     if isinstance(slo, str):
         raise TypeError(
-            f"slo={slo!r}: must be a number > 0 (s) or map from {', '.join(known)} to such"
+            f"slo={shown(slo)}: must be a number > 0 (s) or map from {', '.join(known)} to such"
         )
     if not isinstance(slo, Mapping):
         return {"jct": check_number("slo", slo, above=0.0)}
     if not slo or any(name not in known for name in slo):
         why = " (an edge and a cloud know no tokens)" if is_pair else ""
-        raise ValueError(f"slo={slo!r}: must map from {', '.join(known)} to times (s){why}")
-    return {name: check_number(f"slo[{name!r}]", slo[name], above=0.0) for name in slo}
+        raise ValueError(f"slo={shown(slo)}: must map from {', '.join(known)} to times (s){why}")
+    return {name: check_number(f"slo[{shown(name)}]", slo[name], above=0.0) for name in slo}
 
 
 def _checked_reward(reward: object, has_slo: bool) -> Mapping[str, float]:
     weights = {reward: 1.0} if isinstance(reward, str) else reward
     if not isinstance(weights, Mapping):
-        raise TypeError(f"reward={reward!r}: must be a term's name or a mapping of weights")
+        raise TypeError(f"reward={shown(reward)}: must be a term's name or a mapping of weights")
     if not weights:
-        raise ValueError(f"reward={reward!r}: must name at least one of {', '.join(REWARD_TERMS)}")
+        raise ValueError(
+            f"reward={shown(reward)}: must name at least one of {', '.join(REWARD_TERMS)}"
+        )
     for term, weight in weights.items():
         if term not in REWARD_TERMS:
-            raise ValueError(f"reward={reward!r}: terms must be among {', '.join(REWARD_TERMS)}")
+            raise ValueError(
+                f"reward={shown(reward)}: terms must be among {', '.join(REWARD_TERMS)}"
+            )
         check_number(f"reward[{term!r}]", weight)
     if weights.get("slo_violations") and not has_slo:
         raise ValueError(
-            f"reward={reward!r}: the term 'slo_violations' needs slo (s), on the JCT, to be set"
+            f"reward={shown(reward)}: the term 'slo_violations' needs slo (s), on the JCT, to be "
+            "set"
         )
     return {term: float(weights.get(term, 0.0)) for term in REWARD_TERMS}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgecloud_gym.checks import check_number, did_you_mean
 from edgecloud_gym.files import duplicate
+from edgecloud_gym.wording import listed, shown
 
 
 class SpeedChange(NamedTuple):
@@ -63,19 +64,19 @@ def checked_speed_changes(
         if not isinstance(node, str) or node not in nodes:
             hint = did_you_mean(str(node), nodes)
             raise ValueError(
-                f"speed_changes={changes!r}: there is no node {node!r}{hint}; must be one of "
-                f"{', '.join(nodes)}"
+                f"speed_changes={shown(changes)}: there is no node {shown(node)}{hint}; must be "
+                f"one of {listed(nodes)}"
             )
         checked.append(
             SpeedChange(
                 node,
-                _checked_time(f"speed_changes, time of {node!r}", time, duration),
-                check_number(f"speed_changes, speed of {node!r}", speed, above=0.0),
+                _checked_time(f"speed_changes, time of {shown(node)}", time, duration),
+                check_number(f"speed_changes, speed of {shown(node)}", speed, above=0.0),
             )
         )
     twice = duplicate([f"{change.node!r} at {change.time:g} s" for change in checked])
     if twice is not None:
-        raise ValueError(f"speed_changes={changes!r}: {twice} is given twice")
+        raise ValueError(f"speed_changes={shown(changes)}: {twice} is given twice")
     return tuple(sorted(checked, key=lambda change: change.time))
 
 
@@ -90,26 +91,26 @@ def checked_prompt_mix(mixes: object, duration: float) -> tuple[PromptMix, ...]:
     checked = []
     for time, weights in _items("prompt_mix", mixes, allowed, 2):
         if not isinstance(weights, Mapping):
-            raise TypeError(f"prompt_mix={mixes!r}: {allowed}")
+            raise TypeError(f"prompt_mix={shown(mixes)}: {allowed}")
         numbers = {
-            str(family): check_number(f"prompt_mix, weight of {family!r}", weight, least=0.0)
+            str(family): check_number(f"prompt_mix, weight of {shown(family)}", weight, least=0.0)
             for family, weight in weights.items()
         }
         if not any(numbers.values()):
-            raise ValueError(f"prompt_mix={mixes!r}: at each time a weight must be above 0")
+            raise ValueError(f"prompt_mix={shown(mixes)}: at each time a weight must be above 0")
         checked.append(PromptMix(_checked_time("prompt_mix, time", time, duration), numbers))
     twice = duplicate([f"{mix.time:g} s" for mix in checked])
     if twice is not None:
-        raise ValueError(f"prompt_mix={mixes!r}: {twice} is given twice")
+        raise ValueError(f"prompt_mix={shown(mixes)}: {twice} is given twice")
     return tuple(sorted(checked, key=lambda mix: mix.time))
 
 
 def _items(name: str, given: object, allowed: str, length: int) -> Iterable[Sequence[Any]]:
     if not isinstance(given, Sequence) or isinstance(given, str):
-        raise TypeError(f"{name}={given!r}: {allowed}")
+        raise TypeError(f"{name}={shown(given)}: {allowed}")
     for item in given:
         if not isinstance(item, Sequence) or isinstance(item, str) or len(item) != length:
-            raise TypeError(f"{name}={given!r}: {allowed}, not {item!r}")
+            raise TypeError(f"{name}={shown(given)}: {allowed}, not {shown(item)}")
     return given
 
 
@@ -117,7 +118,9 @@ def _checked_time(name: str, time: object, duration: float) -> float:
     """Returns a time within the episode: a later one would change nothing, or only its end."""
     checked = check_number(name, time, least=0.0)
     if checked >= duration:
-        raise ValueError(f"{name}={time!r}: must be before arrivals end, duration={duration:g} s")
+        raise ValueError(
+            f"{name}={shown(time)}: must be before arrivals end, duration={duration:g} s"
+        )
     return checked
 
 

@@ -28,6 +28,7 @@ from typing import Any, Final
 
 from edgecloud_gym.checks import MOST, check_bool, check_integer, check_number, did_you_mean
 from edgecloud_gym.files import UnreadableFileError, is_bundled_name, read_json, write_json
+from edgecloud_gym.wording import shown
 
 ENGINES: Final = Path(__file__).parent / "assets" / "engines"
 TIMES: Final = (
@@ -168,10 +169,10 @@ class EngineModel:
             self._set("step_times", _checked_curve(self.step_times))
         for name in _TEXTS:
             if not isinstance(getattr(self, name), str):
-                raise TypeError(f"{name}={getattr(self, name)!r}: must be a string")
+                raise TypeError(f"{name}={shown(getattr(self, name))}: must be a string")
         for name in ("errors", "intervals", "judged"):
             if not isinstance(getattr(self, name), Mapping):
-                raise TypeError(f"{name}={getattr(self, name)!r}: must be a mapping")
+                raise TypeError(f"{name}={shown(getattr(self, name))}: must be a mapping")
             self._set(name, Figures(getattr(self, name)))
         if self.step_overhead + self._computing(1) <= 0:
             raise ValueError(
@@ -284,10 +285,10 @@ class EngineModel:
         known = {f.name for f in fields(cls)}
         for key in values:
             if key not in known:
-                raise ValueError(f"unknown key {key!r}{did_you_mean(key, known)}")
+                raise ValueError(f"unknown key {shown(key)}{did_you_mean(key, known)}")
         for key in (*TIMES[:4], "sequences"):
             if key not in values:
-                raise ValueError(f"key {key!r} is missing")
+                raise ValueError(f"key {shown(key)} is missing")
         return cls(**values)
 
     @classmethod
@@ -337,7 +338,7 @@ class EngineModel:
         kv_tokens = math.floor((0.9 * room - weights) / per_token)
         if kv_tokens < 16:
             raise ValueError(
-                f"memory={memory!r}: must be a number of bytes whose 0.9 holds the weights "
+                f"memory={shown(memory)}: must be a number of bytes whose 0.9 holds the weights "
                 f"({weights:.3g}) and some cache"
             )
         derived: dict[str, Any] = {
@@ -373,7 +374,7 @@ def load_engine(source: str | Path) -> EngineModel:
         known = bundled_engines()
         if not is_bundled_name(source, known):
             raise ValueError(
-                f"engine model {str(source)!r}: must be one of {', '.join(known)}"
+                f"engine model {shown(str(source))}: must be one of {', '.join(known)}"
                 f"{did_you_mean(str(source), known)}, or the path of a .json file"
             )
         path = ENGINES / f"{source}.json"
@@ -391,9 +392,9 @@ def _checked_curve(value: Any) -> tuple[tuple[float, float], ...]:
     try:
         pairs = [tuple(pair) for pair in value]
     except TypeError as error:
-        raise TypeError(f"{allowed}, got {value!r}") from error
+        raise TypeError(f"{allowed}, got {shown(value)}") from error
     if len(pairs) < 2 or any(len(pair) != 2 for pair in pairs):
-        raise ValueError(f"{allowed}, got {value!r}")
+        raise ValueError(f"{allowed}, got {shown(value)}")
     curve = tuple(
         (
             check_number("step_times (tokens)", tokens, least=1),
@@ -402,7 +403,9 @@ def _checked_curve(value: Any) -> tuple[tuple[float, float], ...]:
         for tokens, time in pairs
     )
     if any(right[0] <= left[0] for left, right in itertools.pairwise(curve)):
-        raise ValueError(f"{allowed}, got {value!r}")
+        raise ValueError(f"{allowed}, got {shown(value)}")
     if curve[-1][1] < curve[-2][1]:
-        raise ValueError(f"step_times={value!r}: the last slope goes on for ever and must not fall")
+        raise ValueError(
+            f"step_times={shown(value)}: the last slope goes on for ever and must not fall"
+        )
     return curve

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeGuard
 
 from edgecloud_gym.checks import has_half_character
 from edgecloud_gym.unpacking import UnreadableFileError, unpacking
+from edgecloud_gym.wording import shown
 
 __all__ = [
     "NamesakeWarning",
@@ -46,9 +47,9 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: If nothing can be written there.
     """
-    path = Path(os.path.realpath(path))
     if path.is_dir():
         raise IsADirectoryError(f"{path}: it is a folder; a file is to be written")
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file():
         yield path
@@ -180,7 +181,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
-        raise _RepeatedKeyError(f"key {duplicate(names)!r} occurs twice")
+        raise _RepeatedKeyError(f"key {shown(duplicate(names))} occurs twice")
     return fields
 
 
@@ -213,7 +214,8 @@ class NamesakeWarning(UserWarning):
 def warn_of_namesake(what: str, name: str) -> None:
     """Warns that a name is taken for that of something bundled, not for what lies here."""
     warnings.warn(
-        f"{what} {name!r} is the bundled one; './{name}' would be what lies here under that name",
+        f"{what} {shown(name)} is the bundled one; './{name}' would be what lies here under that "
+        "name",
         NamesakeWarning,
         stacklevel=4,  # who called what asks
     )

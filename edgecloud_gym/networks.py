@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from edgecloud_gym.extras import importing
 from edgecloud_gym.simulator.legality import legal_pairs
 from edgecloud_gym.simulator.observation import CANDIDATES
+from edgecloud_gym.wording import shown
 
 with importing("agents"):
     import torch
@@ -129,7 +130,9 @@ def _legal(observation: Mapping[str, Tensor]) -> Tensor:
 
 def _shapes(space: spaces.Space[object]) -> dict[str, tuple[int, ...]]:
     if not isinstance(space, spaces.Dict) or "candidates" not in space.spaces:
-        raise TypeError(f"observation_space={space!r}: must be that of an EdgeCloud environment")
+        raise TypeError(
+            f"observation_space={shown(space)}: must be that of an EdgeCloud environment"
+        )
     return {name: part.shape or () for name, part in space.items()}
 
 
@@ -140,5 +143,6 @@ def _scores(space: spaces.Space[object], shapes: Mapping[str, tuple[int, ...]]) 
     if isinstance(space, spaces.MultiDiscrete) and "assigned" not in shapes:
         return int(space.nvec[0]), 0
     raise TypeError(
-        f"action_space={space!r}: must be the environment's own, or that of a SequentialAssignment"
+        f"action_space={shown(space)}: must be the environment's own, or that of a "
+        "SequentialAssignment"
     )

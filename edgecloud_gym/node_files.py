@@ -15,6 +15,7 @@ from edgecloud_gym.checks import did_you_mean
 from edgecloud_gym.engines import EngineModel
 from edgecloud_gym.files import UnreadableFileError, decoded_json, read_text
 from edgecloud_gym.nodes import Engine, Node, Sequences, Slots, StaticBatches, checked_nodes
+from edgecloud_gym.wording import shown
 
 KINDS: Final[Mapping[str, type[Node]]] = {
     "engine": Engine,
@@ -167,7 +168,7 @@ def _node(where: str, folder: Path, item: Any) -> Node:
     if made is None:
         hint = did_you_mean(str(kind), KINDS)
         raise UnreadableFileError(
-            f"{where}: kind={kind!r}: must be one of {', '.join(KINDS)}{hint}"
+            f"{where}: kind={shown(kind)}: must be one of {', '.join(KINDS)}{hint}"
         )
     known = [field.name for field in dataclasses.fields(made)]
     for field in dataclasses.fields(made):
@@ -177,7 +178,7 @@ def _node(where: str, folder: Path, item: Any) -> Node:
         if name not in known:
             hint = did_you_mean(str(name), known)
             raise UnreadableFileError(
-                f"{where}: {kind} has no field {name!r}{hint}; it takes: {', '.join(known)}"
+                f"{where}: {kind} has no field {shown(name)}{hint}; it takes: {', '.join(known)}"
             )
     try:
         if "model" in fields:

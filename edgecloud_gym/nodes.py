@@ -18,8 +18,9 @@ from typing import Any, ClassVar, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecloud_gym.checks import MOST, check_integer, check_number, float_array
+from edgecloud_gym.checks import MOST, check_integer, check_number, float_array, refuse_entries
 from edgecloud_gym.engines import EngineModel, load_engine
+from edgecloud_gym.wording import shown
 
 EDGE_NODE: Final = 0
 CLOUD_NODE: Final = 1
@@ -60,7 +61,7 @@ class Node:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
-            raise TypeError(f"name={self.name!r}: a node's name must be a string, not empty")
+            raise TypeError(f"name={shown(self.name)}: a node's name must be a string, not empty")
         self._check_number("network_rtt", least=0.0)
         self._check_integer("backlog", least=0, most=_MOST)  # nothing is kept for each
 
@@ -81,7 +82,7 @@ class Node:
 
     def label(self, setting: str) -> str:
         """Returns what messages call a setting of this node."""
-        return f"node {self.name!r}: {setting}"
+        return f"node {shown(self.name)}: {setting}"
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -228,16 +229,18 @@ def checked_nodes(nodes: object) -> tuple[Node, ...]:
         ValueError: If there are none, two have the same name, or none takes a request.
     """
     if not isinstance(nodes, Sequence) or isinstance(nodes, str):
-        raise TypeError(f"nodes={nodes!r}: must be a list of {_kinds()}")
+        raise TypeError(f"nodes={shown(nodes)}: must be a list of {_kinds()}")
     for node in nodes:
         if not isinstance(node, Node) or type(node) is Node:
-            raise TypeError(f"nodes={nodes!r}: {node!r} must be one of {_kinds()}")
+            raise TypeError(f"nodes={shown(nodes)}: {shown(node)} must be one of {_kinds()}")
     if not nodes:
-        raise ValueError(f"nodes={nodes!r}: must hold at least one node")
+        raise ValueError(f"nodes={shown(nodes)}: must hold at least one node")
     names = [node.name for node in nodes]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"nodes: {names.count(name)} are named {name!r}; names must differ")
+            raise ValueError(
+                f"nodes: {names.count(name)} are named {shown(name)}; names must differ"
+            )
     for node in nodes:
         if node.backlog and not node.services:
             raise ValueError(
@@ -245,7 +248,7 @@ def checked_nodes(nodes: object) -> tuple[Node, ...]:
                 "for nobody would ever be served"
             )
     if not any(node.services for node in nodes):
-        raise ValueError(f"nodes={nodes!r}: at least one must serve requests")
+        raise ValueError(f"nodes={shown(nodes)}: at least one must serve requests")
     return tuple(nodes)
 
 
@@ -260,10 +263,11 @@ def checked_slowdown(name: str, slowdown: object) -> str | NDArray[np.float64] |
         return slowdown
     allowed = 'must be None, "measured", or a 1-D array of finite numbers > 0'
     if isinstance(slowdown, str):
-        raise ValueError(f"{name}={slowdown!r}: {allowed}")
+        raise ValueError(f"{name}={shown(slowdown)}: {allowed}")
     curve = float_array(name, slowdown, allowed)
-    if curve.ndim != 1 or curve.size == 0 or not np.all(np.isfinite(curve)) or curve.min() <= 0:
-        raise ValueError(f"{name}={slowdown!r}: {allowed}")
+    if curve.ndim != 1 or curve.size == 0:
+        raise ValueError(f"{name}={shown(slowdown)}: {allowed}")
+    refuse_entries(name, curve, ~(np.isfinite(curve) & (curve > 0)), allowed)
     return curve
 
 
@@ -280,13 +284,13 @@ def engine_model(name: str, model: object) -> EngineModel:
     if isinstance(model, Mapping):
         return EngineModel.from_dict(model)
     if not isinstance(model, str | Path):
-        raise TypeError(f"{name}={model!r}: must be an EngineModel, a name or a path")
+        raise TypeError(f"{name}={shown(model)}: must be an EngineModel, a name or a path")
     try:
         return load_engine(model)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{name}={str(model)!r}: there is no such file") from error
+        raise FileNotFoundError(f"{name}={shown(str(model))}: there is no such file") from error
     except ValueError as error:
-        raise type(error)(f"{name}={str(model)!r}: {error}") from error
+        raise type(error)(f"{name}={shown(str(model))}: {error}") from error
 
 
 def node_names(nodes: Iterable[Node]) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgecloud_gym.checks import check_number, float_array
+from edgecloud_gym.checks import check_number, float_array, refuse_entries
+from edgecloud_gym.wording import shown
 
 LAST: Final = 1e6  # added to the scores of those that come last
 
@@ -37,11 +38,12 @@ class AgedScores:
     def __init__(self, scores: ArrayLike, rate: float, last: ArrayLike | None = None) -> None:
         allowed = "must be a 1-D array with one finite score per dataset row"
         values = float_array("scores", scores, allowed)
-        if values.ndim != 1 or not np.all(np.isfinite(values)):
-            raise ValueError(f"scores={scores!r}: {allowed}")
+        if values.ndim != 1:
+            raise ValueError(f"scores={shown(scores)}: {allowed}")
+        refuse_entries("scores", values, ~np.isfinite(values), allowed)
         flags = np.zeros(len(values), np.bool_) if last is None else np.asarray(last)
         if flags.dtype != np.bool_ or flags.shape != values.shape:
-            raise ValueError(f"last={last!r}: must be one bool per score, {values.shape}")
+            raise ValueError(f"last={shown(last)}: must be one bool per score, {values.shape}")
         object.__setattr__(self, "scores", values)
         object.__setattr__(self, "rate", check_number("rate", rate, least=0.0))
         object.__setattr__(self, "last", flags)

@@ -20,6 +20,7 @@ from typing import Any, Final
 import gymnasium as gym
 
 from edgecloud_gym.extras import importing
+from edgecloud_gym.wording import shown
 from edgecloud_gym.wrappers import SequentialAssignment
 
 with importing("rllib"):
@@ -48,7 +49,9 @@ class SequentialEnv(gym.Wrapper[Any, Any, Any, Any]):
         settings = dict(config)
         env_id = settings.pop("id", None)
         if not isinstance(env_id, str):
-            raise ValueError(f"env_config={dict(config)!r}: must have the id of an environment")
+            raise ValueError(
+                f"env_config={shown(dict(config))}: must have the id of an environment"
+            )
         allow_stop = settings.pop("allow_stop", False)
         super().__init__(SequentialAssignment(gym.make(env_id, **settings), allow_stop))
 

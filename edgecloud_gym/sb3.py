@@ -17,6 +17,7 @@ from edgecloud_gym.checks import check_integer
 from edgecloud_gym.envs.spaces import RowNumbers
 from edgecloud_gym.envs.vector import EdgeCloudVectorEnv
 from edgecloud_gym.extras import importing
+from edgecloud_gym.wording import shown
 from edgecloud_gym.wrappers.vector import PriorityAction, SequentialAssignment
 
 with importing("agents"):
@@ -66,7 +67,7 @@ def make_vec_env(
     if isinstance(wrapper, str):
         if wrapper not in WRAPPERS:
             allowed = ", ".join(map(repr, WRAPPERS))
-            raise ValueError(f"wrapper={wrapper!r}: must be {allowed}, None or a callable")
+            raise ValueError(f"wrapper={shown(wrapper)}: must be {allowed}, None or a callable")
         wrapper = WRAPPERS[wrapper]
     check_integer("n_envs", n_envs, least=1)
     envs: Any = gym.make_vec(env_id, n_envs, autoreset_mode=AutoresetMode.SAME_STEP, **settings)
@@ -96,10 +97,10 @@ class SB3VecEnv(VecEnv):
             ValueError: If its autoreset mode is another.
         """
         if not isinstance(envs.unwrapped, EdgeCloudVectorEnv):
-            raise TypeError(f"SB3VecEnv adapts native EdgeCloud environments, not {envs!r}")
+            raise TypeError(f"SB3VecEnv adapts native EdgeCloud environments, not {shown(envs)}")
         mode = envs.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.SAME_STEP:
-            raise ValueError(f"autoreset_mode={mode!r}: must be AutoresetMode.SAME_STEP")
+            raise ValueError(f"autoreset_mode={shown(mode)}: must be AutoresetMode.SAME_STEP")
         self.envs = envs
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
         self._actions: NDArray[Any] | None = None
@@ -205,7 +206,7 @@ class SB3VecEnv(VecEnv):
             ValueError: If ``indices`` are not all lanes: they share their attributes.
         """
         if set(self._get_indices(indices)) != set(range(self.num_envs)):
-            raise ValueError(f"indices={indices!r}: lanes share attributes, set them for all")
+            raise ValueError(f"indices={shown(indices)}: lanes share attributes, set them for all")
         setattr(self._owner(attr_name), attr_name, value)
 
     def env_method(
@@ -232,7 +233,7 @@ class SB3VecEnv(VecEnv):
             return [masks[lane] for lane in lanes]
         if method_name not in _LANE_METHODS:
             allowed = ", ".join(("action_masks", *_LANE_METHODS))
-            raise AttributeError(f"method_name={method_name!r}: lanes have {allowed}")
+            raise AttributeError(f"method_name={shown(method_name)}: lanes have {allowed}")
         method = getattr(self.envs.unwrapped, method_name)
         return [method(lane, *method_args, **method_kwargs) for lane in lanes]
 
@@ -320,7 +321,7 @@ class JoinedVecEnv(VecEnv):
     def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
         """Sets an attribute of all environments; lanes share theirs."""
         if set(self._get_indices(indices)) != set(range(self.num_envs)):
-            raise ValueError(f"indices={indices!r}: lanes share attributes, set them for all")
+            raise ValueError(f"indices={shown(indices)}: lanes share attributes, set them for all")
         for part in self.parts:
             part.set_attr(attr_name, value)
 

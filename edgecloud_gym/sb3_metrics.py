@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 
+from edgecloud_gym.wording import listed, shown
+
 # What is logged by default, of what an episode's summary has.
 METRICS: Final = ("jct_mean", "jct_p95", "ttft_mean", "slo_attainment", "unfinished")
 
@@ -41,7 +43,9 @@ class EpisodeMetrics(BaseCallback):
         none of this package's.
         """
         if isinstance(metrics, str):
-            raise TypeError(f"metrics={metrics!r}: must be a list of names, such as [{metrics!r}]")
+            raise TypeError(
+                f"metrics={shown(metrics)}: must be a list of names, such as [{shown(metrics)}]"
+            )
         super().__init__(verbose)
         self.metrics = tuple(metrics)
         self._invalid: NDArray[np.int64] = np.zeros(0, np.int64)
@@ -54,7 +58,7 @@ class EpisodeMetrics(BaseCallback):
             if "invalid_assignments" not in info:
                 raise ValueError(
                     "EpisodeMetrics: the info of this environment has no 'invalid_assignments' "
-                    f"(it has {', '.join(info) or 'nothing'}): it logs environments of "
+                    f"(it has {listed(info) or 'nothing'}): it logs environments of "
                     "edgecloud_gym, whose info must reach it through all wrappers"
                 )
             self._invalid[lane] += info["invalid_assignments"]
@@ -64,9 +68,7 @@ class EpisodeMetrics(BaseCallback):
                 continue
             unknown = [name for name in self.metrics if name not in summary and name not in METRICS]
             if unknown:
-                raise ValueError(
-                    f"metrics: {', '.join(unknown)}: must be among {', '.join(summary)}"
-                )
+                raise ValueError(f"metrics: {listed(unknown)}: must be among {', '.join(summary)}")
             shown = {name: summary[name] for name in self.metrics if name in summary}
             shown["invalid_assignments"] = float(self._invalid[lane])
             for name, value in shown.items():

@@ -10,6 +10,7 @@ from gymnasium.vector import AutoresetMode
 
 from edgecloud_gym.checks import check_integer
 from edgecloud_gym.extras import importing
+from edgecloud_gym.wording import shown
 from edgecloud_gym.wrappers import SequentialAssignment, vector
 
 with importing("torchrl"):
@@ -84,7 +85,7 @@ def make_env(
     """
     if wrapper not in WRAPPERS:
         allowed = " or ".join(map(repr, WRAPPERS))
-        raise ValueError(f"wrapper={wrapper!r}: must be {allowed}")
+        raise ValueError(f"wrapper={shown(wrapper)}: must be {allowed}")
     if n_envs is not None:
         check_integer("n_envs", n_envs, least=1)
     made: Any

@@ -20,7 +20,7 @@ FLOORS = {
     "edgecloud_gym": (
         "command | rllib sb3 torchrl | networks sb3_metrics | wrappers | envs | render | results"
         " | simulator | config | node_files | nodes | arrivals dataset drift engines priorities"
-        " | files times | unpacking | checks extras fonts names processors"
+        " | files times | unpacking | checks extras fonts names processors | wording"
     ),
     "agents": (
         "cli | export gateway recording suite | experiments | report tuning | registry"

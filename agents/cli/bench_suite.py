@@ -36,8 +36,9 @@ from agents.suite.markdown import render
 from agents.suite.playing import PreparationError, play_suite
 from agents.suite.verify import choose, verify
 from data_tools.cli.console import Command, Group, fail, reading_input, reporting, warn
-from data_tools.cli.options import path_option, read_path
+from data_tools.cli.options import path_option, read_path, refuse_given
 from edgecloud_gym.files import duplicate, replacing
+from edgecloud_gym.wording import shown
 
 OUTPUT: Final = Path("results/suite")
 BOARD: Final = "leaderboard.json"
@@ -62,6 +63,11 @@ Scenarios = Annotated[
     list[str] | None,
     typer.Option("--scenario", help="Scenario or group of them; repeat for several."),
 ]
+
+_OF_PLAYING: Final = (
+    *("agents", "agent_file", "trust"),
+    *("output", "publish", "workers", "retry_failed", "dry_run"),
+)
 
 app = typer.Typer(cls=Group, invoke_without_command=True)
 
@@ -113,14 +119,21 @@ def bench_suite(
     edgecloud bench-suite verify results/suite/leaderboard.json
     """
     if context.invoked_subcommand is not None:
+        with reading_input():
+            everything = [str(parameter.name) for parameter in context.command.params]
+            refuse_given(context, everything, f"before {context.invoked_subcommand}: put it after")
         return
     with reporting("The same command goes on from there.", extra="agents"):
         with reading_input():
+            if show:
+                refuse_given(context, _OF_PLAYING, "with --list")
             traces = suite_traces(azure)
             suite = load_suite(version, quick=quick).with_traces(traces).select(scenario or [])
             if not suite.cells:
                 why = "; ".join(suite.skipped.values()) or "--quick has no such scenario"
                 raise ValueError(f"there is nothing to play: {why}")
+            if traces and not any(cell.trace for cell in suite.cells):
+                raise ValueError("--azure has no effect: none of the scenarios replays it")
             suite = suite if seeds is None else suite.first_seeds(seeds)
             specs = with_yardsticks(suite, _entrants(suite, agents, agent_file, trust))
         if show:
@@ -207,7 +220,9 @@ def _entrants(suite: Suite, agents: str | None, file: Path | None, trust: bool) 
         specs += [AgentSpec(made) for made in _agents_in(file)]
     twice = duplicate([spec.label for spec in specs])
     if twice is not None:
-        raise ValueError(f"{twice!r}: two agents have this name; an agent's `name` tells it apart")
+        raise ValueError(
+            f"{shown(twice)}: two agents have this name; an agent's `name` tells it apart"
+        )
     return specs
 
 

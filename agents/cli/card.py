@@ -8,7 +8,7 @@ from typing import Annotated
 import gymnasium as gym
 import typer
 
-from agents.cli.shared.models import find_model
+from agents.cli.shared.models import read_model
 from agents.cli.shared.options import (
     DATASET,
     DURATION,
@@ -23,7 +23,6 @@ from agents.cli.shared.options import (
 )
 from agents.cli.shared.reading import check_trust, read_settings, setting_kinds
 from agents.cli.shared.scenarios import join_settings, make_scenarios, read_environment
-from agents.experiments.training.model_file import read_model_file
 from agents.export.repository import write_repository
 from data_tools.cli.console import reading_input, reporting
 from data_tools.cli.options import path_option
@@ -77,8 +76,8 @@ def card(
                 "split": split,
             }
             common = join_settings(context, options, given)
-            file = find_model(model)
-            found = read_model_file(file)
+            found = read_model(model)
+            file = found.path
             check_trust([found], trust)
             trained = None if nodes is not None else (found.training or {}).get("env")
             env_id = read_environment(env or trained, nodes, common)

@@ -46,7 +46,6 @@ from agents.cli.shared.reading import (
 )
 from agents.cli.shared.scenarios import (
     dataset_notes,
-    is_given,
     join_settings,
     make_scenarios,
     read_nodes,
@@ -54,10 +53,10 @@ from agents.cli.shared.scenarios import (
 )
 from agents.experiments.executors import ExecutorError
 from agents.experiments.experiment import ignorant, prepare
-from agents.prediction import bundled_predictors
+from agents.prediction import has_bundled_predictor
 from agents.registry import AGENT_NAMES
 from data_tools.cli.console import reading_input, reporting
-from data_tools.cli.options import path_option
+from data_tools.cli.options import is_given, path_option
 from edgecloud_gym import ENV_IDS
 from edgecloud_gym.dataset import load_dataset
 
@@ -128,7 +127,7 @@ def compare(
             data = load_dataset(common["dataset"])
             notes = dataset_notes(env_ids, common, data)
             default = HEURISTICS if data.embeddings is None else f"{HEURISTICS},{LEARNERS}"
-            if data.name in bundled_predictors():
+            if has_bundled_predictor(data):
                 default = f"{default},{SHIPPED}"
             specs = read_agents(default if agents is None else agents, trust)
             check_embeddings(specs, data)

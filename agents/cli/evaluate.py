@@ -13,7 +13,7 @@ import numpy as np
 import typer
 
 from agents.cli.shared.belonging import foreign_notes
-from agents.cli.shared.models import find_model
+from agents.cli.shared.models import read_model
 from agents.cli.shared.options import (
     BASELINE,
     DATASET,
@@ -52,7 +52,6 @@ from agents.cli.shared.reading import (
 )
 from agents.cli.shared.scenarios import (
     dataset_notes,
-    is_given,
     join_settings,
     make_scenarios,
     read_environment,
@@ -62,9 +61,9 @@ from agents.experiments.design.spec import AgentSpec
 from agents.experiments.executors import ExecutorError
 from agents.experiments.experiment import ignorant, prepare
 from agents.experiments.identity.fingerprint import identify
-from agents.experiments.training.model_file import ModelFile, read_model_file
+from agents.experiments.training.model_file import ModelFile
 from data_tools.cli.console import reading_input, reporting
-from data_tools.cli.options import path_option
+from data_tools.cli.options import is_given, path_option
 from edgecloud_gym.dataset import SPLITS, RequestDataset, load_dataset
 
 
@@ -149,7 +148,7 @@ def evaluate(
             common = join_settings(context, options, given)
             data = load_dataset(common["dataset"])
             env_id = read_environment(env, nodes, common)
-            models = [read_model_file(find_model(name)) for name in files]
+            models = [read_model(name) for name in files]
             check_trust(models, trust)
             extra = {"algorithm": algorithm, "allow_stop": allow_stop or None}
             extra["vec_normalize"] = None if vec_normalize is None else str(vec_normalize)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agents.cli.shared.models import find_model
+from agents.cli.shared.models import read_model
 from agents.cli.shared.options import Nodes, Trust
 from agents.cli.shared.reading import check_trust
-from agents.experiments.training.model_file import ModelFile, read_model_file
+from agents.experiments.training.model_file import ModelFile
 from agents.registry import make_agent
 from agents.schedulers.policy_file import MODELS, POLICIES
 from data_tools.cli.console import reading_input, reporting
@@ -65,8 +65,8 @@ def export(
         with reading_input():
             if form not in _SUFFIXES:
                 raise ValueError(f"--format {form}: must be one of {', '.join(_SUFFIXES)}")
-            file = find_model(model)
-            found = read_model_file(file)
+            found = read_model(model)
+            file = found.path
             _check_exportable(found)
             check_trust([found], trust)
             own = file.parent == MODELS

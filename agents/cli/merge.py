@@ -10,10 +10,9 @@ import typer
 from agents.cli.shared.options import BASELINE, Baseline, Columns, split_columns
 from agents.cli.shared.playing import show_results
 from agents.cli.shared.reading import check_baseline
-from agents.cli.shared.scenarios import is_given
 from agents.experiments.merge import merge as merge_folder
 from data_tools.cli.console import reading_input, reporting
-from data_tools.cli.options import read_path
+from data_tools.cli.options import is_given, read_path
 
 
 def merge(

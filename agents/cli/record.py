@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import gymnasium as gym
 import typer
 
-from agents.cli.shared.models import bundled_models, find_model
+from agents.cli.shared.models import bundled_models, find_model, read_model
 from agents.cli.shared.options import (
     DATASET,
     DURATION,
@@ -40,7 +40,6 @@ from agents.cli.shared.scenarios import (
 )
 from agents.experiments.design.scenario import Scenario
 from agents.experiments.design.spec import AgentSpec
-from agents.experiments.training.model_file import read_model_file
 from agents.recording.collect import collect, default_id, place_of
 from agents.recording.unfinished import Unfinished, partial_folder
 from agents.registry import AGENT_NAMES
@@ -49,6 +48,7 @@ from data_tools.cli.console import reading_input, reporting
 from data_tools.cli.options import path_option
 from edgecloud_gym.dataset import load_dataset
 from edgecloud_gym.files import is_bundled_name
+from edgecloud_gym.wording import shown
 
 
 def record(
@@ -172,9 +172,9 @@ def _spec(text: str, trust: bool) -> AgentSpec:
     if not path.is_file():
         (spec, *others) = read_agents(text, trust)
         if others:
-            raise ValueError(f"AGENT {text!r}: one agent is recorded at a time")
+            raise ValueError(f"AGENT {shown(text)}: one agent is recorded at a time")
         return spec
-    model = read_model_file(path)
+    model = read_model(text)
     check_trust([model], trust)
     if model.agent == "sb3":
         return AgentSpec("sb3", {"path": str(path)}, label=path.stem, explore=False)

@@ -25,11 +25,10 @@ from agents.cli.shared.reading import (
     read_settings,
     setting_kinds,
 )
-from agents.cli.shared.scenarios import is_given
 from agents.experiments.design.scenario import Scenario
 from agents.experiments.experiment import prepare
 from data_tools.cli.console import reading_input, reporting
-from data_tools.cli.options import path_option, read_path
+from data_tools.cli.options import is_given, path_option, read_path
 from edgecloud_gym import CLUSTER_ID
 from edgecloud_gym.node_files import load_nodes
 

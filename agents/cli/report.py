@@ -9,13 +9,12 @@ import typer
 
 from agents.cli.shared.options import BASELINE, Baseline, Columns, split_columns
 from agents.cli.shared.reading import check_baseline
-from agents.cli.shared.scenarios import is_given
 from agents.report.html import render
 from agents.report.markdown import render_markdown
 from agents.report.metric_tables import check_columns
 from agents.report.results import read_results
 from data_tools.cli.console import reading_input, reporting
-from data_tools.cli.options import path_option, read_path
+from data_tools.cli.options import is_given, path_option, read_path
 from edgecloud_gym.files import check_writable, replacing
 
 

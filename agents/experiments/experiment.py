@@ -20,6 +20,7 @@ from agents.experiments.runs.definition import AgentLike, ScenarioLike, as_recor
 from agents.experiments.runs.run import Run
 from agents.experiments.shard import Shard
 from edgecloud_gym.checks import check_integer
+from edgecloud_gym.wording import shown
 
 
 def run_experiment(
@@ -103,7 +104,7 @@ def run_experiment(
             result = _in_memory(play(runs, Path(folder), player, progress))
     else:
         if not str(output_dir).strip():
-            raise ValueError(f"output_dir={output_dir!r}: '.' is the current folder")
+            raise ValueError(f"output_dir={shown(output_dir)}: '.' is the current folder")
         output = Path(output_dir)
         claim(output, as_record(runs), overwrite=overwrite, together=part is not None)
         result = play(runs, output, player, progress, shard=part, retry_failed=retry_failed)
@@ -140,8 +141,8 @@ def ignorant(runs: Sequence[Run]) -> list[str]:
     """Returns a remark on each agent that neither has learnt before nor may learn now."""
     specs = {run.spec.label: run.spec for run in runs}
     return [
-        f"agent {label!r} starts from zero and may not learn (learn=False): it has nothing to go "
-        f"by and takes requests as they come; give it what `edgecloud train {spec.name}` saved"
+        f"agent {shown(label)} starts from zero and may not learn (learn=False): it has nothing to "
+        f"go by and takes requests as they come; give it what `edgecloud train {spec.name}` saved"
         for label, spec in specs.items()
         if spec.knows_nothing
     ]
@@ -158,7 +159,7 @@ def _player(workers: int, executor: Executor | None) -> Player:
     if executor is None:
         return partial(play_in_processes, count)
     if not callable(getattr(executor, "submit", None)):
-        raise TypeError(f"executor={executor!r}: must be a concurrent.futures.Executor")
+        raise TypeError(f"executor={shown(executor)}: must be a concurrent.futures.Executor")
     if count > 1:
         raise ValueError(f"workers={count}: the executor has its own; give one of the two")
     return partial(play_on, executor)

@@ -14,6 +14,7 @@ from agents.experiments.training.model_file import ModelFile, read_model_file
 from agents.schedulers.policy_file import POLICIES
 from edgecloud_gym.checks import check_number, check_path, did_you_mean
 from edgecloud_gym.files import replacing
+from edgecloud_gym.wording import shown
 
 _TAGS: Final = ("deep-reinforcement-learning", "reinforcement-learning")
 _SB3: Final = "stable-baselines3"
@@ -36,11 +37,13 @@ def model_card(path: str | Path, env_id: str, rewards: Sequence[float], notes: s
         ValueError: If it holds a bandit, no ``env_id`` is registered, or there are no rewards.
     """
     if not isinstance(env_id, str):
-        raise TypeError(f"env_id={env_id!r}: must be the id of the environment of the evaluation")
+        raise TypeError(
+            f"env_id={shown(env_id)}: must be the id of the environment of the evaluation"
+        )
     if env_id.rpartition(":")[2] not in gym.registry:  # of MODULE:ID
         raise ValueError(
-            f"env_id={env_id!r}: must be the id of the environment of the evaluation, and none of "
-            f"this name is registered{did_you_mean(env_id, gym.registry)}"
+            f"env_id={shown(env_id)}: must be the id of the environment of the evaluation, and "
+            f"none of this name is registered{did_you_mean(env_id, gym.registry)}"
         )
     model = read_model_file(check_path("path", path))
     if model.agent != "sb3" and model.agent not in POLICIES:

@@ -21,6 +21,7 @@ from edgecloud_gym import __version__
 from edgecloud_gym.checks import check_choice, check_integer
 from edgecloud_gym.files import replacing
 from edgecloud_gym.simulator.observation import CANDIDATES
+from edgecloud_gym.wording import shown
 
 __all__ = ["CHECKED", "FORMAT", "SUFFIXES", "export_model", "predictor_path"]
 
@@ -75,11 +76,13 @@ def export_model(
         return _export_walk(agent.file, Path(path), format, count)
     if not isinstance(agent, SB3Agent):
         raise TypeError(
-            f"agent={agent!r}: must be an SB3Agent, such as SB3Agent('model.zip'), or a network of "
-            "`edgecloud train`, such as make_agent('ppo', model='ppo.npz')"
+            f"agent={shown(agent)}: must be an SB3Agent, such as SB3Agent('model.zip'), or a "
+            "network of `edgecloud train`, such as make_agent('ppo', model='ppo.npz')"
         )
     if nodes is not None:
-        raise ValueError(f"nodes={nodes!r}: a model of Stable-Baselines3 plays those it learnt on")
+        raise ValueError(
+            f"nodes={shown(nodes)}: a model of Stable-Baselines3 plays those it learnt on"
+        )
     return _export_sb3(agent, Path(path), format)
 
 

@@ -13,6 +13,8 @@ from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.dqn.policies import DQNPolicy
 from torch import Tensor, nn
 
+from edgecloud_gym.wording import shown
+
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecNormalize
 
@@ -113,6 +115,6 @@ def _choices(space: spaces.Space[Any]) -> tuple[int, ...]:
     if isinstance(space, spaces.MultiDiscrete) and len(set(space.nvec.tolist())) == 1:
         return (len(space.nvec), int(space.nvec[0]))
     raise ValueError(
-        f"action_space={space!r}: a policy that is exported must choose, among a number of choices "
-        "(SequentialAssignment) or for each candidate (the environment's own actions)"
+        f"action_space={shown(space)}: a policy that is exported must choose, among a number of "
+        "choices (SequentialAssignment) or for each candidate (the environment's own actions)"
     )

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from edgecloud_gym.simulator.legality import legal_pairs
 from edgecloud_gym.simulator.observation import CANDIDATES
+from edgecloud_gym.wording import shown
 
 _PER_CANDIDATE: Final = ("candidates", "embeddings", "assigned")
 _PRESENT: Final = CANDIDATES.positions.present
@@ -168,7 +169,7 @@ def _scores_per_candidate(action_space: spaces.Space[Any], candidates: int) -> t
     if isinstance(action_space, spaces.Box) and action_space.shape == (candidates,):
         return 1, 0  # PriorityAction
     raise ValueError(
-        f"action_space={action_space!r}: must be that of an EdgeCloud environment with "
+        f"action_space={shown(action_space)}: must be that of an EdgeCloud environment with "
         f"{candidates} candidates, or of one of its wrappers"
     )
 

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from agents.prediction.features import unit
 from agents.prediction.predictor import Predictor
 from edgecloud_gym.dataset import RequestDataset
+from edgecloud_gym.wording import shown
 
 Floats = NDArray[np.float64]
 
@@ -233,7 +234,7 @@ class Belief:
         if other:
             raise ValueError(
                 "what was learnt goes with another predictor than "
-                f"{self.predictor!r}: give the one that it was trained with as predictor"
+                f"{shown(self.predictor)}: give the one that it was trained with as predictor"
             )
         self._precision[...] = state["precision"]
         self._covariance[...] = state["covariance"]

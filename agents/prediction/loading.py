@@ -10,6 +10,7 @@ from agents.prediction.predictor import Predictor
 from edgecloud_gym.checks import did_you_mean
 from edgecloud_gym.dataset import RequestDataset
 from edgecloud_gym.files import is_bundled_name, warn_of_namesake
+from edgecloud_gym.wording import shown
 
 PREDICTORS: Final = Path(__file__).parents[1] / "assets" / "predictors"
 
@@ -30,27 +31,35 @@ def load_predictor(name_or_path: str | Path | Predictor) -> Predictor:
 
     Raises:
         FileNotFoundError: If a path leads nowhere.
+        IsADirectoryError: If it leads to a folder.
         TypeError: If it is neither a name, nor a path, nor a predictor.
         ValueError: If the name is unknown, or the file holds no predictor.
     """
     if isinstance(name_or_path, Predictor):
         return name_or_path
     if not isinstance(name_or_path, str | Path):
-        raise TypeError(f"predictor={name_or_path!r}: must be a name, a path or a Predictor")
+        raise TypeError(f"predictor={shown(name_or_path)}: must be a name, a path or a Predictor")
     path = Path(name_or_path)
     names = bundled_predictors()
     if is_bundled_name(name_or_path, names):
         if path.is_file():
             warn_of_namesake("predictor", name_or_path)
         return _bundled(name_or_path)
+    given = str(name_or_path)
+    if path.is_dir():
+        raise IsADirectoryError(f"predictor {given}: is a folder; a predictor is a file")
     if path.suffix != ".npz" and not path.exists():
-        given = str(name_or_path)
         raise ValueError(
-            f"predictor {given!r} is not known{did_you_mean(given, names)}; use one of the bundled "
-            f"ones ({', '.join(names) or 'none'}), or the path of an .npz file of "
+            f"predictor {shown(given)} is not known{did_you_mean(given, names)}; use one of the "
+            f"bundled ones ({', '.join(names) or 'none'}), or the path of an .npz file of "
             "`edgecloud train predictor`"
         )
     return _load(path, path.stat().st_mtime_ns)
+
+
+def has_bundled_predictor(dataset: RequestDataset) -> bool:
+    """Whether a predictor comes with the package that was fitted on this very dataset."""
+    return dataset.is_bundled and dataset.name in bundled_predictors()
 
 
 @lru_cache(maxsize=8)
@@ -61,8 +70,8 @@ def predictor_for(
 
     Args:
         dataset: The dataset.
-        name_or_path: See `load_predictor`; by default the bundled one of the dataset's name, and
-            where there is none for such embeddings, one that is fitted on its train split.
+        name_or_path: See `load_predictor`; by default that of a bundled dataset, and where there is
+            none for such embeddings, one that is fitted on its train split.
 
     Raises:
         FileNotFoundError: See `load_predictor`.
@@ -70,7 +79,7 @@ def predictor_for(
     """
     if name_or_path is not None:
         return load_predictor(name_or_path)
-    if dataset.name in bundled_predictors() and dataset.embeddings is not None:
+    if has_bundled_predictor(dataset) and dataset.embeddings is not None:
         bundled = _bundled(dataset.name)
         if bundled.width == dataset.embeddings.shape[1]:
             return bundled

@@ -15,8 +15,9 @@ from agents.prediction.distribution import Prediction
 from agents.prediction.features import FeatureMap, Kernel, unit
 from agents.prediction.regression import Regression, choose_ridge
 from agents.threads import one_thread
-from edgecloud_gym.checks import check_integer, check_number
+from edgecloud_gym.checks import check_integer, check_number, refuse_entries
 from edgecloud_gym.dataset import RequestDataset
+from edgecloud_gym.wording import shown
 
 Floats = NDArray[np.float64]
 
@@ -83,7 +84,8 @@ class Predictor:
         """
         if dataset.embeddings is None:
             raise ValueError(
-                f"{dataset!r} has no embeddings to predict from; make them with `edgecloud embed`"
+                f"{shown(dataset)} has no embeddings to predict from; make them with `edgecloud "
+                "embed`"
             )
         chosen = dataset.rows("train") if rows is None else np.asarray(rows, np.int64)
         if len(chosen) < 10:
@@ -169,14 +171,15 @@ class Predictor:
         """Raises ``ValueError`` if a dataset has no embeddings of the width that it takes."""
         if dataset.embeddings is None:
             raise ValueError(
-                f"{dataset!r} has no embeddings to predict from; make them with `edgecloud embed`"
+                f"{shown(dataset)} has no embeddings to predict from; make them with `edgecloud "
+                "embed`"
             )
         width = dataset.embeddings.shape[1]
         if width != self.width:
             raise ValueError(
-                f"the predictor takes embeddings of width {self.width}, and {dataset!r} has them "
-                f"of width {width}: fit one to it with `edgecloud train predictor`, and give its "
-                "file as predictor"
+                f"the predictor takes embeddings of width {self.width}, and {shown(dataset)} has "
+                f"them of width {width}: fit one to it with `edgecloud train predictor`, and give "
+                "its file as predictor"
             )
 
     def kernel_values(self, embeddings: ArrayLike, prompt_tokens: ArrayLike | None) -> Floats:
@@ -243,7 +246,7 @@ class Predictor:
         path = Path(path)
         header = read_header(path)
         if header["agent"] != _KIND:
-            raise ValueError(f"{path}: holds {header['agent']!r}, not a predictor")
+            raise ValueError(f"{path}: holds {shown(header['agent'])}, not a predictor")
         known, state = header["settings"], read_state(path)
         try:
             kernel = Kernel(
@@ -281,10 +284,7 @@ def _check_finite(name: str, values: NDArray[Any], least: float | None = None) -
     if least is not None:
         wrong |= values < least
         allowed = f"must be finite and at least {least:g}"
-    if wrong.any():
-        (first, *_) = np.argwhere(wrong)
-        place = ", ".join(map(str, first.tolist()))
-        raise ValueError(f"{name}[{place}]={float(values[tuple(first)])!r}: {allowed}")
+    refuse_entries(name, values, wrong, allowed)
     return values.astype(np.float64)
 
 

@@ -22,6 +22,7 @@ from agents.recording.specification import (
 from agents.recording.unfinished import Unfinished
 from edgecloud_gym import __version__
 from edgecloud_gym.dataset.writing import write_dataset
+from edgecloud_gym.wording import shown
 from edgecloud_gym.wrappers.recorded import EpisodeOrder, fixed_table, write_order
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def metadata(
         "minari_version": minari.__version__,
         "requirements": [f"edgecloud-gym=={__version__}"],
         "description": description
-        or f"Agent {agent!r} of edgecloud-gym; observations are what it acted on.",
+        or f"Agent {shown(agent)} of edgecloud-gym; observations are what it acted on.",
     }
     return found if author is None else {**found, "author": {author}}
 

@@ -20,6 +20,7 @@ from agents.recording.unfinished import Unfinished, partial_folder, unfinished
 from agents.registry import make_agent
 from agents.report.words import counted
 from edgecloud_gym.checks import check_bool, check_integer
+from edgecloud_gym.wording import shown
 
 if TYPE_CHECKING:
     from minari import MinariDataset
@@ -104,7 +105,7 @@ def collect(
     check_bool("explore", explore)
     player = make_agent(agent) if isinstance(agent, str) else agent
     if not isinstance(player, Agent):
-        raise TypeError(f"agent={agent!r}: must be an Agent, or the name of one")
+        raise TypeError(f"agent={shown(agent)}: must be an Agent, or the name of one")
     spec = specification(env, settings, player)
     named = checked_id(dataset_id or default_id(spec.id, player.name))
     place = place_of(named) if path is None else Path(path).resolve()  # h5py needs it absolute
@@ -214,7 +215,8 @@ def checked_id(dataset_id: str) -> str:
     """
     if not isinstance(dataset_id, str) or not _is_id(dataset_id):
         raise ValueError(
-            f"dataset_id={dataset_id!r}: must be NAME-v0 or NAMESPACE/NAME-v0, with any version"
+            f"dataset_id={shown(dataset_id)}: must be NAME-v0 or NAMESPACE/NAME-v0, with any "
+            "version"
         )
     return dataset_id
 

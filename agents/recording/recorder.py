@@ -16,6 +16,7 @@ from agents.recording.unfinished import Finished
 from agents.threads import one_thread
 from edgecloud_gym.envs.base import EdgeCloudEnv
 from edgecloud_gym.envs.spaces import observation_space
+from edgecloud_gym.wording import shown
 from edgecloud_gym.wrappers.recorded import EpisodeOrder
 
 
@@ -33,12 +34,14 @@ def specification(env: str | gym.Env[Any, Any], settings: Mapping[str, Any], age
         made = env
     base = getattr(made, "unwrapped", None)
     if not isinstance(base, EdgeCloudEnv) or made.spec is None:
-        raise TypeError(f"env={env!r}: must be an EdgeCloud environment made by gymnasium.make")
+        raise TypeError(
+            f"env={shown(env)}: must be an EdgeCloud environment made by gymnasium.make"
+        )
     if made.observation_space != observation_space(base.simulator.layout) or (
         made.action_space != base.action_space
     ):
         raise TypeError(
-            f"env={env!r}: a wrapper changes observations or actions; agents play without it"
+            f"env={shown(env)}: a wrapper changes observations or actions; agents play without it"
         )
     spec = copy.deepcopy(made.spec)
     if agent.work_conserving is not None:

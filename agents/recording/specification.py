@@ -27,6 +27,7 @@ from edgecloud_gym.dataset.recorded import recorded_address
 from edgecloud_gym.engines import EngineModel, bundled_engines, load_engine
 from edgecloud_gym.node_files import mapping_of as node_mapping
 from edgecloud_gym.node_files import nodes_of
+from edgecloud_gym.wording import shown
 
 REQUESTS: Final = "requests"  # the folder of a recording with a dataset that has no name
 QUEUE: Final = "queue.npz"
@@ -68,7 +69,7 @@ def portable(settings: Mapping[str, Any], address: Callable[[str], str]) -> Port
     copied = _to_copy(found.get("dataset"))
     folder = ""
     if copied is not None:
-        folder = f"{REQUESTS}/{_folder_name(copied.name)}"
+        folder = f"{REQUESTS}/{_folder_name(copied)}"
         found["dataset"] = address(folder)
     elif isinstance(found.get("dataset"), RequestDataset):
         found["dataset"] = found["dataset"].name
@@ -87,10 +88,15 @@ def _to_copy(dataset: Any) -> RequestDataset | None:
     return None if isinstance(dataset, str) and name in bundled else load_dataset(dataset)
 
 
-def _folder_name(name: str) -> str:
-    """Returns a dataset's name if a folder can have it: read back, it is called the same."""
+def _folder_name(dataset: RequestDataset) -> str:
+    """Returns a dataset's name if a folder can have it: read back, it is called the same.
+
+    What is read back under the name of a bundled dataset counts as rows of that one.
+    """
+    name = str(dataset.name)
     plain = all(c.isalnum() or c in "-_.@" for c in name) and name.strip(".")
-    return name if plain else "dataset"
+    own = dataset.is_bundled or name not in bundled_datasets()
+    return name if plain and own else "dataset"
 
 
 def _mapped(name: str, value: Any) -> Any:
@@ -116,8 +122,8 @@ def _value(name: str, value: Any) -> Any:
         return json.loads(json.dumps(value))
     except TypeError as error:
         raise UnspecifiableError(
-            f"{name}={value!r} has no form in JSON ({error}): the recording cannot say how to make "
-            "its environment. Name a file or a built-in instead, if there is one"
+            f"{name}={shown(value)} has no form in JSON ({error}): the recording cannot say how to "
+            "make its environment. Name a file or a built-in instead, if there is one"
         ) from error
 
 

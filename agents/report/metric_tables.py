@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from agents.report.tables import JCT, NOTHING, TextTable, best_of, intervals, known, numbers
 from agents.statistics import common_seeds, values_by_seed
 from edgecloud_gym.checks import did_you_mean
+from edgecloud_gym.wording import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,6 +79,6 @@ def check_columns(metrics: Sequence[str], summary: pd.DataFrame) -> None:
     for metric in metrics:
         if metric not in there:
             raise ValueError(
-                f"--columns {metric!r}: no such metric{did_you_mean(metric, there)}; there are: "
-                f"{', '.join(there)}"
+                f"--columns {shown(metric)}: no such metric{did_you_mean(metric, there)}; there "
+                f"are: {', '.join(there)}"
             )

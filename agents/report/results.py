@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from edgecloud_gym.files import UnreadableFileError, read_json
+from edgecloud_gym.wording import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,12 +187,14 @@ def read_record(path: Path) -> dict[str, Any]:
         raise UnreadableFileError(f"{wrong}: it holds a {type(record).__name__}, not an object")
     for name, kind in _RECORD_KEYS.items():
         if not isinstance(record.get(name), kind):
-            raise UnreadableFileError(f"{wrong}: {name!r} is missing, or no {kind.__name__}")
+            raise UnreadableFileError(f"{wrong}: {shown(name)} is missing, or no {kind.__name__}")
     for name, kinds in _ITEM_KEYS.items():
         for item in record[name]:
             known = item if isinstance(item, dict) else {}
             if not all(isinstance(known.get(key), kind) for key, kind in kinds.items()):
-                raise UnreadableFileError(f"{wrong}: {name!r} must hold objects with {[*kinds]}")
+                raise UnreadableFileError(
+                    f"{wrong}: {shown(name)} must hold objects with {[*kinds]}"
+                )
     return record
 
 

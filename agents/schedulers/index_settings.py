@@ -16,6 +16,7 @@ from agents.rules.index import Index
 from edgecloud_gym.config import Priority
 from edgecloud_gym.files import read_json, write_json
 from edgecloud_gym.priorities import AgedScores
+from edgecloud_gym.wording import shown
 
 BUNDLED: Final = Path(__file__).parents[1] / "assets" / "index"
 LONG: Final = 4.0  # s
@@ -101,7 +102,7 @@ def load_index(given: str | Path | IndexSettings) -> IndexSettings:
     if isinstance(given, IndexSettings):
         return given
     if not isinstance(given, str | Path):
-        raise TypeError(f"tuned={given!r}: must be a path or IndexSettings")
+        raise TypeError(f"tuned={shown(given)}: must be a path or IndexSettings")
     path = Path(given)
     try:
         read = read_json(path)
@@ -115,7 +116,7 @@ def _group(name: str, kind: Any, given: Mapping[str, float]) -> Any:
     group = kind(**given)
     for field_name, value in group._asdict().items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-            raise ValueError(f"{name}.{field_name}={value!r}: must be a finite number")
+            raise ValueError(f"{name}.{field_name}={shown(value)}: must be a finite number")
     return group
 
 

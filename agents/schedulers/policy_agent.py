@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.base import Info, Observation
+from agents.base import Info, InLanes, Observation
 from agents.prediction.forecasts import as_forecast, forecast
 from agents.rules.walk.packing import (
     SHARPNESS,
@@ -26,9 +26,12 @@ from edgecloud_gym.checks import check_path
 from edgecloud_gym.config import Priority
 from edgecloud_gym.envs.base import EdgeCloudEnv
 from edgecloud_gym.envs.time_series import TimeSeriesEnv
+from edgecloud_gym.envs.vector import EdgeCloudVectorEnv
 from edgecloud_gym.files import replacing
 from edgecloud_gym.simulator.rules import Rule
+from edgecloud_gym.simulator.state import State
 from edgecloud_gym.wrappers.forecast import Forecast
+from edgecloud_gym.wrappers.vector import QueueHead
 from edgecloud_gym.wrappers.walk import QueueWalk
 
 
@@ -136,10 +139,7 @@ class PolicyAgent(RuleScheduler):
 
     def predicted_times(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Returns the times that dispatched requests were ranked by; see `Agent`."""
-        log = self.env.simulator.state
-        arrived = int(log.lanes[0]["arrived"])
-        sent = np.flatnonzero(log.requests[0, :arrived]["slot"] >= 0)
-        return sent, self._forecast().time[log.requests[0, sent]["row"]]
+        return _times_of_sent(self.env.simulator.state, 0, self._forecast().time)
 
     def save(self, path: str | Path) -> None:
         """Writes a copy of the model's file; complete or not at all."""
@@ -158,14 +158,24 @@ class PolicyAgent(RuleScheduler):
         self.model = str(path)
 
 
+def _times_of_sent(
+    log: State, lane: int, times: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Returns the dispatched requests of a lane, and the times of their rows, of all rows'."""
+    arrived = int(log.lanes[lane]["arrived"])
+    sent = np.flatnonzero(log.requests[lane, :arrived]["slot"] >= 0)
+    return sent, times[log.requests[lane, sent]["row"]]
+
+
 @lru_cache(maxsize=8)
 def _bundled(agent: str, system: str) -> PolicyFile:
     return read_policy(bundled_model(agent, system))
 
 
-def system_of(env: EdgeCloudEnv) -> str:
+def system_of(env: EdgeCloudEnv | EdgeCloudVectorEnv) -> str:
     """Returns for which system a bundled model must be."""
-    return "time-series" if isinstance(env, TimeSeriesEnv) else env.config.batching
+    kind = env.single_env if isinstance(env, EdgeCloudVectorEnv) else type(env)
+    return "time-series" if issubclass(kind, TimeSeriesEnv) else env.config.batching
 
 
 class PPOAgent(PolicyAgent):
@@ -234,6 +244,35 @@ class TorchPolicyAgent(PolicyAgent):
             choice = self._player.choose(walk.observe())
             ended = bool(walk.choose(walk.best(choice) if self._scores else choice)[0][0])
         return np.array(walk.picks[0])
+
+    def in_lanes(self, envs: EdgeCloudVectorEnv) -> InLanes:
+        """Decides for many lanes at once; see `Agent.in_lanes`.
+
+        What a network remembers is a row's own, and so an episode's.
+
+        Raises:
+            ValueError: If the model does not fit the environment.
+        """
+        from agents.policies.algorithms import ALGORITHMS
+        from agents.policies.playing import Player
+
+        file = self._file or _bundled(self.name, system_of(envs))
+        self._lane_times = (known := forecast(file.predictor(), envs.dataset)).time
+        scores = ALGORITHMS[self.name].scores
+        walk = QueueHead(envs, known, file.walk.skips, scores)
+        player = Player(file.policy(walk.walk.space(), walk.single_action_space))
+
+        def choose(shown: Observation, masks: NDArray[np.bool_]) -> NDArray[Any]:
+            del masks  # the observation has them
+            return player.choose(dict(shown))
+
+        return walk, choose
+
+    def predicted_times_in(
+        self, envs: EdgeCloudVectorEnv, lane: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Returns the times that dispatched requests of a lane were ranked by; see `Agent`."""
+        return _times_of_sent(envs.simulator.state, lane, self._lane_times)
 
     def rows_changed(self, rows: NDArray[np.int64]) -> None:
         """Predicts the requests that rows stand for now."""

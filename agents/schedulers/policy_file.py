@@ -19,6 +19,7 @@ from agents.checkpoint import read_header, read_state, write_checkpoint
 from agents.prediction import Predictor, bundled_predictors, load_predictor, predictor_for
 from edgecloud_gym.dataset import load_dataset
 from edgecloud_gym.files import UnreadableFileError
+from edgecloud_gym.wording import shown
 
 if TYPE_CHECKING:
     from gymnasium import spaces
@@ -182,7 +183,7 @@ def read_policy(path: Path) -> PolicyFile:
     try:
         header = read_header(path)
         if header["agent"] not in POLICIES:
-            raise ValueError(f"of {header['agent']!r}")
+            raise ValueError(f"of {shown(header['agent'])}")
         walk = WalkSettings(**header["settings"])
         return PolicyFile(path, header["agent"], walk, read_state(path), header["training"] or {})
     except (TypeError, ValueError) as error:
@@ -205,8 +206,9 @@ def bundled_model(agent: str, system: str) -> Path:
     if not path.exists():
         there = ", ".join(sorted(file.stem for file in MODELS.glob("*.npz"))) or "none"
         raise ValueError(
-            f"agent {agent!r}: no model for {system} comes with the package (there are: {there}); "
-            f"train one with `edgecloud train {agent}` and name its file: {agent}:model=FILE"
+            f"agent {shown(agent)}: no model for {system} comes with the package (there are: "
+            f"{there}); train one with `edgecloud train {agent}` and name its file: "
+            f"{agent}:model=FILE"
         )
     return path
 

@@ -24,6 +24,7 @@ from edgecloud_gym.envs.vector import EdgeCloudVectorEnv
 from edgecloud_gym.files import UnreadableFileError, replacing
 from edgecloud_gym.simulator.legality import assign_lowest
 from edgecloud_gym.simulator.simulator import Simulator
+from edgecloud_gym.wording import shown
 from edgecloud_gym.wrappers.assignment import SequentialDecision, extended_space
 from edgecloud_gym.wrappers.vector import PriorityAction, SequentialAssignment
 
@@ -209,7 +210,7 @@ class SB3Agent(Agent):
         )
         if (self._model.action_space, self._model.observation_space) not in forms:
             raise ValueError(
-                f"model {self.path!r} was trained on other observations or actions than this "
+                f"model {shown(self.path)} was trained on other observations or actions than this "
                 "environment's: check candidate_pool_size, observe, embedding_dim, the dataset "
                 "and which sides are there; it has "
                 f"{_shapes(self._model.observation_space)} and {self._model.action_space}, "

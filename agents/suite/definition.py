@@ -21,6 +21,7 @@ from edgecloud_gym.checks import did_you_mean
 from edgecloud_gym.dataset import RequestDataset, load_dataset
 from edgecloud_gym.files import read_json
 from edgecloud_gym.node_files import read_nodes
+from edgecloud_gym.wording import shown
 
 SUITES: Final = Path(__file__).parents[1] / "assets" / "suite"
 VERSION: Final = 1
@@ -131,13 +132,13 @@ class Suite:
                 return cell
         why = self.skipped.get(name.partition("/")[0])
         if why is not None:
-            raise ValueError(f"scenario {name!r}: {why}")
+            raise ValueError(f"scenario {shown(name)}: {why}")
         names = [cell.name for cell in self.cells]
         groups = list(dict.fromkeys(cell.group for cell in self.cells))
         raise ValueError(
-            f"scenario {name!r}: must be one of the groups {', '.join(groups)}, or a scenario of "
-            f"theirs, such as {names[0]}{did_you_mean(name, [*groups, *names])}; "
-            "`edgecloud bench-suite --list` shows all"
+            f"scenario {shown(name)}: must be one of the groups {', '.join(groups)}, or a scenario "
+            f"of theirs, such as {names[0]}{did_you_mean(name, [*groups, *names])}; `edgecloud "
+            "bench-suite --list` shows all"
         )
 
     def zero(self, cell: Cell) -> str:

@@ -17,6 +17,7 @@ from agents.suite.entrants import Stable
 from agents.suite.playing import Tell, entries, prepare
 from edgecloud_gym.checks import did_you_mean
 from edgecloud_gym.dataset import load_dataset
+from edgecloud_gym.wording import shown
 
 TOLERANCE: Final = 1e-6  # of a value: another processor or library may round otherwise
 
@@ -118,7 +119,9 @@ def _no_such_row(
         for name in given:
             if name not in known:
                 there = ", ".join(groups if what == "scenario" else known)
-                return f"{what} {name!r}: the leaderboard has {there}{did_you_mean(name, known)}"
+                return (
+                    f"{what} {shown(name)}: the leaderboard has {there}{did_you_mean(name, known)}"
+                )
     return f"seed {seed}: no row of the leaderboard that was asked for has it"
 
 
@@ -148,7 +151,7 @@ def verify(
     verdicts = []
     for row in rows:
         if row.agent not in known:
-            raise ValueError(f"agent {row.agent!r}: is not known here; --agent-file gives it")
+            raise ValueError(f"agent {shown(row.agent)}: is not known here; --agent-file gives it")
         cell = suite.cell(row.cell)
         part = replace(suite, cells=(replace(cell, seeds=(row.seed,)),))
         stable = Stable(part, [known[row.agent]], output)

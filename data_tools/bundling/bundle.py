@@ -137,7 +137,7 @@ def _of_type(name: str, value: object) -> str | float | None:
 # In the order of the reference's keys, then of what a measurement adds.
 _COLUMNS: Final = (
     *("request_text", "model_name", "response_text", "device"),
-    *(field.name for field in fields(Measurement) if field.name not in ("response_text", ERROR)),
+    *(f.name for f in fields(Measurement) if f.name not in ("response_text", CACHED, ERROR)),
     *("load_average", "family", CACHED),
 )
 

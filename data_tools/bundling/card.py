@@ -163,7 +163,7 @@ def _files_section(has_slowdown: bool, embedding_model: str) -> str:
         "`device`, `inference_time` (s), `input_token_count`, `output_token_count`; and, where "
         "they were measured, `time_to_first_token` (s), `finish_reason` (`eos` or `length`), "
         "`load_average` (one minute, after the answer), `repeated_inference_times` (s, where the "
-        "prompt was measured again).",
+        "prompt was measured again), `cached_tokens` (of the prompt, found in the server's cache).",
         f"- `embeddings.npz`: one embedding per prompt by {embedding_model}, float16, with pooling "
         "and a digest of the prompts.",
     ]

@@ -35,6 +35,7 @@ from edgecloud_gym.dataset.files import locate, split_machine
 from edgecloud_gym.dataset.rows import OnError, read_columns
 from edgecloud_gym.dataset.tables import beside
 from edgecloud_gym.files import check_writable, is_bundled_name, replacing
+from edgecloud_gym.wording import shown
 
 __all__ = [
     "EmbeddedFile",
@@ -277,7 +278,9 @@ def embeddings_path(dataset: str | os.PathLike[str]) -> Path:
     """
     requests = locate(dataset).requests
     if is_bundled_name(split_machine(dataset)[0], bundled_datasets()):
-        raise ValueError(f"{dataset!r} is a bundled dataset: name the file to write with output")
+        raise ValueError(
+            f"{shown(dataset)} is a bundled dataset: name the file to write with output"
+        )
     if requests == Path(dataset):
         return beside(requests, ".npz")
     return requests.with_name("embeddings.npz")

@@ -21,6 +21,7 @@ from data_tools.calibration.logs import Log
 from data_tools.calibration.result import Calibration, Judgement, errors_on, rounded, with_errors
 from data_tools.calibration.sweep import MeasuredSteps, Steps
 from edgecloud_gym.engines import TIMES, EngineModel
+from edgecloud_gym.wording import shown
 
 FLAGS: Final = ("lookahead", "reserve_prompt", "prefix_caching")
 # What only a cache with a limit can show.
@@ -69,7 +70,7 @@ def calibrate(
     """
     for key in settings:
         if key not in SETTINGS:
-            raise TypeError(f"unknown setting {key!r}: must be one of {', '.join(SETTINGS)}")
+            raise TypeError(f"unknown setting {shown(key)}: must be one of {', '.join(SETTINGS)}")
     given = {key: value for key, value in settings.items() if value is not None}
     steps = MeasuredSteps(sweep) if isinstance(sweep, tuple) else sweep
     if steps is not None and steps.sequences is not None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from edgecloud_gym.checks import parse_number
+from edgecloud_gym.wording import shown
 
 NAN: Final = math.nan
 MS: Final = 1e-3
@@ -296,10 +297,12 @@ def named_columns(columns: Mapping[str, str]) -> Format:
     """
     for name in columns:
         if name not in NAMED:
-            raise ValueError(f"columns: {name!r} must be one of {', '.join(NAMED)}")
+            raise ValueError(f"columns: {shown(name)} must be one of {', '.join(NAMED)}")
     for name in NAMED[:5]:
         if name not in columns:
-            raise ValueError(f"columns: {name!r} is missing; needed are {', '.join(NAMED[:5])}")
+            raise ValueError(
+                f"columns: {shown(name)} is missing; needed are {', '.join(NAMED[:5])}"
+            )
 
     def read(record: Record) -> Row:
         fields: dict[str, Any] = {}

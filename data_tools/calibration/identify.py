@@ -12,6 +12,7 @@ from data_tools.calibration.errors import measured
 from data_tools.calibration.fit import Part, fit, loss
 from data_tools.calibration.logs import Log
 from edgecloud_gym.engines import TIMES, EngineModel
+from edgecloud_gym.wording import listed
 
 RESAMPLES: Final = 30
 JITTER: Final = 0.3  # of the starts of its fits, in logarithms
@@ -39,7 +40,7 @@ def check_concurrency(logs: Sequence[Log]) -> None:
     """
     if max(log.most_at_once for log in logs) <= 1:
         raise ValueError(
-            f"{', '.join(log.name for log in logs)}: never more than one request at a time, so "
+            f"{listed(log.name for log in logs)}: never more than one request at a time, so "
             "nothing says how long a step with several takes: add a log at a higher load, or a "
             "sweep over fixed concurrencies (--sweep)"
         )

@@ -51,7 +51,7 @@ def describe(
             from edgecloud_gym.files import check_writable
 
             picture = None if no_png else png or Path(f"{_name(source)}.png")
-            check_source(source, unit)
+            check_source(source, unit, on_error(skip_malformed))
             if picture is not None:
                 check_writable(picture)
         description = describe_source(source, on_error=on_error(skip_malformed), unit=unit)

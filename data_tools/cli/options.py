@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgecloud_gym.checks import parse_number
+from edgecloud_gym.wording import shown
 
 if TYPE_CHECKING:
     from edgecloud_gym.dataset.rows import OnError
@@ -27,6 +29,30 @@ def read_path(text: str | Path) -> Path:
 def path_option(*names: str, **more: Any) -> Any:
     """Returns an option that takes a path; see `typer.Option`."""
     return typer.Option(*names, parser=read_path, metavar="<path>", **more)
+
+
+def is_given(context: typer.Context, option: str) -> bool:
+    """Tells whether an option stands on the command line; otherwise it has its default."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name != "DEFAULT"
+
+
+def refuse_given(context: typer.Context, options: Iterable[str], why: str) -> None:
+    """Checks that none of the options stands on the command line, where it would be ignored.
+
+    Args:
+        context: Of the command.
+        options: Their names in Python.
+        why: In which case they are ignored, as in "without --trace".
+
+    Raises:
+        ValueError: If one does.
+    """
+    ignored = set(options)
+    for parameter in context.command.params:
+        if parameter.name in ignored and is_given(context, str(parameter.name)):
+            name = next((n for n in parameter.opts if n.startswith("--")), parameter.opts[0])
+            raise ValueError(f"{name} has no effect {why}")
 
 
 def on_error(skip_malformed: bool) -> OnError:
@@ -49,5 +75,5 @@ def whole_numbers(name: str, text: str | None, *, least: int = 1) -> tuple[int, 
     found = tuple(int(number) for number in numbers if number.is_integer())
     if len(found) < len(numbers) or len(set(found)) < least or min(found, default=0) < 1:
         some = "one number or more" if least == 1 else "two or more sizes"
-        raise ValueError(f"{name}={text!r}: must be {some} such as 1,2,4,8")
+        raise ValueError(f"{name}={shown(text)}: must be {some} such as 1,2,4,8")
     return found

@@ -14,11 +14,12 @@ from data_tools.cli import profile_options as options
 from data_tools.cli.console import quieten_transformers, reading_input, reporting
 from data_tools.cli.engine import check_engine, check_local_engine, write_local_engine
 from data_tools.cli.load import measure as measure_load
-from data_tools.cli.options import on_error, whole_numbers
+from data_tools.cli.options import on_error, refuse_given, whole_numbers
 from data_tools.cli.reports import report_limits, report_rows
 from edgecloud_gym.checks import check_integer
 from edgecloud_gym.dataset.rows import OnError
 from edgecloud_gym.files import check_writable
+from edgecloud_gym.wording import shown
 
 if TYPE_CHECKING:
     from data_tools.load.session import ServerUnderLoad
@@ -257,11 +258,12 @@ def _named_models(models: Sequence[str]) -> dict[str, str]:
         if not equals or Path(model).exists():
             name, source = Path(model).name.removesuffix(".gguf"), model
         if not name or not source:
-            raise ValueError(f"--model={model!r}: must be MODEL or NAME=MODEL")
+            raise ValueError(f"--model={shown(model)}: must be MODEL or NAME=MODEL")
         for other in named:
             if output_path(Path(), name) == output_path(Path(), other):
                 raise ValueError(
-                    f"--model: {other!r} and {name!r} would write the same file; use NAME=MODEL"
+                    f"--model: {shown(other)} and {shown(name)} would write the same file; use "
+                    "NAME=MODEL"
                 )
         named[name] = source
     return named
@@ -280,10 +282,20 @@ def _refuse_useless_options(context: typer.Context, endpoint: bool, loads: bool)
         useless.append((("engine",), "with --endpoint without --rate, --trace or --concurrency"))
     if loads:
         useless.append((options.ONE_BY_ONE_ONLY, "with --rate, --trace or --concurrency"))
+        loops = bool(context.params["rate"] or context.params["trace"])
+        if not loops:
+            useless.append((options.LOOP_ONLY, "without --rate or --trace"))
+        if not context.params["rate"] or context.params["trace"]:
+            useless.append(
+                (options.PROMPTS_ONLY, "where no prompts are sent: --rate without --trace does")
+            )
+        if context.params["concurrency"] is None:
+            useless.append((("prompt_lengths",), "without --concurrency"))
     else:
         useless.append((options.LOAD_ONLY, "without --rate, --trace or --concurrency"))
+    if not context.params["repeat"]:
+        useless.append((("times",), "without --repeat"))
+    if context.params["prompts"] == "builtin":
+        useless.append((options.FILES_ONLY, "on the built-in prompts"))
     for names, why in useless:
-        for name in names:
-            source = context.get_parameter_source(name)
-            if source is not None and source.name == "COMMANDLINE":
-                raise ValueError(f"--{name.replace('_', '-')} has no effect {why}")
+        refuse_given(context, names, why)

@@ -21,6 +21,9 @@ LOCAL_ONLY: Final = (
 ENDPOINT_ONLY: Final = ("limit_field", "timeout", "retries", "api_key_variable")
 LOADS: Final = ("concurrency", "rate", "trace")
 LOAD_ONLY: Final = (*("prompt_lengths", "duration", "max_in_flight", "max_requests", "seed"),)
+LOOP_ONLY: Final = ("duration", "max_in_flight", "max_requests", "max_new_tokens")
+FILES_ONLY: Final = ("split", "column", "skip_malformed")
+PROMPTS_ONLY: Final = (*FILES_ONLY, "limit")
 ENGINE_ONLY: Final = ("sequences", "lookahead")
 ONE_BY_ONE_ONLY: Final = ("repeat", "times", "retries")
 

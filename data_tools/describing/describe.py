@@ -71,20 +71,28 @@ def describe(
         UnreadableFileError: If it is malformed.
         FileNotFoundError: If there is no such file.
     """
-    check_source(source, unit)
+    check_source(source, unit, on_error)
     if _is_trace(source):
         return _describe_trace(Path(source), unit)
     return _describe_dataset(source, on_error)
 
 
-def check_source(source: str | os.PathLike[str], unit: str | None = None) -> None:
+def check_source(
+    source: str | os.PathLike[str], unit: str | None = None, on_error: OnError = "raise"
+) -> None:
     """Checks what `describe` is asked for before anything is read.
 
     Raises:
-        ValueError: If it is neither a trace nor a dataset, or a unit is given for a dataset.
+        ValueError: If it is neither a trace nor a dataset, a unit is given for a dataset, or rows
+            of a trace are to be left out.
         FileNotFoundError: If there is no such file.
     """
     if _is_trace(source):
+        if on_error != "raise":
+            raise ValueError(
+                f"on_error={on_error!r} (--skip-malformed): must be 'raise' for a workload trace, "
+                "whose arrivals would be others without a row"
+            )
         return
     if unit is not None:
         raise ValueError(f"unit={unit!r}: must be None for a dataset, whose times are seconds")

@@ -27,6 +27,7 @@ from data_tools.calibration.sweep_file import (
 from data_tools.load.prompts import TokenScale
 from data_tools.load.server import ServerTraits
 from edgecloud_gym.checks import check_integer
+from edgecloud_gym.wording import shown
 
 REPEATS: Final = 5
 IDLE_TOKENS: Final = 16
@@ -302,5 +303,5 @@ def check_levels(name: str, levels: Sequence[int]) -> tuple[int, ...]:
     """
     found = tuple(sorted({check_integer(name, level, least=1) for level in levels}))
     if not found:
-        raise ValueError(f"{name}={levels!r}: must be one number or more")
+        raise ValueError(f"{name}={shown(levels)}: must be one number or more")
     return found

@@ -20,8 +20,10 @@ from data_tools.machine import load_average, session_conditions
 from data_tools.profiling.run_file import RunFile
 from data_tools.progress import track
 from edgecloud_gym.checks import check_choice, check_integer
+from edgecloud_gym.dataset.rows import CACHED
 from edgecloud_gym.dataset.slowdown import slowdown_path
 from edgecloud_gym.files import check_writable
+from edgecloud_gym.wording import shown
 
 
 def output_path(output_dir: Path, model_name: str) -> Path:
@@ -137,7 +139,7 @@ def profile_models(
             check_lengths(loaded, context_lengths)  # before hours of measuring
         except ValueError as error:
             raise ModelUnavailableError(
-                f"model {name!r}: {error}: so long is its context"
+                f"model {shown(name)}: {error}: so long is its context"
             ) from error
         backend = LocalBackend(
             name, loaded, max_new_tokens=max_new_tokens, chat=chat, decode=decode
@@ -250,8 +252,14 @@ def spread_repeats(prompts: Sequence[str], count: int, times: int) -> list[str]:
 
 
 def _row(backend: Backend, prompt: str) -> dict[str, Any]:
-    """Measures a prompt; the reference's seven keys come first."""
+    """Measures a prompt; the reference's seven keys come first.
+
+    What a cache held is told by servers alone, and by not all of them: the others' rows have no key
+    for it.
+    """
     measured = asdict(backend.measure(prompt))
+    if measured[CACHED] is None:
+        del measured[CACHED]
     reference_keys = {
         "request_text": prompt,
         "model_name": backend.name,

@@ -19,6 +19,7 @@ from typing import IO, Any, Self
 
 from edgecloud_gym.dataset.tables import beside
 from edgecloud_gym.files import UnreadableFileError, read_json, read_jsonl, write_json
+from edgecloud_gym.wording import shown
 
 
 class ConfigurationChangedError(UnreadableFileError):
@@ -190,7 +191,7 @@ def require_same(path: Path, recorded: Mapping[str, Any], now: Mapping[str, Any]
         ConfigurationChangedError: If not, with one line per setting that differs.
     """
     difference = [
-        f"  {key}: recorded {recorded.get(key)!r}, now {now.get(key)!r}"
+        f"  {key}: recorded {shown(recorded.get(key))}, now {shown(now.get(key))}"
         for key in sorted(recorded.keys() | now.keys())
         if recorded.get(key) != now.get(key)
     ]

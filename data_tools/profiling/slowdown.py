@@ -19,6 +19,7 @@ from data_tools.profiling.run_file import require_same
 from data_tools.progress import track
 from edgecloud_gym.checks import check_integer
 from edgecloud_gym.dataset.slowdown import SlowdownFile
+from edgecloud_gym.wording import shown
 
 __all__ = [
     "SlowdownCurve",
@@ -43,7 +44,7 @@ def distinct_sizes(batch_sizes: Sequence[int]) -> tuple[int, ...]:
     """
     sizes = tuple(sorted({check_integer("batch_sizes", size, least=1) for size in batch_sizes}))
     if len(sizes) < 2:
-        raise ValueError(f"batch_sizes={batch_sizes!r}: must be two or more sizes")
+        raise ValueError(f"batch_sizes={shown(batch_sizes)}: must be two or more sizes")
     return sizes
 
 
@@ -114,8 +115,8 @@ def measure_slowdown(
                         save(table.curve(context_length, steps))
     if table.measured().sum() < 2:
         raise MemoryError(
-            f"batch_sizes={batch_sizes!r}: a curve needs two sizes that fit the memory; smaller "
-            "ones would, or bfloat16"
+            f"batch_sizes={shown(batch_sizes)}: a curve needs two sizes that fit the memory; "
+            "smaller ones would, or bfloat16"
         )
     return table.curve(context_length, steps)
 

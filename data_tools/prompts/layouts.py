@@ -13,6 +13,7 @@ from string import ascii_uppercase
 from typing import Any, Final
 
 from edgecloud_gym.checks import has_half_character
+from edgecloud_gym.wording import listed, shown
 
 # Where a record's prompt stands, first come first served.
 PROMPT_COLUMNS: Final = (
@@ -60,7 +61,7 @@ def prompt_of(record: Mapping[str, Any], column: str | None = None) -> str | Non
         prompt, main = _first_turn(turns, record[turns]), "prompt"
     elif main is None:
         raise ValueError(
-            f"no prompt column among {', '.join(record) or 'no fields'}; name it with column=, or "
+            f"no prompt column among {listed(record) or 'no fields'}; name it with column=, or "
             f"provide {', '.join(PROMPT_COLUMNS)} or {', '.join(CONVERSATION_COLUMNS)}"
         )
     elif main == "text" and "role" in record and not _is_one(record["role"], _HUMAN):
@@ -111,15 +112,15 @@ def _first_instance(instances: object) -> str:
 
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"field {name!r} must be text, got {_shown(value)}")
+        raise ValueError(f"field {shown(name)} must be text, got {_shown(value)}")
     if not value.strip():
-        raise ValueError(f"field {name!r} is blank")
+        raise ValueError(f"field {shown(name)} is blank")
     return _whole(name, value)
 
 
 def _whole(name: str, text: str) -> str:
     if has_half_character(text):
-        raise ValueError(f"field {name!r} holds half a character (a lone surrogate)")
+        raise ValueError(f"field {shown(name)} holds half a character (a lone surrogate)")
     return text
 
 
@@ -129,8 +130,8 @@ def _companion(name: str, value: object) -> str:
         return ""
     if not isinstance(value, str):
         raise ValueError(
-            f"field {name!r} must be text, got {_shown(value)}; to use one field alone, name it "
-            "with column="
+            f"field {shown(name)} must be text, got {_shown(value)}; to use one field alone, name "
+            "it with column="
         )
     nothing = not value.strip() or value.strip().lower() in _PLACEHOLDERS
     return "" if nothing else _whole(name, value)
@@ -164,8 +165,8 @@ def _lettered(name: str, choices: object) -> str:
         or not all(isinstance(text, str) for text in texts)
     ):
         raise ValueError(
-            f"field {name!r} must be a list of texts, or texts by letter, got {_shown(choices)}; "
-            "to use one field alone, name it with column="
+            f"field {shown(name)} must be a list of texts, or texts by letter, got "
+            f"{_shown(choices)}; to use one field alone, name it with column="
         )
     pairs = zip(labels[: len(texts)], texts, strict=True)
     return _whole(name, "\n".join(f"{label}. {text}" for label, text in pairs))
@@ -174,7 +175,7 @@ def _lettered(name: str, choices: object) -> str:
 def _first_turn(name: str, turns: object) -> str:
     """Returns the first human turn of a conversation, with what the system says before it."""
     if not isinstance(turns, list):
-        raise ValueError(f"field {name!r} must be a list of turns, got {_shown(turns)}")
+        raise ValueError(f"field {shown(name)} must be a list of turns, got {_shown(turns)}")
     said: list[str] = []
     for turn in turns:
         if isinstance(turn, str):  # without roles, the human begins
@@ -184,7 +185,7 @@ def _first_turn(name: str, turns: object) -> str:
             said.append(_companion(name, content))
         elif _is_one(role, _HUMAN):
             return "\n\n".join([*filter(None, said), _text(name, content)])
-    raise ValueError(f"field {name!r} has no human turn")
+    raise ValueError(f"field {shown(name)} has no human turn")
 
 
 def _turn(name: str, turn: object) -> tuple[object, object]:
@@ -197,7 +198,7 @@ def _turn(name: str, turn: object) -> tuple[object, object]:
             return "user", _joined(turn["content"])
         if {"input", "output"} <= turn.keys():  # of Capybara: a question and its answer
             return "user", turn["input"]
-    raise ValueError(f"field {name!r} must be a list of turns with role and content")
+    raise ValueError(f"field {shown(name)} must be a list of turns with role and content")
 
 
 def _is_one(role: object, names: frozenset[str]) -> bool:

@@ -20,6 +20,7 @@ from edgecloud_gym.dataset.rows import OnError
 from edgecloud_gym.dataset.tables import Record, read_table, table_suffix
 from edgecloud_gym.files import UnreadableFileError, read_json, read_jsonl
 from edgecloud_gym.unpacking import PACKED_SUFFIXES, check_packing, unpacking
+from edgecloud_gym.wording import listed, shown
 
 BUILT_IN: Final = "builtin"
 DEFAULT_DATASET: Final = "tatsu-lab/alpaca"
@@ -73,8 +74,8 @@ def load_prompts(
     if source == BUILT_IN:
         if Path(source).exists():
             warnings.warn(
-                f"{source!r} is the built-in set; './{source}' would be what lies here under that "
-                "name",
+                f"{shown(source)} is the built-in set; './{source}' would be what lies here under "
+                "that name",
                 UserWarning,
                 stacklevel=2,
             )
@@ -101,16 +102,18 @@ def _of_split(data: Any, split: str) -> Iterable[Mapping[str, Any]]:
     """Returns the rows of a dataset, or of one split of a dictionary of them."""
     if isinstance(data, Mapping):
         if split not in data:
-            raise ValueError(f"split={split!r}: the dataset has {', '.join(map(str, data))}")
+            raise ValueError(f"split={shown(split)}: the dataset has {listed(data)}")
         return _of_split(data[split], split)
     if not isinstance(data, Iterable):
-        raise TypeError(f"source={data!r}: must be a name, a path or a dataset of `datasets`")
+        raise TypeError(f"source={shown(data)}: must be a name, a path or a dataset of `datasets`")
     return data
 
 
 def _row(row: Any) -> dict[str, Any]:
     if not isinstance(row, Mapping):
-        raise TypeError(f"source: has the row {row!r}; rows must be mappings, {{'prompt': ...}}")
+        raise TypeError(
+            f"source: has the row {shown(row)}; rows must be mappings, {{'prompt': ...}}"
+        )
     return dict(row)
 
 
@@ -141,7 +144,7 @@ def _prompt(source: str, record: Mapping[str, Any] | ValueError, column: str | N
     if isinstance(record, ValueError):
         raise record
     if column is not None and column not in record:
-        raise ValueError(f"column {column!r} is not in {source}: it has {', '.join(record)}")
+        raise ValueError(f"column {shown(column)} is not in {source}: it has {listed(record)}")
     return prompt_of(record, column)
 
 
@@ -149,14 +152,14 @@ def _records(source: str, split: str) -> Iterable[Record]:
     """Returns the records of a file, a directory or a hub dataset."""
     path = Path(source).expanduser()
     if path.is_dir():
-        return _sliced(_split_files(path), split)
+        return _sliced(_split_files(path, source), split)
     if path.exists():
         return _sliced({"train": [path]}, split)
     base, _, config = source.rpartition(":")
     repository = Path(base).expanduser()
     if base and repository.is_dir():
         if (repository / config).is_dir():
-            return _sliced(_split_files(repository / config), split)
+            return _sliced(_split_files(repository / config, f"{base}/{config}"), split)
         return _of_repository(str(repository), split, config)
     if table_suffix(path) in _READERS or path.is_absolute() or source.startswith((".", "~")):
         raise FileNotFoundError(f"prompt file {source} does not exist")
@@ -180,8 +183,12 @@ def _of_repository(name: str, split: str, config: str | None) -> Iterator[Record
     yield from flattened((f"record {number}", record) for number, record in enumerate(records, 1))
 
 
-def _split_files(directory: Path) -> dict[str, list[Path]]:
+def _split_files(directory: Path, given: str) -> dict[str, list[Path]]:
     """Returns the data files of a directory by the split that their names state.
+
+    Args:
+        directory: The directory.
+        given: What its user calls it, for messages.
 
     Raises:
         UnreadableFileError: If there are none, or the files of a split lie in several folders, as
@@ -197,13 +204,13 @@ def _split_files(directory: Path) -> dict[str, list[Path]]:
         files.pop("", None)  # as `datasets` does: where names state splits, others are no data
     if not files:
         kinds = ", ".join(_READERS)
-        raise UnreadableFileError(f"directory {directory} holds no data files ({kinds})")
+        raise UnreadableFileError(f"directory {given} holds no data files ({kinds})")
     for paths in files.values():
         folders = sorted({path.parent.relative_to(directory).as_posix() for path in paths})
         if len(folders) > 1:
             raise UnreadableFileError(
-                f"directory {directory} holds several data sets, in {', '.join(folders)}: name "
-                f"one, as in {directory}:{folders[0]}"
+                f"directory {given} holds several data sets, in {listed(folders)}: name "
+                f"one, as in {given}:{folders[0]}"
             )
     return {split or "train": paths for split, paths in files.items()}
 

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from edgecloud_gym.arrivals.traces import check_times, read_trace
 from edgecloud_gym.checks import check_choice, check_number
 from edgecloud_gym.times import UNITS, carry_unit
+from edgecloud_gym.wording import shown
 
 _ROW = (Sequence, np.ndarray)
 MOST_ARRIVALS = 1e8  # of an episode; more do not fit the memory
@@ -111,15 +112,15 @@ class MMPP:
         rows = isinstance(self.rates, _ROW) and isinstance(self.dwell, _ROW)
         if not rows or len(self.rates) < 2 or len(self.rates) != len(self.dwell):
             raise ValueError(
-                f"rates={self.rates!r}, dwell={self.dwell!r}: must have one entry per state each, "
-                "for two states or more"
+                f"rates={shown(self.rates)}, dwell={shown(self.dwell)}: must have one entry per "
+                "state each, for two states or more"
             )
         for rate in self.rates:
             check_number("rates", rate, least=0)
         for dwell in self.dwell:
             check_number("dwell", dwell, above=0)
         if not any(self.rates):
-            raise ValueError(f"rates={self.rates!r}: must not all be 0")
+            raise ValueError(f"rates={shown(self.rates)}: must not all be 0")
 
     def sample(
         self, rng: np.random.Generator, rate: float | None, duration: float
@@ -229,7 +230,7 @@ class Trace:
         times = recorded[np.searchsorted(recorded, self.start) :] - self.start
         if len(times) == 0:
             raise ValueError(
-                f"start={self.start!r}: must not lie beyond the last arrival, {recorded[-1]} s"
+                f"start={shown(self.start)}: must not lie beyond the last arrival, {recorded[-1]} s"
             )
         times.setflags(write=False)
         object.__setattr__(self, "times", times)
@@ -291,11 +292,11 @@ def make_arrivals(arrivals: str | ArrivalProcess | Mapping[str, Any]) -> Arrival
         if arrivals in ARRIVALS:
             return ARRIVALS[arrivals]()
         raise ValueError(
-            f"arrivals={arrivals!r}: must be one of {', '.join(ARRIVALS)}, or an arrival process, "
-            "for instance edgecloud_gym.arrivals.Trace(file) for recorded ones"
+            f"arrivals={shown(arrivals)}: must be one of {', '.join(ARRIVALS)}, or an arrival "
+            "process, for instance edgecloud_gym.arrivals.Trace(file) for recorded ones"
         )
     if isinstance(arrivals, type) or not isinstance(arrivals, ArrivalProcess):
-        raise TypeError(f"arrivals={arrivals!r}: must be a name or an arrival process")
+        raise TypeError(f"arrivals={shown(arrivals)}: must be a name or an arrival process")
     return arrivals
 
 
@@ -304,12 +305,12 @@ def _of_mapping(arrivals: Mapping[str, Any]) -> ArrivalProcess:
     kind = settings.pop("kind", None)
     kinds: dict[str, Callable[..., ArrivalProcess]] = {**ARRIVALS, "trace": Trace}
     if kind not in kinds:
-        raise ValueError(f"arrivals={arrivals!r}: kind must be one of {', '.join(kinds)}")
+        raise ValueError(f"arrivals={shown(arrivals)}: kind must be one of {', '.join(kinds)}")
     given = {n: tuple(v) if isinstance(v, list) else v for n, v in settings.items()}
     try:
         return kinds[kind](**given)
     except TypeError as error:
-        raise TypeError(f"arrivals={arrivals!r}: {error}") from error
+        raise TypeError(f"arrivals={shown(arrivals)}: {error}") from error
 
 
 def mapping_of(process: ArrivalProcess) -> dict[str, Any]:
@@ -322,7 +323,7 @@ def mapping_of(process: ArrivalProcess) -> dict[str, Any]:
         return {"kind": "trace", "source": process.times.tolist(), "jitter": process.jitter}
     kinds = {made: name for name, made in ARRIVALS.items()}
     if type(process) not in kinds:
-        raise TypeError(f"arrivals={process!r}: is none of {', '.join(ARRIVALS)} or a trace")
+        raise TypeError(f"arrivals={shown(process)}: is none of {', '.join(ARRIVALS)} or a trace")
     own: Any = process
     return {"kind": kinds[type(process)], **asdict(own)}
 
@@ -354,6 +355,7 @@ def _checked_rate(process: object, rate: float | None, duration: float) -> float
     rate = check_number("rate", rate, above=0)
     if rate * duration > MOST_ARRIVALS:
         raise ValueError(
-            f"rate={rate!r}, duration={duration!r}: must make {MOST_ARRIVALS:g} arrivals at most"
+            f"rate={rate!r}, duration={shown(duration)}: must make {MOST_ARRIVALS:g} arrivals at "
+            "most"
         )
     return rate

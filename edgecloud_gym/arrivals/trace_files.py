@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgecloud_gym.files import UnreadableFileError, decoded_json, duplicate, read_jsonl
 from edgecloud_gym.unpacking import unpacking
+from edgecloud_gym.wording import shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,7 +83,7 @@ class TraceRows:
             raise UnreadableFileError(f"{self.path}: it holds no request")
         missing = np.isnan(values) if values.dtype.kind == "f" else np.isnat(values)
         if missing.any():
-            raise self.fault(int(missing.argmax()), f"it has no {column!r}")
+            raise self.fault(int(missing.argmax()), f"it has no {shown(column)}")
         return values
 
     def ascending(self) -> NDArray[Any]:
@@ -123,7 +124,7 @@ class TraceRows:
             index = int(good.argmin())
             raise self.fault(
                 index,
-                f"{column!r} must be a whole number of tokens from 0 to {2**31 - 1}, "
+                f"{shown(column)} must be a whole number of tokens from 0 to {2**31 - 1}, "
                 f"got {counts[index]:.17g}",
             )
         return counts.astype(np.int64)
@@ -166,7 +167,7 @@ def recognise(path: Path) -> Head:
     except csv.Error as error:
         raise UnreadableFileError(f"{path} cannot be read as CSV: {error}") from error
     if repeated := duplicate(found):
-        raise UnreadableFileError(f"{path}: column {repeated!r} occurs twice")
+        raise UnreadableFileError(f"{path}: column {shown(repeated)} occurs twice")
     for name, layout in FORMATS.items():
         if {*layout.columns, *layout.mark} <= set(found):
             return Head(name, is_json, found, lines, values)
@@ -266,17 +267,19 @@ def _require_format(layout: TraceFormat, record: dict[str, Any]) -> None:
         if (mark in record) != (mark in layout.mark):
             has = "has" if mark in record else "lacks"
             raise ValueError(
-                f"it {has} {mark!r}, unlike the first line: lines of Mooncake (times in ms) and of "
-                "Bailian (s) in one file"
+                f"it {has} {shown(mark)}, unlike the first line: lines of Mooncake (times in ms) "
+                "and of Bailian (s) in one file"
             )
 
 
 def _number(name: str, value: object) -> float:
     if value is None:
-        raise ValueError(f"it has no {name!r}")
+        raise ValueError(f"it has no {shown(name)}")
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{name!r} must be a number, got {type(value).__name__} {value!r:.60}")
+        raise ValueError(
+            f"{shown(name)} must be a number, got {type(value).__name__} {value!r:.60}"
+        )
     try:
         return float(value)
     except OverflowError as error:
-        raise ValueError(f"{name!r} is out of range") from error
+        raise ValueError(f"{shown(name)} is out of range") from error

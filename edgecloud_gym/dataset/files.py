@@ -26,6 +26,7 @@ from edgecloud_gym.files import (
     warn_of_namesake,
 )
 from edgecloud_gym.unpacking import PACKED_SUFFIXES
+from edgecloud_gym.wording import listed, shown
 
 _HUB: Final = "hf://"
 ASSETS: Final = Path(__file__).parents[1] / "assets"
@@ -101,32 +102,36 @@ def locate(name_or_path: str | os.PathLike[str], machine: str | None = None) -> 
     """
     if is_on_hub(name_or_path) or is_recorded(name_or_path):
         if machine is not None:
-            raise ValueError(f"machine={machine!r} of dataset {str(name_or_path)!r}: must be None")
+            raise ValueError(
+                f"machine={shown(machine)} of dataset {shown(str(name_or_path))}: must be None"
+            )
         return _addressed(str(name_or_path))
     dataset, named = split_machine(name_or_path)
     if named or machine is not None:
         return _variant(name_or_path, dataset, named, machine)
     path = Path(name_or_path)
     if not str(name_or_path).strip():
-        raise ValueError(f"dataset {str(name_or_path)!r}: the name is empty; '.' is this folder")
+        raise ValueError(
+            f"dataset {shown(str(name_or_path))}: the name is empty; '.' is this folder"
+        )
     if is_bundled_name(name_or_path, bundled_datasets()):
         if path.exists():
             warn_of_namesake("dataset", name_or_path)
         return _folder(ASSETS / name_or_path)
     if path.is_dir():
-        return _told_apart(_folder(path), ".")
+        return _told_apart(_folder(path, str(name_or_path)), ".")
     if path.exists():
         require_format(path)
     if table_suffix(path) not in READERS:
         if os.sep in str(name_or_path):
-            raise FileNotFoundError(f"dataset folder {path} does not exist")
+            raise FileNotFoundError(f"dataset folder {name_or_path} does not exist")
         raise ValueError(
-            f"dataset {str(name_or_path)!r} is not known; use one of the bundled ones "
+            f"dataset {shown(str(name_or_path))} is not known; use one of the bundled ones "
             f"({', '.join(bundled_datasets()) or 'none'}), or the path of a "
             f"{' or '.join(READERS)} file"
         )
     if not path.is_file():
-        raise FileNotFoundError(f"dataset file {path} does not exist")
+        raise FileNotFoundError(f"dataset file {name_or_path} does not exist")
     found = Source(
         name=table_name(path),
         requests=path,
@@ -136,11 +141,24 @@ def locate(name_or_path: str | os.PathLike[str], machine: str | None = None) -> 
     return _told_apart(found, ".")
 
 
+class BundledName(str):
+    """What a dataset is called that comes with the package, as its loader calls it.
+
+    Whoever stands for its requests passes the name on: a replay of a trace, a live system. The same
+    text as anybody else writes it is no such name.
+    """
+
+    __slots__ = ()
+
+
+def is_of_package(source: Source) -> bool:
+    """Whether the files are those that come with the package."""
+    return source.requests.resolve().is_relative_to(ASSETS.resolve())
+
+
 def _told_apart(source: Source, owner: str) -> Source:
     """Calls a dataset ``owner/name`` that has a bundled one's name and is not it."""
-    if source.name not in bundled_datasets():
-        return source
-    if source.requests.resolve().is_relative_to(ASSETS.resolve()):
+    if source.name not in bundled_datasets() or is_of_package(source):
         return source
     return replace(source, name=f"{owner}/{source.name}")
 
@@ -153,12 +171,14 @@ def _variant(
 ) -> Source:
     """Finds the measurement of a dataset on one machine."""
     if named and machine is not None and machine != named:
-        raise ValueError(f"dataset {str(given)!r} and machine={machine!r}: must name one machine")
+        raise ValueError(
+            f"dataset {shown(str(given))} and machine={shown(machine)}: must name one machine"
+        )
     wanted = named or machine
     known = dataset_machines(dataset)
     if wanted not in known:
-        allowed = f"must be one of {', '.join(known)}" if known else "it was measured on its own"
-        raise ValueError(f"machine={wanted!r} of dataset {str(dataset)!r}: {allowed}")
+        allowed = f"must be one of {listed(known)}" if known else "it was measured on its own"
+        raise ValueError(f"machine={shown(wanted)} of dataset {shown(str(dataset))}: {allowed}")
     base = locate(dataset)
     found = _folder(base.requests.parent / MACHINES / wanted)
     # The same prompts have the same embeddings: one file does for all measurements of them.
@@ -185,13 +205,13 @@ def fetched(address: str) -> Path:
     form = re.fullmatch(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@([\w./-]+))?/?", address)
     if form is None:
         raise ValueError(
-            f"dataset {address!r}: must be hf://datasets/OWNER/NAME, perhaps with @REVISION"
+            f"dataset {shown(address)}: must be hf://datasets/OWNER/NAME, perhaps with @REVISION"
         )
     try:
         from huggingface_hub import snapshot_download
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"dataset {address!r}: {error.name} is not installed: "
+            f"dataset {shown(address)}: {error.name} is not installed: "
             "pip install 'edgecloud-gym[data]'",
             name=error.name,
         ) from error
@@ -204,7 +224,7 @@ def fetched(address: str) -> Path:
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ConnectionError(
-            f"dataset {address!r} could not be fetched from the Hugging Face hub ({reason})"
+            f"dataset {shown(address)} could not be fetched from the Hugging Face hub ({reason})"
         ) from error
 
 
@@ -216,19 +236,21 @@ def _addressed(address: str) -> Source:
     folder = recorded_path(address)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"dataset {address!r}: there is no {folder}; the recording that holds it is not where "
-            "Minari keeps its datasets (agents.load_recording reads one that lies elsewhere)"
+            f"dataset {shown(address)}: there is no {folder}; the recording that holds it is not "
+            "where Minari keeps its datasets (agents.load_recording reads one that lies elsewhere)"
         )
     return _folder(folder)
 
 
-def _folder(folder: Path) -> Source:
+def _folder(folder: Path, given: str = "") -> Source:
+    """Finds the files of a dataset in a folder, which messages call as it was given."""
+    called = f"dataset folder {given or folder}"
     names = (f"requests{suffix}{packed}" for suffix in READERS for packed in ("", *PACKED_SUFFIXES))
     found = [name for name in (*names, "requests.zip") if (folder / name).is_file()]
     if len(found) > 1:
-        raise UnreadableFileError(f"dataset folder {folder} holds {' and '.join(found)}: keep one")
+        raise UnreadableFileError(f"{called} holds {' and '.join(found)}: keep one")
     if not found:
-        raise FileNotFoundError(f"dataset folder {folder} holds no requests{'/'.join(READERS)}")
+        raise FileNotFoundError(f"{called} holds no requests{'/'.join(READERS)}")
     return Source(
         name=folder.name,
         requests=folder / found[0],
@@ -266,10 +288,10 @@ def read_embeddings(path: Path) -> tuple[NDArray[np.floating[Any]], str | None]:
                     f"{path} is a single array; an .npz file with the key 'embeddings' is needed"
                 )
             if repeated := duplicate(archive.files):
-                raise UnreadableFileError(f"{path}: key {repeated!r} occurs twice")
+                raise UnreadableFileError(f"{path}: key {shown(repeated)} occurs twice")
             if "embeddings" not in archive:
                 raise UnreadableFileError(
-                    f"{path}: key 'embeddings' is missing; it has {', '.join(archive.files)}"
+                    f"{path}: key 'embeddings' is missing; it has {listed(archive.files)}"
                 )
             vectors = archive["embeddings"]
             digest = str(archive["prompts_digest"]) if "prompts_digest" in archive else None

@@ -24,16 +24,19 @@ from edgecloud_gym.dataset.checks import (
     remark_on_unit,
 )
 from edgecloud_gym.dataset.files import (
-    ASSETS,
+    BundledName,
     Source,
     bundled_datasets,
     dataset_machines,
+    is_of_package,
     locate,
     read_embeddings,
 )
+from edgecloud_gym.dataset.recorded import is_recorded
 from edgecloud_gym.dataset.rows import OnError, read_columns
 from edgecloud_gym.dataset.slowdown import SlowdownFile
 from edgecloud_gym.files import UnreadableFileError
+from edgecloud_gym.wording import shown
 
 __all__ = [
     "RequestDataset",
@@ -157,6 +160,14 @@ class RequestDataset:
         return self.base_latency
 
     @property
+    def is_bundled(self) -> bool:
+        """Whether it came with the package, or stands for requests of one that did.
+
+        What the package knows of a dataset goes with this, not with what somebody calls theirs.
+        """
+        return isinstance(self.name, BundledName)
+
+    @property
     def reference(self) -> Self:
         """What numbers of a whole dataset are to be taken from: this one.
 
@@ -169,7 +180,7 @@ class RequestDataset:
 
     def __repr__(self) -> str:
         times = f"{self.base_latency.min():.3f} to {self.base_latency.max():.3f} s"
-        return f"RequestDataset({self.name!r}, {len(self)} requests, {times})"
+        return f"RequestDataset({shown(self.name)}, {len(self)} requests, {times})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         # gymnasium.make deep-copies its arguments; nothing in here can change.
@@ -204,7 +215,7 @@ class RequestDataset:
         }
         chosen = np.flatnonzero(sides[split])
         if chosen.size == 0:
-            raise ValueError(f"split {split!r} of {self!r} is empty; use split='all'")
+            raise ValueError(f"split {shown(split)} of {shown(self)} is empty; use split='all'")
         return read_only(chosen.astype(np.int32))
 
     @cached_property
@@ -239,7 +250,7 @@ class RequestDataset:
             ValueError: If the dataset has no embeddings, or `dim` is out of range.
         """
         if self.embeddings is None:
-            raise ValueError(f"{self!r} has no embeddings")
+            raise ValueError(f"{shown(self)} has no embeddings")
         width = self.embeddings.shape[1]
         if dim is not None:
             dim = check_integer("embedding_dim", dim, least=1, most=width)
@@ -261,10 +272,10 @@ class RequestDataset:
             ValueError: If the dataset has no embeddings, or of another width.
         """
         if self.embeddings is None:
-            raise ValueError(f"{self!r} has no embeddings")
+            raise ValueError(f"{shown(self)} has no embeddings")
         if embeddings.shape[-1] != self.embeddings.shape[1]:
             raise ValueError(
-                f"embeddings of width {embeddings.shape[-1]}: those of {self!r} have width "
+                f"embeddings of width {embeddings.shape[-1]}: those of {shown(self)} have width "
                 f"{self.embeddings.shape[1]}"
             )
         centre, axes, scale = self._principal_components
@@ -327,24 +338,26 @@ def load_dataset(
     """
     if isinstance(name_or_path, RequestDataset):
         if machine is not None:
-            raise ValueError(f"machine={machine!r}: must be None for a dataset that is loaded")
+            raise ValueError(f"machine={shown(machine)}: must be None for a dataset that is loaded")
         if embeddings is None:
             return name_or_path
-        vectors = _embeddings_for(name_or_path.prompts, len(name_or_path), embeddings)
-        return replace(name_or_path, embeddings=vectors)  # type: ignore[arg-type] # is checked
+        vectors: Any = _embeddings_for(name_or_path.prompts, len(name_or_path), embeddings)
+        return replace(name_or_path, embeddings=vectors, name=str(name_or_path.name))
     if not isinstance(name_or_path, str | os.PathLike):
         raise TypeError(
-            f"dataset={name_or_path!r}: must be a bundled name, a path or a RequestDataset"
+            f"dataset={shown(name_or_path)}: must be a bundled name, a path or a RequestDataset"
         )
     source = locate(name_or_path, machine)
-    if embeddings is None and source.requests.is_relative_to(ASSETS):
+    if embeddings is None and is_of_package(source):
         return _load_bundled(source)
+    if is_recorded(name_or_path) and source.name in bundled_datasets():
+        source = replace(source, name=BundledName(source.name))  # recordings tell them apart
     return _load(source, embeddings, on_error)
 
 
 @cache
 def _load_bundled(source: Source) -> RequestDataset:
-    return _load(source, None, "raise")
+    return _load(replace(source, name=BundledName(source.name)), None, "raise")
 
 
 def _load(

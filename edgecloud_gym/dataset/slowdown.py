@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from edgecloud_gym.dataset.tables import beside
 from edgecloud_gym.files import UnreadableFileError, read_json, write_json
+from edgecloud_gym.wording import shown
 
 LARGEST: Final = 1e300
 
@@ -81,7 +82,7 @@ class SlowdownFile:
         stated = {name: value for name, value in content.items() if name in known}
         for name, (form, is_good) in _FORMS.items():
             if stated.get(name) is not None and not is_good(stated[name]):
-                raise UnreadableFileError(f"{path}: key {name!r} must hold {form}")
+                raise UnreadableFileError(f"{path}: key {shown(name)} must hold {form}")
         file = cls(**{name: value for name, value in stated.items() if value is not None})
         if file.slowdown[0] != 1:
             raise UnreadableFileError(f"{path}: key 'slowdown' must start with s(1) = 1")
@@ -89,7 +90,7 @@ class SlowdownFile:
         for name in ("step_time", "step_time_quartiles", "step_time_repeats"):
             if len(getattr(file, name)) not in (0, sizes):
                 raise UnreadableFileError(
-                    f"{path}: key {name!r} must have one entry per batch size"
+                    f"{path}: key {shown(name)} must have one entry per batch size"
                 )
         return file
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edgecloud_gym.checks import has_half_character
 from edgecloud_gym.files import UnreadableFileError, duplicate, read_jsonl
 from edgecloud_gym.unpacking import PACKED_SUFFIXES, check_packing, unpacked_name, unpacking
+from edgecloud_gym.wording import shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -129,7 +130,7 @@ def _read_csv(path: Path, columns: Sequence[str] | None) -> Iterator[Record]:
     _refuse_duplicates(path, names)
     if len(names) == 1 and (other := re.search("[;\t|]", names[0])):
         raise UnreadableFileError(
-            f"{path}: columns must be separated by commas, not by {other.group()!r}"
+            f"{path}: columns must be separated by commas, not by {shown(other.group())}"
         )
     for line, row in rows[1:]:
         if any(map(has_half_character, row)):
@@ -172,4 +173,4 @@ READERS: Final[dict[str, Callable[[Path, Sequence[str] | None], Iterator[Record]
 
 def _refuse_duplicates(path: Path, names: list[str]) -> None:
     if name := duplicate(names):
-        raise UnreadableFileError(f"{path}: column {name!r} occurs twice")
+        raise UnreadableFileError(f"{path}: column {shown(name)} occurs twice")

@@ -32,6 +32,7 @@ from edgecloud_gym.simulator.output import Output
 from edgecloud_gym.simulator.rules import Rule, RulePlayer
 from edgecloud_gym.simulator.simulator import Simulator
 from edgecloud_gym.simulator.state import OUTCOME, OUTCOME_FIELDS, info_fields
+from edgecloud_gym.wording import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +67,7 @@ class EdgeCloudEnv(gym.Env[Observation, NDArray[np.int64]]):
         """
         if render_mode is not None and render_mode not in RENDER_MODES:
             allowed = ", ".join(map(repr, RENDER_MODES))
-            raise ValueError(f"render_mode={render_mode!r}: must be None or one of {allowed}")
+            raise ValueError(f"render_mode={shown(render_mode)}: must be None or one of {allowed}")
         self.render_mode = render_mode
         self.config = SystemConfig.from_settings(settings, self.defaults)
         self._settings = settings

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecloud_gym.checks import refuse_entries
 from edgecloud_gym.nodes import NODE_NAMES
 from edgecloud_gym.simulator.compiled.limits import lie_within
+from edgecloud_gym.wording import listed, shown
 
 
 def checked_actions(
@@ -30,7 +32,8 @@ def checked_actions(
     array = np.ascontiguousarray(array, np.int64)
     if not lie_within(array.reshape(-1), len(names)):
         *others, last = (f"{n} ({name})" for n, name in enumerate(("wait", *names)))
-        raise ValueError(f"action={array!r}: values must be {', '.join(others)} or {last}")
+        wrong = (array < 0) | (array > len(names))
+        refuse_entries("action", array, wrong, f"must be {listed(others)} or {last}")
     return array
 
 
@@ -39,7 +42,7 @@ def check_reset_options(options: Mapping[str, Any] | None, known: tuple[str, ...
     for name, value in (options or {}).items():
         if name not in known:
             allowed = f"must be among {', '.join(known)}" if known else "there are none"
-            raise ValueError(f"options: {name}={value!r}: {allowed}")
+            raise ValueError(f"options: {name}={shown(value)}: {allowed}")
 
 
 def settings_in_words(settings: Mapping[str, Any]) -> str:
@@ -55,9 +58,9 @@ def checked_mask(name: str, mask: object, lanes: int) -> NDArray[np.bool_]:
         ValueError: If its shape differs.
     """
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-        raise TypeError(f"{name}={mask!r}: must be a boolean array")
+        raise TypeError(f"{name}={shown(mask)}: must be a boolean array")
     if mask.shape != (lanes,):
-        raise ValueError(f"{name}={mask!r}: must have shape ({lanes},)")
+        raise ValueError(f"{name}={shown(mask)}: must have shape ({lanes},)")
     return np.ascontiguousarray(mask)
 
 
@@ -77,7 +80,7 @@ def seed_list(seed: object, lanes: int) -> list[int | None]:
     if isinstance(seed, (int, np.integer)):
         return [int(seed) + lane for lane in range(lanes)]
     if isinstance(seed, str) or not isinstance(seed, (Sequence, np.ndarray)):
-        raise TypeError(f"seed={seed!r}: must be an integer, None, or one of these per lane")
+        raise TypeError(f"seed={shown(seed)}: must be an integer, None, or one of these per lane")
     if len(seed) != lanes:
         raise ValueError(f"seed has {len(seed)} entries: must have num_envs={lanes}")
     return list(seed)

@@ -30,10 +30,12 @@ from edgecloud_gym.processors import available_processors
 from edgecloud_gym.results import records
 from edgecloud_gym.results.snapshot import snapshot
 from edgecloud_gym.simulator.compiled.events import HOLD, OBSERVE, START, STEP
+from edgecloud_gym.simulator.footprint import naming_what_is_large, too_large
 from edgecloud_gym.simulator.output import Output
 from edgecloud_gym.simulator.simulator import Simulator
 from edgecloud_gym.simulator.state import OUTCOME_FIELDS, info_fields, told
 from edgecloud_gym.simulator.team import Team
+from edgecloud_gym.wording import listed, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,12 +51,13 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
     Lane i behaves as the single environment with the same seed: observations, rewards and infos
     are those of `gymnasium.vector.SyncVectorEnv` over single environments.
 
-    One thread may use an environment at a time: `reset` and `step` raise ``RuntimeError`` while
-    another thread is in one of them.
+    One thread may use an environment at a time: `reset`, `step` and `close` raise ``RuntimeError``
+    while another thread is in one of them.
     """
 
     single_env: ClassVar[type[EdgeCloudEnv]]
     # Gymnasium before 1.3 closes what its constructor has refused, too.
+    _home = 0
     _team: Team | None = None
     _renderers: Sequence[Any] = ()
 
@@ -81,18 +84,24 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
                 callable.
 
         Raises:
+            MemoryError: If so many lanes do not fit in memory.
             TypeError: If a setting is unknown or of the wrong type.
             ValueError: If a setting is out of range, or settings contradict each other.
         """
+        self._in_use = threading.RLock()
+        self._home = os.getpid()
         num_envs = check_integer("num_envs", num_envs, least=1)
         if max_episode_steps is not None:
             max_episode_steps = check_integer("max_episode_steps", max_episode_steps, least=1)
         if render_mode not in (None, "rgb_array", "ansi"):
-            raise ValueError(f"render_mode={render_mode!r}: must be None, 'rgb_array' or 'ansi'")
+            raise ValueError(
+                f"render_mode={shown(render_mode)}: must be None, 'rgb_array' or 'ansi'"
+            )
         self.config = SystemConfig.from_settings(settings, self.single_env.defaults)
         if callable(self.config.priority):
             raise ValueError(
-                f"priority={self.config.priority!r}: the vector environment takes None or an array"
+                f"priority={shown(self.config.priority)}: the vector environment takes None or an "
+                "array"
             )
         self.num_envs = num_envs
         self.render_mode = render_mode
@@ -102,7 +111,8 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         self._simulator = Simulator(self.config, lanes=num_envs)
         self._info_fields = info_fields(self.config)
         self.single_observation_space = observation_space(self._simulator.layout)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        with naming_what_is_large(num_envs, self._simulator.lane_bytes):
+            self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.single_action_space = action_space(
             self.config.candidate_pool_size, len(self.config.nodes)
         )
@@ -116,8 +126,6 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         self._settings = settings
         self._lengths = np.zeros(num_envs, np.int64)  # steps of the present episodes
         self._team_owner = 0  # the process whose threads they are
-        self._in_use = threading.RLock()
-        self._home = os.getpid()
         self.final_room = self._simulator.room
 
     def __getstate__(self) -> dict[str, Any]:
@@ -174,6 +182,8 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         self._take()
         try:
             return self._reset(seed, options)
+        except MemoryError as error:
+            raise too_large(self.num_envs, self._simulator.lane_bytes) from error
         finally:
             self._in_use.release()
 
@@ -233,6 +243,8 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         self._take()
         try:
             return self._step_active(actions, active)
+        except MemoryError as error:
+            raise too_large(self.num_envs, self._simulator.lane_bytes) from error
         finally:
             self._in_use.release()
 
@@ -243,8 +255,8 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
             self._home = os.getpid()
         if not self._in_use.acquire(blocking=False):
             raise RuntimeError(
-                "another thread is in reset() or step() of this vector environment: give each "
-                "thread an environment of its own"
+                "another thread is in reset(), step() or close() of this vector environment: give "
+                "each thread an environment of its own, and close it when none steps it"
             )
 
     def _step_active(
@@ -257,7 +269,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         restarting = self._ended & active
         some_restart = np.count_nonzero(restarting) > 0  # a quarter of what any() takes
         if self.autoreset_mode is not AutoresetMode.NEXT_STEP and some_restart:
-            lanes = np.flatnonzero(restarting).tolist()
+            lanes = listed(np.flatnonzero(restarting), most=10)
             raise ResetNeeded(f"lanes {lanes} have ended: reset them before step()")
         output = self._simulator.output(told=True)
         stepping = active & ~restarting
@@ -327,13 +339,22 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
         return tuple(r.draw(view) for r, view in zip(self._renderers, views, strict=True))
 
     def close_extras(self) -> None:
-        """Stops the threads."""
-        if self._team is not None:
-            self._team.close()
-            self._team = None
-        for renderer in self._renderers:
-            renderer.close()
-        self._renderers = ()
+        """Stops the threads.
+
+        Raises:
+            RuntimeError: If another thread uses the environment meanwhile: it would wait for locks
+                that are gone.
+        """
+        self._take()
+        try:
+            if self._team is not None:
+                self._team.close()
+                self._team = None
+            for renderer in self._renderers:
+                renderer.close()
+            self._renderers = ()
+        finally:
+            self._in_use.release()
 
     def _reset_mask(self, options: Mapping[str, Any] | None) -> NDArray[np.bool_]:
         check_reset_options(options, ("reset_mask",))
@@ -342,7 +363,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
             return np.ones(self.num_envs, np.bool_)
         checked = checked_mask("options['reset_mask']", mask, self.num_envs)
         if not checked.any():
-            raise ValueError(f"options['reset_mask']={mask!r}: must mark at least one lane")
+            raise ValueError(f"options['reset_mask']={shown(mask)}: must mark at least one lane")
         return checked
 
     def _restart(self, which: NDArray[np.bool_], output: Output) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgecloud_gym.render.text import render_text
 from edgecloud_gym.results.snapshot import Snapshot
+from edgecloud_gym.wording import shown
 
 if TYPE_CHECKING:
     from edgecloud_gym.render.picture import Picture
@@ -40,7 +41,7 @@ class Renderer:
 
     def __init__(self, mode: str, fps: int) -> None:
         if mode not in ("rgb_array", "human"):
-            raise ValueError(f"mode={mode!r}: must be 'rgb_array' or 'human'")
+            raise ValueError(f"mode={shown(mode)}: must be 'rgb_array' or 'human'")
         self._picture = _make_picture()
         self._window = _make_window(fps) if mode == "human" else None
 

@@ -12,6 +12,7 @@ from edgecloud_gym.nodes import EDGE_NODE
 from edgecloud_gym.results.services import services
 from edgecloud_gym.simulator.parameters import WAITING
 from edgecloud_gym.simulator.simulator import Simulator
+from edgecloud_gym.wording import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -237,7 +238,7 @@ def _node_telemetry(
 def _multiples(interval: float, end: float) -> NDArray[np.float64]:
     """Returns 0, interval, 2 interval, ... up to ``end``."""
     if not 0.0 < interval < math.inf:
-        raise ValueError(f"interval={interval!r}: must be a finite number > 0 (s)")
+        raise ValueError(f"interval={shown(interval)}: must be a finite number > 0 (s)")
     return interval * np.arange(int(end / interval) + 1, dtype=np.float64)
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from edgecloud_gym.config import ONCE, SEQUENTIAL, SystemConfig
 from edgecloud_gym.simulator.mixture import Mixture
+from edgecloud_gym.wording import shown
 
 
 def draw_arrivals(
@@ -17,8 +18,8 @@ def draw_arrivals(
     good = times.ndim == 1 and bool(np.all(np.diff(times) >= 0.0))
     if not good or (len(times) > 0 and not 0.0 <= times[0] <= times[-1] < config.duration):
         raise ValueError(
-            f"arrivals={config.arrivals!r} returned {times!r}: must be one row of ascending times "
-            f"(s) in [0, duration={config.duration:g})"
+            f"arrivals={shown(config.arrivals)} returned {shown(times)}: must be one row of "
+            f"ascending times (s) in [0, duration={config.duration:g})"
         )
     return times
 
@@ -39,7 +40,7 @@ def draw_mixed_rows(
     for number, (name, deck) in enumerate(zip(mixture.names, mixture.decks, strict=True)):
         mine = families == number
         count = int(np.count_nonzero(mine))
-        rows[mine] = draw_rows(rng, deck, count, order, of=f"family {name!r}")
+        rows[mine] = draw_rows(rng, deck, count, order, of=f"family {shown(name)}")
     return rows
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import RequestDataset
+from edgecloud_gym.wording import shown
 
 
 def shown_embeddings(config: SystemConfig, dataset: RequestDataset) -> NDArray[np.float32]:
@@ -24,7 +25,7 @@ def require_embeddings(dataset: RequestDataset) -> NDArray[np.float32]:
     """
     if dataset.embeddings is None:
         raise ValueError(
-            f"dataset {dataset.name!r} has no embeddings: make them with `edgecloud embed`, "
+            f"dataset {shown(dataset.name)} has no embeddings: make them with `edgecloud embed`, "
             'or set observe="id" and priority to None or an array'
         )
     return dataset.embeddings

@@ -20,6 +20,7 @@ from edgecloud_gym.simulator.compiled.views import Engines
 from edgecloud_gym.simulator.live_requests import LiveRequests
 from edgecloud_gym.simulator.parameters import TABLE_DTYPE, WAITING, prompt_feature
 from edgecloud_gym.simulator.simulator import Simulator
+from edgecloud_gym.wording import shown
 
 _SPARE: Final = 512  # requests that come and go before the arrays are tidied
 
@@ -86,8 +87,8 @@ class LiveSimulator(Simulator):
         for node in config.nodes:
             if isinstance(node, StaticBatches):
                 raise ValueError(
-                    f"node {node.name!r}: static batches cannot be served live; servers gather "
-                    "their batches by themselves: must be an engine, sequences or slots"
+                    f"node {shown(node.name)}: static batches cannot be served live; servers "
+                    "gather their batches by themselves: must be an engine, sequences or slots"
                 )
         super().__init__(config, lanes=1)
         self.reference = self.dataset

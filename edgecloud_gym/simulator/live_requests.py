@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecloud_gym.dataset import RequestDataset
+from edgecloud_gym.wording import shown
 
 _SHORTEST: Final = 1e-3  # s; logs of times are learnt from, and clocks stand still for less
 
@@ -56,7 +57,9 @@ class LiveRequests:
         return len(self.base_latency)
 
     def __repr__(self) -> str:
-        return f"LiveRequests({self.name!r}, {len(self) - len(self._free)} of {len(self)} rows)"
+        return (
+            f"LiveRequests({shown(self.name)}, {len(self) - len(self._free)} of {len(self)} rows)"
+        )
 
     @property
     def embeddings(self) -> NDArray[np.float32] | None:
@@ -75,7 +78,7 @@ class LiveRequests:
             RuntimeError: If the table is full.
         """
         if not self._free:
-            raise RuntimeError(f"{self!r}: more requests than were allowed for")
+            raise RuntimeError(f"{shown(self)}: more requests than were allowed for")
         row = self._free.pop()
         self.base_latency[row] = np.nan
         self.prompt_tokens[row] = prompt_tokens

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgecloud_gym.checks import did_you_mean
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import RequestDataset
+from edgecloud_gym.wording import listed, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +44,8 @@ class Mixture:
             return None
         if dataset.families is None:
             raise ValueError(
-                f"prompt_mix={list(config.prompt_mix)!r}: dataset {dataset.name!r} has no "
-                "families; give its file a column 'family', or RequestDataset(families=...)"
+                f"prompt_mix={shown(list(config.prompt_mix))}: dataset {shown(dataset.name)} has "
+                "no families; give its file a column 'family', or RequestDataset(families=...)"
             )
         labels = np.array(dataset.families)[rows]
         found, counts = np.unique(labels, return_counts=True)
@@ -53,9 +54,9 @@ class Mixture:
             for family, weight in asked.items():
                 if weight and family not in names:
                     raise ValueError(
-                        f"prompt_mix: split {config.split!r} of dataset {dataset.name!r} has no "
-                        f"family {family!r}{did_you_mean(family, names)}; must be one of "
-                        f"{', '.join(names)}"
+                        f"prompt_mix: split {shown(config.split)} of dataset {shown(dataset.name)} "
+                        f"has no family {shown(family)}{did_you_mean(family, names)}; must be one "
+                        f"of {listed(names)}"
                     )
         weights = [[asked.get(name, 0.0) for name in names] for _, asked in config.prompt_mix]
         table = np.array([counts, *weights], np.float64)

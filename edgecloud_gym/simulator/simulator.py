@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgecloud_gym.checks import MOST, check_integer
+from edgecloud_gym.checks import MOST, check_integer, refuse_entries
 from edgecloud_gym.config import Priority, SystemConfig
 from edgecloud_gym.dataset import load_dataset
 from edgecloud_gym.nodes import EDGE_NODE, WAIT, node_names
@@ -26,6 +26,7 @@ from edgecloud_gym.simulator.embeddings import (
     require_embeddings,
     shown_embeddings,
 )
+from edgecloud_gym.simulator.footprint import lane_bytes, naming_what_is_large, require_memory
 from edgecloud_gym.simulator.legality import legal_pairs
 from edgecloud_gym.simulator.observation import ObservationLayout
 from edgecloud_gym.simulator.output import Output
@@ -44,6 +45,7 @@ from edgecloud_gym.simulator.state import (
     State,
 )
 from edgecloud_gym.simulator.workload import Workload
+from edgecloud_gym.wording import shown
 
 
 class Simulator:
@@ -60,6 +62,7 @@ class Simulator:
         parameters: The settings as compiled code reads them, `PARAMETERS_DTYPE` (1,).
         node_table: The nodes likewise, `NODE_DTYPE` (nodes,).
         curves: Their slowdown curves, one behind the other, float64.
+        lane_bytes: About what memory a lane takes.
         step_address: Where the machine code of a step is.
         arrays: All that compiled code works on; other arrays after each start of an episode.
         scorer: The ``priority`` callable, if one ranks the waiting queue.
@@ -95,10 +98,16 @@ class Simulator:
         self._table = make_table(self.dataset)
         self.node_names = node_names(config.nodes)
         self.batch_capacity = config.nodes[EDGE_NODE].batch
-        try:
-            self.state = State.allocate(lanes, config)
-        except MemoryError as error:
-            raise MemoryError(f"num_envs={lanes} of such systems do not fit ({error})") from error
+        self.lane_bytes = lane_bytes(config, self.workload, self.layout)
+        if lanes > 1:
+            require_memory(lanes, self.lane_bytes)
+        with naming_what_is_large(lanes, self.lane_bytes):
+            self._allocate()
+
+    def _allocate(self) -> None:
+        """Makes the arrays of all lanes, which have not been reset."""
+        lanes, config = self.lanes, self.config
+        self.state = State.allocate(lanes, config)
         shut = np.zeros(self._mask_shape[1:], np.int8)
         shut[:, WAIT] = 1
         self._shut = shut.reshape(-1)  # a lane's mask where no node has room
@@ -356,11 +365,11 @@ class Simulator:
             scores = np.asarray(self.scorer(self.embeddings[rows]), np.float64)
         else:
             scores = self.score_rows(rows.astype(np.int64))
-        if scores.shape != rows.shape or not np.isfinite(scores).all():
-            raise ValueError(
-                f"priority callable returned {scores!r} for {len(rows)} prompts: must "
-                f"return one finite score each, shape ({len(rows)},)"
-            )
+        allowed = f"must return one finite score each, shape ({len(rows)},)"
+        if scores.shape != rows.shape:
+            told = f"priority callable returned {shown(scores)} for {len(rows)} prompts"
+            raise ValueError(f"{told}: {allowed}")
+        refuse_entries("scores of the priority callable", scores, ~np.isfinite(scores), allowed)
         return scores
 
     @property

@@ -13,6 +13,7 @@ from edgecloud_gym.config import DEFAULT_LOAD, ONCE, SystemConfig
 from edgecloud_gym.dataset import RequestDataset
 from edgecloud_gym.nodes import Engine, Node, Sequences, Slots, StaticBatches
 from edgecloud_gym.simulator.mixture import Mixture
+from edgecloud_gym.wording import shown
 
 MIN_CLOUD_TIME = 0.001  # s, the shortest inference in the cloud
 
@@ -162,14 +163,14 @@ def _require_engine_fits(node: Engine, dataset: RequestDataset, rows: NDArray[np
         counts = getattr(dataset, name)
         if counts is None:
             raise ValueError(
-                f"node {node.name!r} is an engine and needs token counts: dataset "
-                f"{dataset.name!r} has no {name}"
+                f"node {shown(node.name)} is an engine and needs token counts: dataset "
+                f"{shown(dataset.name)} has no {name}"
             )
         if counts[rows].min() < 1:
             row = int(rows[counts[rows].argmin()])
             raise ValueError(
-                f"dataset {dataset.name!r}, row {row}: {name} is {int(counts[row])}; an engine "
-                f"(node {node.name!r}) needs at least 1"
+                f"dataset {shown(dataset.name)}, row {row}: {name} is {int(counts[row])}; an "
+                f"engine (node {shown(node.name)}) needs at least 1"
             )
     assert dataset.prompt_tokens is not None
     assert dataset.response_tokens is not None
@@ -178,8 +179,8 @@ def _require_engine_fits(node: Engine, dataset: RequestDataset, rows: NDArray[np
     prompt, output = int(dataset.prompt_tokens[largest]), int(dataset.response_tokens[largest])
     if not node.engine.fits(prompt, output):
         raise ValueError(
-            f"dataset {dataset.name!r}, row {largest}: a prompt of {prompt} tokens with an answer "
-            f"of {output} does not fit in the cache of node {node.name!r}, "
+            f"dataset {shown(dataset.name)}, row {largest}: a prompt of {prompt} tokens with an "
+            f"answer of {output} does not fit in the cache of node {shown(node.name)}, "
             f"kv_tokens={node.engine.kv_tokens}"
         )
 
@@ -218,9 +219,9 @@ def resolve_slowdown(
     if dataset.slowdown is not None:
         return _extended(dataset.slowdown, largest)
     if node.services > 0 and largest > 1:
-        whose = "edge requests" if config.is_pair else f"requests on {node.name!r}"
+        whose = "edge requests" if config.is_pair else f"requests on {shown(node.name)}"
         warnings.warn(
-            f"dataset {dataset.name!r} has no measured slowdown curve: {whose} will not slow "
+            f"dataset {shown(dataset.name)} has no measured slowdown curve: {whose} will not slow "
             f"each other down. Give {setting}=None or an array to silence this, or measure "
             "the curve with `edgecloud profile --batch-sizes`.",
             stacklevel=2,
@@ -259,7 +260,7 @@ def _require_arrivals(config: SystemConfig, rate: float | None) -> None:
     first = float(process.times[0]) * (1.0 if rate is None else process.rate / rate)
     if first >= config.duration:
         raise ValueError(
-            f"arrivals={process!r}: its first request arrives at {first:.10g} s, not before "
+            f"arrivals={shown(process)}: its first request arrives at {first:.10g} s, not before "
             f"duration={config.duration:g} s, so none would arrive; times count from 0: give "
             "Trace(start=...), times less the first of them, or a longer duration"
         )
@@ -270,8 +271,8 @@ def _require_prompts(config: SystemConfig, rate: float, prompts: int) -> None:
     expected = rate * config.duration
     if config.prompt_order == ONCE and expected > prompts:
         raise ValueError(
-            f"prompt_order='once' with split={config.split!r}, which has {prompts:,} prompts: at "
-            f"{rate:.4g} requests/s over duration={config.duration:g} s about {expected:,.0f} "
+            f"prompt_order='once' with split={shown(config.split)}, which has {prompts:,} prompts: "
+            f"at {rate:.4g} requests/s over duration={config.duration:g} s about {expected:,.0f} "
             f"requests arrive, and no prompt may come twice; {prompts:,} suffice for about "
             f"{prompts / rate:.3g} s"
         )

@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from edgecloud_gym.checks import refuse_entries
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.simulator.legality import PartialAction
 from edgecloud_gym.simulator.simulator import Simulator
@@ -129,8 +130,7 @@ def checked_choices(choices: object, shape: tuple[int, ...], count: int) -> NDAr
         raise TypeError(f"action has dtype {array.dtype}: must be an integer")
     if array.shape != shape:
         raise ValueError(f"action has shape {array.shape}: must be {shape}")
-    if array.min() < 0 or array.max() >= count:
-        raise ValueError(f"action={array!r}: must be in [0, {count - 1}]")
+    refuse_entries("action", array, (array < 0) | (array >= count), f"must be in [0, {count - 1}]")
     return array.astype(np.int64)
 
 
@@ -146,6 +146,5 @@ def checked_scores(scores: object, shape: tuple[int, ...]) -> NDArray[np.float64
         raise TypeError(f"action has dtype {array.dtype}: must hold real numbers")
     if array.shape != shape:
         raise ValueError(f"action has shape {array.shape}: must be {shape}")
-    if not np.all(np.isfinite(array)):
-        raise ValueError(f"action={array!r}: scores must be finite")
+    refuse_entries("action", array, ~np.isfinite(array), "scores must be finite")
     return array.astype(np.float64)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecloud_gym.wording import shown
+
 FEATURE_LIMIT = 10.0
 
 
@@ -35,7 +37,7 @@ class Forecast:
         if time.ndim != 1 or not np.all(np.isfinite(time)) or np.any(time <= 0.0):
             raise ValueError("forecast: time must be finite numbers above 0, one per dataset row")
         object.__setattr__(self, "time", time)
-        others = {f"features[{name!r}]": value for name, value in self.features.items()}
+        others = {f"features[{shown(name)}]": value for name, value in self.features.items()}
         if self.output_tokens is not None:
             others["output_tokens"] = self.output_tokens
         for name, value in others.items():

@@ -26,6 +26,7 @@ from edgecloud_gym.envs.base import EdgeCloudEnv
 from edgecloud_gym.files import UnreadableFileError, replacing
 from edgecloud_gym.priorities import AgedScores
 from edgecloud_gym.simulator.simulator import Simulator
+from edgecloud_gym.wording import shown
 
 FORMAT: Final = "edgecloud-queue/1"
 _KEYS: Final = {
@@ -154,7 +155,7 @@ class RecordedOrder(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         gym.Wrapper.__init__(self, env)
         base = env.unwrapped
         if not isinstance(base, EdgeCloudEnv):
-            raise TypeError(f"RecordedOrder wraps an EdgeCloud environment, not {base!r}")
+            raise TypeError(f"RecordedOrder wraps an EdgeCloud environment, not {shown(base)}")
         self._system = base
         place = recorded_path(str(path)) if is_recorded(path) else Path(path)
         self._fixed, self._episodes = read_order(place)
@@ -195,7 +196,7 @@ class RecordedOrder(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         if self._episode is not None:
             return self._tables[-1] if self._tables else _Playback(self._episode)
         gym.logger.warn(
-            f"seed={seed!r} was not recorded: the queue is in order of arrival in this episode"
+            f"seed={shown(seed)} was not recorded: the queue is in order of arrival in this episode"
         )
         return None
 
@@ -241,7 +242,8 @@ def read_order(path: Path) -> tuple[AgedScores | None, Mapping[int | None, Episo
         raise UnreadableFileError(f"{path}: no recorded order, or damaged ({error})") from error
     if str(arrays.get("format")) != FORMAT or not arrays.keys() >= _KEYS:
         raise UnreadableFileError(
-            f"{path}: no recorded order of the format {FORMAT!r}, but {str(arrays.get('format'))!r}"
+            f"{path}: no recorded order of the format {FORMAT!r}, but "
+            f"{shown(str(arrays.get('format')))}"
         )
     tables = [
         AgedScores(scores, float(rate), last)

@@ -15,6 +15,7 @@ from edgecloud_gym.checks import check_integer
 from edgecloud_gym.envs.base import EdgeCloudEnv, Observation
 from edgecloud_gym.envs.spaces import observation_space
 from edgecloud_gym.simulator.legality import assign_lowest
+from edgecloud_gym.wording import shown
 from edgecloud_gym.wrappers.assignment import (
     SequentialDecision,
     checked_choices,
@@ -30,11 +31,12 @@ BaseEnv: TypeAlias = gym.Env[Any, Any]
 def _base(env: BaseEnv, wrapper: str) -> EdgeCloudEnv:
     base = env.unwrapped
     if not isinstance(base, EdgeCloudEnv):
-        raise TypeError(f"{wrapper} wraps an EdgeCloud environment, not {base!r}")
+        raise TypeError(f"{wrapper} wraps an EdgeCloud environment, not {shown(base)}")
     changed = env.observation_space != base.observation_space
     if changed or env.action_space != base.action_space:
         raise ValueError(
-            f"{wrapper} around {env!r}: wrappers that change observations or actions go outside it"
+            f"{wrapper} around {shown(env)}: wrappers that change observations or actions go "
+            "outside it"
         )
     return base
 

@@ -21,6 +21,7 @@ from edgecloud_gym.envs.base import Observation
 from edgecloud_gym.envs.spaces import observation_space
 from edgecloud_gym.envs.vector import Arrays, EdgeCloudVectorEnv
 from edgecloud_gym.simulator.legality import assign_lowest
+from edgecloud_gym.wording import shown
 from edgecloud_gym.wrappers.assignment import (
     SequentialDecision,
     checked_choices,
@@ -53,7 +54,7 @@ class _OfLanes:
 def _checked_env(env: object, wrapper: str) -> EdgeCloudVectorEnv:
     if not isinstance(env, EdgeCloudVectorEnv):
         raise TypeError(
-            f"{wrapper} wraps a native EdgeCloud vector environment itself, not {env!r}: "
+            f"{wrapper} wraps a native EdgeCloud vector environment itself, not {shown(env)}: "
             "other wrappers go outside it"
         )
     return env

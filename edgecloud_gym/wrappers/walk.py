@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edgecloud_gym.nodes import WAIT
 from edgecloud_gym.simulator.legality import PartialAction
 from edgecloud_gym.simulator.simulator import Simulator
+from edgecloud_gym.wording import shown
 from edgecloud_gym.wrappers.forecast import Forecast
 from edgecloud_gym.wrappers.node_times import NodeTimes
 from edgecloud_gym.wrappers.walk_features import WalkFeatures
@@ -59,7 +60,7 @@ class QueueWalk(PartialAction):
             )
         if len(forecast.time) != len(simulator.dataset):
             raise ValueError(
-                f"forecast has {len(forecast.time)} rows, dataset {simulator.dataset.name!r} "
+                f"forecast has {len(forecast.time)} rows, dataset {shown(simulator.dataset.name)} "
                 f"{len(simulator.dataset)}"
             )
         self.nodes = len(config.nodes)

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents import AGENT_NAMES, make_agent
+from agents import AGENT_NAMES, make_agent, run_experiment
+from agents.base import constructor_arguments
 from agents.checkpoint import read_checkpoint, read_header, write_checkpoint
 from agents.prediction import load_predictor
+from agents.registry import agent_class
 from edgecloud_gym.files import replacing
+from tests.edgecloud_gym.long_values import ALLOWED, LONG, refusal
 
 
 def test_unknown_agent_lists_the_known_ones() -> None:
@@ -123,3 +126,16 @@ def test_settings_of_a_wrong_kind_are_named() -> None:
         make_agent("sb3", path="m.zip", vec_normalize=3)
     with pytest.raises(TypeError, match="predictor=3: must be a name, a path or a Predictor"):
         load_predictor(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", LONG.values(), ids=LONG)
+def test_no_message_is_as_long_as_what_it_refuses(value: object) -> None:
+    for name in AGENT_NAMES:
+        for setting in constructor_arguments(agent_class(name)):
+            settings = {"path": "none.zip", setting: value} if name == "sb3" else {setting: value}
+            assert len(refusal(make_agent, name, **settings)) < ALLOWED, (name, setting)
+    assert len(refusal(make_agent, value)) < ALLOWED
+    experiment = {"env_id": "EdgeCloud-Static-v0", "agents": ["fcfs"], "seeds": 1}
+    for argument in ("agents", "seeds"):
+        message = refusal(run_experiment, **{**experiment, argument: value})
+        assert len(message) < ALLOWED, argument

@@ -10,7 +10,6 @@ import pytest
 
 from edgecloud_gym import CLUSTER_ID, RequestDataset, load_engine
 from edgecloud_gym.nodes import Engine, Node, Sequences, Slots, StaticBatches
-from edgecloud_gym.simulator.state import State
 from tests.edgecloud_gym.support import CONTINUOUS, STATIC, make, toy_dataset
 
 ENGINE = load_engine("smollm2-135m-cpu")
@@ -32,7 +31,7 @@ NAN = float("nan")
         (lambda: Slots("c", backlog=-1), "node 'c': backlog=-1"),
         (lambda: StaticBatches("s", capacity=0), "node 's': capacity=0"),
         (lambda: StaticBatches("s", slowdown="fast"), "node 's': slowdown='fast'"),
-        (lambda: Sequences("p", slowdown=[1.0, NAN]), "node 'p': slowdown="),
+        (lambda: Sequences("p", slowdown=[1.0, NAN]), "node 'p': slowdown[1]=nan"),
         (lambda: Engine("e", model=3), "node 'e': model=3"),
         (lambda: Engine("e", model="h200"), "h100-qwen2.5-3b"),  # the known ones are listed
         (lambda: Engine("e", model=ENGINE, backlog=True), "node 'e': backlog=True"),
@@ -52,16 +51,9 @@ def test_a_size_that_no_memory_holds(size: str) -> None:
         make(STATIC, **{size: 10**9})
 
 
-def test_lanes_that_no_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lanes_that_no_memory_holds() -> None:
     with pytest.raises(ValueError, match=r"num_envs=1000000000000: must be .* from 1 to 1000000$"):
         gym.make_vec(STATIC, num_envs=10**12)
-
-    def full(*_: Any) -> None:
-        raise MemoryError("no room for 60 GiB")
-
-    monkeypatch.setattr(State, "allocate", full)
-    with pytest.raises(MemoryError, match=r"num_envs=1000 of such .* \(no room for 60 GiB\)"):
-        gym.make_vec(STATIC, num_envs=1000)
 
 
 def test_a_queue_may_be_as_long_as_one_likes() -> None:

@@ -13,7 +13,8 @@ from agents.prediction import load_predictor
 from agents.registry import LEARNERS
 from agents.schedulers.index_settings import BUNDLED, load_index
 from agents.schedulers.policy_file import POLICIES
-from edgecloud_gym.dataset import RequestDataset
+from edgecloud_gym.dataset import RequestDataset, bundled_datasets
+from edgecloud_gym.wording import shown
 
 INDICES = ("index", "index-aged")
 
@@ -43,8 +44,8 @@ def predictor_notes(label: str, predictor: Any, data: RequestDataset) -> list[st
 
 def _notes(label: str, sources: Iterator[_Source], data: RequestDataset) -> list[str]:
     return [
-        f"{label}: its {source.what} of dataset {_named(source.dataset)!r}, not of {data.name!r}, "
-        f"whose times may be others; {source.instead}."
+        f"{label}: its {source.what} of dataset {_named(source.dataset)!r}, not of "
+        f"{shown(data.name)}, whose times may be others; {source.instead}."
         for source in sources
         if not _is_of(source.dataset, data)
     ]
@@ -95,7 +96,9 @@ def _is_of(found: Any, data: RequestDataset) -> bool:
     """Tells whether a record names a dataset, or none."""
     if found is None:
         return True
-    return bool(found == (identify(data) if isinstance(found, Mapping) else data.name))
+    if isinstance(found, Mapping):
+        return bool(found == identify(data))
+    return bool(found == data.name) and (data.is_bundled or found not in bundled_datasets())
 
 
 def _named(found: Any) -> str:

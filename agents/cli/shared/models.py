@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agents.experiments.training.model_file import ModelFile, read_model_file
 from agents.registry import AGENT_NAMES
 from agents.schedulers.policy_file import MODELS
 from edgecloud_gym.checks import did_you_mean
-from edgecloud_gym.files import is_bundled_name, warn_of_namesake
+from edgecloud_gym.files import UnreadableFileError, is_bundled_name, warn_of_namesake
 
 
 def bundled_models() -> dict[str, Path]:
@@ -24,6 +25,7 @@ def find_model(name: str) -> Path:
 
     Raises:
         FileNotFoundError: If there is none.
+        IsADirectoryError: If it is a folder.
         ValueError: If the name is empty.
     """
     if not name.strip():
@@ -34,6 +36,8 @@ def find_model(name: str) -> Path:
         if path.is_file():
             warn_of_namesake("model", name)
         return bundled[name]
+    if path.is_dir():
+        raise IsADirectoryError(f"MODEL {name}: is a folder; a trained model is a file")
     if not path.exists():
         hint = did_you_mean(name, bundled)
         if name in AGENT_NAMES:
@@ -43,3 +47,19 @@ def find_model(name: str) -> Path:
             f"({', '.join(bundled)}){hint}"
         )
     return path
+
+
+def read_model(name: str) -> ModelFile:
+    """Tells what a trained model's file holds; see `find_model` and `read_model_file`.
+
+    Raises:
+        OSError: If there is no such file.
+        ValueError: If the name is empty, or the file holds no trained model; it is called as it was
+            given, for ``./name`` is not ``name``.
+    """
+    path = find_model(name)
+    try:
+        return read_model_file(path)
+    except UnreadableFileError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise UnreadableFileError(f"MODEL {name}: {reason}") from error

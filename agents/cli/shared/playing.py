@@ -15,7 +15,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 from rich.text import Text
 
-from agents.cli.shared.scenarios import is_given
 from agents.experiments.estimate import Estimate, estimate
 from agents.experiments.executors import ExecutorError
 from agents.experiments.executors.dask_cluster import LOCAL, dask_player
@@ -32,6 +31,7 @@ from agents.report.results import CSVS, FAILURES, RECORD, Results
 from agents.report.terminal import print_results
 from agents.report.words import counted
 from data_tools.cli.console import INTERRUPTED, fail, warn
+from data_tools.cli.options import is_given
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,15 @@ def read_how(
         return
     if part is not None:
         raise ValueError(f"--scheduler {scheduler} and --shard {shard}: give one of them")
-    if scheduler != LOCAL and is_given(context, "workers"):
-        raise ValueError(f"--workers {workers}: the workers are those of --scheduler {scheduler}")
+    check_workers(context, workers, scheduler)
     with dask_player(scheduler, workers, warn) as (player, count):
         yield How(player, count, part, retry_failed)
+
+
+def check_workers(context: typer.Context, workers: int, scheduler: str) -> None:
+    """Raises ``ValueError`` if a number of workers is given for a cluster, which has its own."""
+    if scheduler != LOCAL and is_given(context, "workers"):
+        raise ValueError(f"--workers {workers}: the workers are those of --scheduler {scheduler}")
 
 
 def take_folder(runs: Sequence[Run], output: Path, overwrite: bool, how: How) -> None:

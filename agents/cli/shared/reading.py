@@ -21,6 +21,7 @@ from edgecloud_gym.checks import did_you_mean
 from edgecloud_gym.config import SystemConfig, settable
 from edgecloud_gym.dataset import RequestDataset
 from edgecloud_gym.files import duplicate
+from edgecloud_gym.wording import listed, shown
 
 _OPENING: Final = {"(": ")", "[": "]", "{": "}"}
 _BEFORE_QUOTE: Final = "=,:([{ "
@@ -48,14 +49,14 @@ def read_settings(items: Sequence[str] | None, kinds: Annotations | None = None)
     pairs = [_pair(item) for item in items or []]
     twice = duplicate([key for key, _ in pairs])
     if twice is not None:
-        raise ValueError(f"{twice}: is given twice: {', '.join(items or [])}")
+        raise ValueError(f"{twice}: is given twice: {listed(items or [])}")
     return {key: read_value(text, (kinds or {}).get(key, "")) for key, text in pairs}
 
 
 def _pair(item: str) -> tuple[str, str]:
     key, separator, text = item.partition("=")
     if not separator or not key.strip():
-        raise ValueError(f"{item!r}: must be KEY=VALUE")
+        raise ValueError(f"{shown(item)}: must be KEY=VALUE")
     return key.strip(), text.strip()
 
 
@@ -112,7 +113,9 @@ def split_outside(text: str, separator: str) -> list[str]:
             parts.append(text[start:at])
             start = at + 1
     if closing:
-        raise ValueError(f"{text!r}: {closing[-1]!r} is missing; quotes make it part of a text")
+        raise ValueError(
+            f"{shown(text)}: {closing[-1]!r} is missing; quotes make it part of a text"
+        )
     return [*parts, text[start:]]
 
 
@@ -126,8 +129,8 @@ def read_name(text: str) -> tuple[str, list[str]]:
     for item in items:
         if "=" not in item:
             raise ValueError(
-                f"{text!r}: {item!r} must be KEY=VALUE; a value with a comma or colon is put in "
-                "quotes"
+                f"{shown(text)}: {shown(item)} must be KEY=VALUE; a value with a comma or colon is "
+                "put in quotes"
             )
     return name.strip(), items
 
@@ -149,11 +152,11 @@ def read_agents(text: str, trust: bool = False) -> list[AgentSpec]:
         raise ValueError("--agents: name at least one")
     items = [item.strip() for item in split_outside(text, ",")]
     if "" in items:
-        raise ValueError(f"--agents {text!r}: a name is missing before or after a comma")
+        raise ValueError(f"--agents {shown(text)}: a name is missing before or after a comma")
     specs = [_agent(item, trust) for item in items]
     twice = duplicate([spec.label for spec in specs])
     if twice is not None:
-        raise ValueError(f"--agents: each agent may occur once: {twice!r} is given twice")
+        raise ValueError(f"--agents: each agent may occur once: {shown(twice)} is given twice")
     return specs
 
 
@@ -170,6 +173,8 @@ def _agent(text: str, trust: bool) -> AgentSpec:
         require_trust(name, f"--agents {text}", trust)
     try:
         spec.make()  # so that a wrong setting is refused now
+    except OSError as error:
+        raise type(error)(f"--agents {text}: {error.strerror or error}") from error
     except (TypeError, ValueError) as error:
         raise ValueError(f"--agents {text}: {error}") from error
     return spec
@@ -202,7 +207,7 @@ def find_env(name: str) -> str:
     found = short.get(_squeezed(name.rpartition(":")[2]))
     if found is None:
         raise ValueError(
-            f"--env {name!r}: must be one of {', '.join(known)}{did_you_mean(name, known)}"
+            f"--env {shown(name)}: must be one of {', '.join(known)}{did_you_mean(name, known)}"
         )
     return found
 
@@ -236,7 +241,7 @@ def check_embeddings(specs: Sequence[AgentSpec], data: RequestDataset) -> None:
 def needs_embeddings(learners: str, data: RequestDataset) -> str:
     """Returns what to tell who would learn from a dataset without embeddings."""
     return (
-        f"{learners}: learn from embeddings, and dataset {data.name!r} has none; "
+        f"{learners}: learn from embeddings, and dataset {shown(data.name)} has none; "
         "make them with `edgecloud embed`"
     )
 
@@ -245,8 +250,8 @@ def check_baseline(baseline: str, labels: Sequence[str]) -> None:
     """Raises ``ValueError`` if the baseline does not play."""
     if baseline not in labels:
         raise ValueError(
-            f"--baseline {baseline!r}: unknown agent, must be one of those compared: "
-            f"{', '.join(labels)}{did_you_mean(baseline, labels)}"
+            f"--baseline {shown(baseline)}: unknown agent, must be one of those compared: "
+            f"{listed(labels)}{did_you_mean(baseline, labels)}"
         )
 
 

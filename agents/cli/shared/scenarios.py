@@ -11,16 +11,12 @@ import typer
 from agents.cli.shared.reading import env_defaults, find_env, settable_in
 from agents.experiments.design.replay import replay
 from agents.experiments.design.scenario import Scenario
+from data_tools.cli.options import is_given
 from edgecloud_gym import CLUSTER_ID
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import RequestDataset
 from edgecloud_gym.node_files import load_nodes
-
-
-def is_given(context: typer.Context, option: str) -> bool:
-    """Tells whether an option stands on the command line; otherwise it has its default."""
-    source = context.get_parameter_source(option)
-    return source is not None and source.name != "DEFAULT"
+from edgecloud_gym.wording import shown
 
 
 def join_settings(
@@ -198,10 +194,10 @@ def dataset_notes(
         if 0 < len(lacking) < len(env_ids):
             notes.append(f"{name} is no setting of {', '.join(lacking)}: left out there.")
     if data.embeddings is None:
-        notes.append(f"Dataset {data.name!r} has no embeddings: agents that learn need them.")
+        notes.append(f"Dataset {shown(data.name)} has no embeddings: agents that learn need them.")
     if any(lacks_slowdown(env_id, settings, data) for env_id in env_ids):
         notes.append(
-            f"Dataset {data.name!r} has no measured slowdown curve: "
+            f"Dataset {shown(data.name)} has no measured slowdown curve: "
             "in continuous batching, requests do not slow each other down."
         )
     return notes

@@ -26,11 +26,10 @@ from agents.cli.shared.options import (
     Workers,
     suite_traces,
 )
-from agents.cli.shared.playing import say
+from agents.cli.shared.playing import check_workers, say
 from agents.cli.shared.reading import needs_embeddings, read_settings, setting_kinds
 from agents.cli.shared.scenarios import (
     dataset_notes,
-    is_given,
     join_settings,
     make_scenarios,
     read_environment,
@@ -49,15 +48,15 @@ from agents.cli.train.reading import (
     read_agent,
     read_beside,
     read_loads,
-    warn_of_others,
+    refuse_ignored,
 )
 from agents.cli.train.seeds import train_all
 from agents.experiments.design.scenario import Scenario
 from agents.experiments.training.training import Training, at_loads
 from agents.experiments.training.validation import BESIDE, BESIDE_IN_CLUSTERS, Validation
 from agents.schedulers.policy_file import POLICIES
-from data_tools.cli.console import reading_input, reporting, warn
-from data_tools.cli.options import path_option
+from data_tools.cli.console import reading_input, reporting
+from data_tools.cli.options import is_given, path_option
 from edgecloud_gym.dataset import RequestDataset, load_dataset
 
 # Bandits learn in overload, where the order of requests matters most; networks at several loads.
@@ -183,8 +182,12 @@ def train(
             name, options = read_agent(agent)
             check_suffix(name, output)
             check_learns_elsewhere(name, scenario or ())
+            network = name in POLICIES
+            amount = steps if network else episodes
+            if evaluate_every is None:
+                evaluate_every = max(1, amount // LOOKS) if network else 0
+            refuse_ignored(context, name, bool(evaluate_every), seeds)
             if name == PREDICTOR:
-                warn_of_others(context)
                 train_predictor(dataset, options, seed, output)
                 return
             if name == INDEX:
@@ -203,14 +206,6 @@ def train(
                     output=output,
                 )
                 return
-            network = name in POLICIES
-            wrong = "episodes" if network else "steps"
-            if is_given(context, wrong):
-                right = "steps" if network else "episodes"
-                warn(f"--{wrong} has no effect: how long {name} learns is told by --{right}")
-            amount = steps if network else episodes
-            if evaluate_every is None:
-                evaluate_every = max(1, amount // LOOKS) if network else 0
             given = read_settings(settings, setting_kinds())
             chosen = {
                 "arrival_rate": arrival_rate,
@@ -257,10 +252,9 @@ def train(
                 elsewhere=elsewhere,
             )
             trainings = by_file(training, output, seeds)
+            if scheduler is not None:
+                check_workers(context, workers, scheduler)
             if seeds is None:
-                for option, given_how in (("workers", None), ("scheduler", scheduler)):
-                    if given_how is not None or is_given(context, option):
-                        warn(f"--{option} has no effect: one training is not divided")
                 learner = training.learner(output)
         say(notes + more)
         if seeds is None:

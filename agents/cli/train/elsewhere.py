@@ -11,6 +11,7 @@ from agents.experiments.design.replay import whole
 from agents.experiments.design.scenario import Scenario
 from agents.schedulers.policy_file import POLICIES
 from agents.suite.definition import load_suite
+from edgecloud_gym.wording import shown
 
 
 def check_learns_elsewhere(agent: str, names: Sequence[str]) -> None:
@@ -42,6 +43,7 @@ def read_elsewhere(
     """
     if not names:
         return ()
+    replayed = False
     check_learns_elsewhere(agent, names)
     nodes = len(place.make().unwrapped.simulator.config.nodes)  # type: ignore[attr-defined]
     suite = load_suite().with_traces(traces)
@@ -50,7 +52,8 @@ def read_elsewhere(
         mine = [cell for cell in suite.select([name]).cells if cell.env_id == place.env_id]
         if not mine:
             why = suite.skipped.get(name) or f"must have a scenario of {place.env_id}"
-            raise ValueError(f"--scenario {name!r}: {why}")
+            raise ValueError(f"--scenario {shown(name)}: {why}")
+        replayed |= any(cell.trace for cell in mine)
         for cell in mine:
             settings = {key: value for key, value in cell.settings.items() if key != "slo"}
             other = replace(cell, settings={**settings, "split": split})
@@ -58,8 +61,10 @@ def read_elsewhere(
             there = len(scenario.make().unwrapped.simulator.config.nodes)  # type: ignore[attr-defined]
             if there != nodes:
                 raise ValueError(
-                    f"--scenario {name!r}: {cell.name} has {there} nodes, not {nodes} as "
+                    f"--scenario {shown(name)}: {cell.name} has {there} nodes, not {nodes} as "
                     f"{place.label}; a network learns with one number of nodes, and plays any"
                 )
             found.append(scenario)
+    if traces and not replayed:
+        raise ValueError("--azure has no effect: none of the scenarios replays it")
     return tuple(found)

@@ -22,9 +22,12 @@ from agents.tuning.cross_entropy import Generation
 from agents.tuning.index import LOADS, IndexTuning
 from edgecloud_gym.checks import check_integer
 from edgecloud_gym.files import check_writable
+from edgecloud_gym.wording import shown
 
 INDEX: Final = "index"
 SETTINGS: Final = ("generations", "population", "predictor")
+_OF_TUNING: Final = frozenset({"load", "observe", "work_conserving"})  # see `IndexTuning`
+_INSTEAD: Final = "it is tuned at each --load, by what is predicted, deciding fully itself"
 DURATION: Final = 300.0
 EPISODES: Final = 20
 GENERATIONS: Final = 20
@@ -59,9 +62,11 @@ def train_index(
         TypeError: If there is no such setting.
         ValueError: If the file holds something else, or a setting is out of range.
     """
+    for name in sorted(_OF_TUNING & settings.keys()):
+        raise ValueError(f"--set {name} has no effect on an index policy: {_INSTEAD}")
     for name in options:
         if name not in SETTINGS:
-            raise TypeError(f"index: no setting {name!r}; it has {', '.join(SETTINGS)}")
+            raise TypeError(f"index: no setting {shown(name)}; it has {', '.join(SETTINGS)}")
     count = check_integer("generations", options.get("generations", GENERATIONS), least=1)
     population = check_integer("population", options.get("population", POPULATION), least=8)
     check_writable(output)

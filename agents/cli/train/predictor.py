@@ -24,6 +24,7 @@ from data_tools.cli.console import warn
 from edgecloud_gym.dataset import RequestDataset, load_dataset
 from edgecloud_gym.dataset.files import locate
 from edgecloud_gym.files import check_writable
+from edgecloud_gym.wording import shown
 
 PREDICTOR: Final = "predictor"
 SETTINGS: Final = ("embedding_scale", "token_scale", "ridge", "supports")
@@ -47,7 +48,7 @@ def train_predictor(dataset: str, options: Mapping[str, Any], seed: int, output:
     """
     for name in options:
         if name not in SETTINGS:
-            raise TypeError(f"predictor: no setting {name!r}; it has {', '.join(SETTINGS)}")
+            raise TypeError(f"predictor: no setting {shown(name)}; it has {', '.join(SETTINGS)}")
     _check_replaceable(output)
     picture = output.with_suffix(".png")
     for path in (output, picture):

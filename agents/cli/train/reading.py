@@ -10,7 +10,6 @@ from typing import Any, Final
 import typer
 
 from agents.cli.shared.reading import agent_kinds, read_name, read_settings
-from agents.cli.shared.scenarios import is_given
 from agents.cli.train.index import INDEX
 from agents.cli.train.predictor import PREDICTOR
 from agents.cli.train.seeds import numbered, spread_file
@@ -18,14 +17,17 @@ from agents.experiments.training.training import Training
 from agents.experiments.training.validation import BESIDE, BESIDE_IN_CLUSTERS
 from agents.registry import LEARNERS, check_agent_names
 from agents.schedulers.policy_file import POLICIES
-from data_tools.cli.console import warn
+from data_tools.cli.options import refuse_given
 from edgecloud_gym import CLUSTER_ID
 from edgecloud_gym.checks import did_you_mean
 from edgecloud_gym.files import check_writable
+from edgecloud_gym.wording import shown
 
 TRAINABLE: Final = (*POLICIES, *LEARNERS, INDEX, PREDICTOR)
 LOADS: Final = (0.8, 0.95, 1.1)  # of networks
 _OF_PREDICTOR: Final = ("agent", "output", "seed", "dataset", "help")
+_OF_INDEX: Final = (*_OF_PREDICTOR, "env", "nodes", "settings", "load", "episodes", "duration")
+_OF_LOOKS: Final = ("evaluation_seeds", "beside", "patience")
 
 
 def by_file(training: Training, output: Path, seeds: int | None) -> dict[Path, Training]:
@@ -91,7 +93,7 @@ def read_agent(text: str) -> tuple[str, dict[str, Any]]:
     name, items = read_name(text)
     if name not in TRAINABLE:
         raise ValueError(
-            f"cannot train {name!r}: must be one of {', '.join(TRAINABLE)}"
+            f"cannot train {shown(name)}: must be one of {', '.join(TRAINABLE)}"
             f"{did_you_mean(name, TRAINABLE)}"
         )
     return name, read_settings(
@@ -99,11 +101,38 @@ def read_agent(text: str) -> tuple[str, dict[str, Any]]:
     )
 
 
-def warn_of_others(context: typer.Context) -> None:
-    """Warns of options that say where an agent plays: the predictor looks at prompts alone."""
-    for parameter in context.command.params:
-        if parameter.name not in _OF_PREDICTOR and is_given(context, str(parameter.name)):
-            warn(f"{parameter.opts[0]} has no effect: a predictor looks at prompts alone")
+def refuse_ignored(context: typer.Context, name: str, looks: bool, seeds: int | None) -> None:
+    """Checks that no option is given that the training does not use.
+
+    Args:
+        context: Of the command.
+        name: Who learns.
+        looks: Whether it is looked at on prompts kept aside.
+        seeds: How many trainings there are, if there are to be several.
+
+    Raises:
+        ValueError: If one is.
+    """
+    everything = [str(parameter.name) for parameter in context.command.params]
+    for short, used, what in (
+        (PREDICTOR, _OF_PREDICTOR, "a predictor, which looks at prompts alone"),
+        (INDEX, _OF_INDEX, "an index policy, which is tuned by --episodes at each --load"),
+    ):
+        if name == short:
+            refuse_given(context, {*everything} - {*used}, f"on {what}")
+            return
+    network = name in POLICIES
+    wrong, right = ("episodes", "steps") if network else ("steps", "episodes")
+    refuse_given(context, [wrong], f"on {name}: how long it learns is told by --{right}")
+    if not looks:
+        unseen = _OF_LOOKS if network else (*_OF_LOOKS, "tensorboard")
+        refuse_given(context, unseen, "without looks at prompts kept aside: give --evaluate-every")
+    if seeds is None:
+        refuse_given(
+            context, ["workers", "scheduler"], "without --seeds: one training is not divided"
+        )
+    if not context.params["scenario"]:
+        refuse_given(context, ["azure"], "without a --scenario that replays it")
 
 
 def check_suffix(name: str, output: Path) -> None:

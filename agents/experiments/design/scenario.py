@@ -15,6 +15,7 @@ from agents.experiments.identity.fingerprint import file_digest, files_in, ident
 from edgecloud_gym import CLUSTER_ID, ENV_IDS
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import RequestDataset, load_dataset
+from edgecloud_gym.wording import shown
 
 if TYPE_CHECKING:
     from edgecloud_gym.envs.vector import EdgeCloudVectorEnv
@@ -131,7 +132,7 @@ def checked_label(label: object) -> str:
         ValueError: If it is blank or holds control characters.
     """
     if not isinstance(label, str):
-        raise TypeError(f"label={label!r}: must be text")
+        raise TypeError(f"label={shown(label)}: must be text")
     if not label.strip() or not label.isprintable():
-        raise ValueError(f"label={label!r}: must be one line of printable characters")
+        raise ValueError(f"label={shown(label)}: must be one line of printable characters")
     return label

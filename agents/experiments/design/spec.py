@@ -13,6 +13,7 @@ from agents.base import Agent
 from agents.experiments.design.scenario import checked_label
 from agents.experiments.identity.fingerprint import file_digest, files_in, identify
 from agents.registry import agent_class, check_agent_names, make_agent
+from edgecloud_gym.wording import shown
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,12 @@ class AgentSpec:
         if not isinstance(given, type) or not issubclass(given, Agent):
             hint = "; give its class: one is made afresh for every run"
             raise TypeError(
-                f"agent={given!r}: must be a name or a subclass of Agent"
+                f"agent={shown(given)}: must be a name or a subclass of Agent"
                 f"{hint if isinstance(given, Agent) else ''}"
             )
         if inspect.isabstract(given):
             missing = ", ".join(sorted(given.__abstractmethods__))
-            raise TypeError(f"agent={given!r}: must define {missing}")
+            raise TypeError(f"agent={shown(given)}: must define {missing}")
         return given.name
 
     @cached_property

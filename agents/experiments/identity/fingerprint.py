@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from agents.experiments.identity.code import code_behind, digest, functions_of
-from edgecloud_gym.dataset import RequestDataset
+from edgecloud_gym.dataset import RequestDataset, bundled_datasets
+from edgecloud_gym.wording import shown
 
 
 def identify(value: Any) -> Any:
@@ -113,7 +114,7 @@ def _identified_object(value: Any) -> dict[str, Any]:
     try:
         fields = {name: identify(item) for name, item in state.items()}
     except RecursionError as error:
-        raise TypeError(f"{value!r}: it contains itself, and cannot be compared") from error
+        raise TypeError(f"{shown(value)}: it contains itself, and cannot be compared") from error
     return {kind.__qualname__: fields, **_code(kind)}
 
 
@@ -128,7 +129,7 @@ def _pickled(value: Any) -> dict[str, Any]:
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         kind = type(value).__name__
         raise TypeError(
-            f"{value!r}: a {kind} cannot be a setting of an experiment ({error})"
+            f"{shown(value)}: a {kind} cannot be a setting of an experiment ({error})"
         ) from error
 
 
@@ -149,7 +150,9 @@ def _identified_dataset(dataset: RequestDataset) -> dict[str, Any]:
     content = {name: identify(getattr(dataset, name)) for name in arrays}
     prompts = "" if dataset.prompts is None else "\0".join(dataset.prompts)
     text = json.dumps([content, digest(prompts.encode("utf-8", "surrogatepass"))])
-    return {"dataset": dataset.name, "rows": len(dataset), "digest": digest(text.encode())}
+    namesake = not dataset.is_bundled and dataset.name in bundled_datasets()
+    told = {"bundled": False} if namesake else {}  # agents know less of it
+    return {"dataset": dataset.name, "rows": len(dataset), "digest": digest(text.encode()), **told}
 
 
 def files_in(value: Any, depth: int = 4) -> list[str]:

@@ -16,8 +16,9 @@ from agents.experiments.identity.code import code_behind
 from agents.experiments.identity.fingerprint import identify, without_code
 from agents.experiments.runs.run import Run
 from agents.report.words import ranges
-from edgecloud_gym.checks import check_bool, check_integer
+from edgecloud_gym.checks import MOST, check_bool, check_integer
 from edgecloud_gym.files import duplicate
+from edgecloud_gym.wording import shown
 
 ScenarioLike: TypeAlias = str | Scenario
 AgentLike: TypeAlias = str | type[Agent] | AgentSpec
@@ -51,10 +52,12 @@ def define_runs(
         ("seed", "seeds", seeds, [str(seed) for seed in chosen]),
     ):
         if not labels:
-            raise ValueError(f"{argument}={value!r}: an experiment needs at least one {what}")
+            raise ValueError(f"{argument}={shown(value)}: an experiment needs at least one {what}")
         twice = duplicate(labels)
         if twice is not None:
-            raise ValueError(f"each {what} may occur once: {twice!r} is given twice, in {labels}")
+            raise ValueError(
+                f"each {what} may occur once: {shown(twice)} is given twice, in {shown(labels)}"
+            )
     return [
         Run(scenario, spec, seed) for scenario in scenarios for spec in specs for seed in chosen
     ]
@@ -65,14 +68,16 @@ def _scenario(item: object, env_kwargs: Mapping[str, Any]) -> Scenario:
         return Scenario(item, dict(env_kwargs))
     if isinstance(item, Scenario):
         return Scenario(item.env_id, {**env_kwargs, **item.settings}, item.label)
-    raise TypeError(f"env_id={item!r}: must be environment ids or Scenario objects")
+    raise TypeError(f"env_id={shown(item)}: must be environment ids or Scenario objects")
 
 
 def _seeds(seeds: object) -> list[int]:
     if isinstance(seeds, Integral):
-        return list(range(check_integer("seeds", seeds, least=0)))
+        return list(range(check_integer("seeds", seeds, least=0, most=MOST)))
     if isinstance(seeds, (str, bytes, Mapping)) or not isinstance(seeds, Iterable):
-        raise TypeError(f"seeds={seeds!r}: must be how many, or the seeds themselves, integers")
+        raise TypeError(
+            f"seeds={shown(seeds)}: must be how many, or the seeds themselves, integers"
+        )
     values = seeds.tolist() if isinstance(seeds, np.ndarray) else seeds
     return [check_integer("seeds", seed, least=0) for seed in values]
 

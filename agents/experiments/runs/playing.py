@@ -83,7 +83,8 @@ def _play_together(
     with one_thread():  # the agent may have brought torch along
         for ended in play_lanes(envs, agent, seeds):
             for lane, reward in ended.items():
-                requests = _with_predictions(envs.request_log(lane), agent)
+                predicted = agent.predicted_times_in(envs, lane)
+                requests = _with_predictions(envs.request_log(lane), agent, predicted)
                 tables = requests, envs.telemetry(lane)
                 played = _Played(seeds[lane], reward, envs.summary(lane), *tables)
                 _keep(folders[lane], scenario, spec, agent, envs, played)
@@ -134,7 +135,7 @@ def _play_alone(scenario: Scenario, spec: AgentSpec, seed: int, folder: Path) ->
     env = scenario.make(agent.work_conserving)
     reward = run_episode(env, agent, seed, agent_seed(seed), explore=spec.explore)
     base: Any = env.unwrapped
-    requests = _with_predictions(base.request_log(), agent)
+    requests = _with_predictions(base.request_log(), agent, agent.predicted_times())
     played = _Played(seed, reward, base.summary(), requests, base.telemetry())
     _keep(folder, scenario, spec, agent, base, played)
     env.close()
@@ -171,15 +172,15 @@ def _keep(
         (temporary / PLAYED_FILE).write_text(json.dumps(definition))
 
 
-def _with_predictions(log: pd.DataFrame, agent: Agent) -> pd.DataFrame:
-    """Adds ``predicted_time`` (s) after ``base_latency``; NaN where the agent predicted none.
+def _with_predictions(log: pd.DataFrame, agent: Agent, told: tuple[Any, Any]) -> pd.DataFrame:
+    """Adds ``predicted_time`` (s) after ``base_latency``; NaN where the agent has told none.
 
     Raises:
         ValueError: If the predictions are not one time per request that has arrived; the agent is
             named.
     """
     predicted = np.full(len(log), np.nan)
-    requests, times = (np.asarray(part) for part in agent.predicted_times())
+    requests, times = (np.asarray(part) for part in told)
     wrong = _wrong_predictions(requests, times, len(log))
     if wrong:
         raise ValueError(f"agent {agent.name!r}: predicted_times(): {wrong}")

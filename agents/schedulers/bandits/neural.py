@@ -18,6 +18,7 @@ from agents.schedulers.bandits.player import LARGEST_POOL, LearnerPlayer
 from agents.schedulers.likelihood import batch_by_lot
 from edgecloud_gym.checks import check_number
 from edgecloud_gym.nodes import EDGE_NODE
+from edgecloud_gym.wording import shown
 
 
 class NeuralBandit(Bandit):
@@ -42,7 +43,9 @@ class NeuralBandit(Bandit):
         super().__init__(rerank_every)
         given: object = hidden
         if isinstance(given, str) or not isinstance(given, Iterable):
-            raise TypeError(f"hidden={hidden!r}: must be a sequence of widths, such as [64, 64]")
+            raise TypeError(
+                f"hidden={shown(hidden)}: must be a sequence of widths, such as [64, 64]"
+            )
         self.hidden = list(hidden)
         self.learning_rate = learning_rate
         self.batch_size = batch_size

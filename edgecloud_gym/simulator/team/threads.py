@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
+import time
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -49,7 +51,7 @@ class Team:
         ]
         for follower in followers:
             follower.start()
-        self.close = weakref.finalize(self, _end, dismiss, team, followers)
+        self.close = weakref.finalize(self, _end, dismiss, team, followers, os.getpid())
 
     def run(self, stage: int, lanes: int, work: tuple[Any, ...]) -> None:
         """Runs stages of `compiled.events` on all lanes.
@@ -74,10 +76,18 @@ def _empty_like(value: Any) -> Any:
     return empty
 
 
-def _end(dismiss: Any, team: NDArray[np.int64], followers: Sequence[threading.Thread]) -> None:
+def _end(
+    dismiss: Any, team: NDArray[np.int64], followers: Sequence[threading.Thread], home: int
+) -> None:
+    if os.getpid() != home:  # a fork: nobody is here
+        return
     dismiss(team)
     for follower in followers:
         follower.join()
+    # A leader may be in a round all the same, such as a daemon thread's when the interpreter ends,
+    # and asleep on a lock. The rounds after this one have no followers, and so use none.
+    while team[rounds.GATE] != 0:
+        time.sleep(1e-4)
     for lock in (team[rounds.BACK], *team[rounds.FIRST_MEMBER + rounds.LINE + rounds.LOCK :: 8]):
         ctypes.pythonapi.PyThread_free_lock(ctypes.c_void_p(int(lock)))
 

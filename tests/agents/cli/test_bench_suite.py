@@ -98,3 +98,23 @@ def test_what_is_wrong_is_named(arguments: tuple[str, ...], message: str) -> Non
     result = suite(*arguments)
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--list", "--output", "x"), "--output has no effect with --list"),
+        (("--seeds", 3, "verify", "x.json"), "--seeds has no effect before verify"),
+        (("--quick", "--list", "--azure", "trace.csv"), "none of the scenarios replays it"),
+    ],
+)
+def test_options_without_effect_are_refused(
+    arguments: tuple[Any, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("trace.csv").write_text(
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:04.0,40,3\n"
+    )
+    result = suite(*arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())

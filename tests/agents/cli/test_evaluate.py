@@ -32,11 +32,11 @@ POOL = ("--set", "candidate_pool_size=4")
 def models(learnable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two models, `ppo.npz` and `cn-ts.npz`."""
     folder = tmp_path_factory.mktemp("models")
-    for agent, output in (
-        ("ppo:n_steps=4:n_epochs=1:lanes=3:peers=1:width=8", "ppo.npz"),
-        ("cn-ts:hidden=(8,)", "cn-ts.npz"),
+    for agent, output, length in (
+        ("ppo:n_steps=4:n_epochs=1:lanes=3:peers=1:width=8", "ppo.npz", ("--steps", 24)),
+        ("cn-ts:hidden=(8,)", "cn-ts.npz", ("--episodes", 2)),
     ):
-        long = ("--steps", 24, "--episodes", 2, "--evaluate-every", 0)
+        long = (*length, "--evaluate-every", 0)
         result = invoke("train", agent, learnable, "--output", folder / output, *long)
         assert result.exit_code == 0, result.output
     return folder
@@ -211,11 +211,11 @@ def test_models_play_as_they_were_trained(filled: bool, learnable: Path, tmp_pat
     save_model(model, tmp_path / "saved.zip")
     model.save(tmp_path / "foreign.zip")
     setting = ("--set", f"work_conserving={filled}".lower())
-    long = ("--steps", 24, "--episodes", 1, "--evaluate-every", 0, *setting)
-    for agent, name in (
-        ("ppo:n_steps=4:n_epochs=1:lanes=3:peers=1:width=8", "ppo.npz"),
-        ("c2ucb", "c.npz"),
+    for agent, name, length in (
+        ("ppo:n_steps=4:n_epochs=1:lanes=3:peers=1:width=8", "ppo.npz", ("--steps", 24)),
+        ("c2ucb", "c.npz", ("--episodes", 1)),
     ):
+        long = (*length, "--evaluate-every", 0, *setting)
         done = invoke("train", agent, learnable, "--output", tmp_path / name, *long)
         assert done.exit_code == 0, done.output
     agent = make_agent("clinucb")

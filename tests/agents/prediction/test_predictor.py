@@ -1,5 +1,7 @@
 """The predictor against scikit-learn's Gaussian process, against refits, and on drawn data."""
 
+import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 from agents.checkpoint import write_checkpoint
+from agents.experiments.design.replay import ReplayedDataset
+from agents.experiments.identity.fingerprint import identify
 from agents.prediction import Predictor, bundled_predictors, load_predictor, predictor_for
 from agents.prediction.regression import left_out
 from agents.prediction.scoring import score
@@ -154,6 +158,28 @@ def test_a_dataset_that_only_has_a_bundled_name_gets_a_predictor_of_its_own(tmp_
     assert predictor.rows < 40
 
 
+def test_only_what_was_loaded_from_the_package_is_bundled() -> None:
+    data = load_dataset("smollm2-135m")
+    bundled = load_predictor("smollm2-135m")
+    copy = pickle.loads(pickle.dumps(data))
+    assert data.is_bundled
+    assert copy.is_bundled
+    assert predictor_for(copy) is bundled
+    rows = data.rows("test")[:40]
+    arrays = {"base_latency": data.base_latency[rows], "embeddings": data.embeddings[rows]}  # type: ignore[index]
+    own = RequestDataset.from_arrays(**arrays, name="smollm2-135m")
+    assert not own.is_bundled
+    assert predictor_for(own) is not bundled
+    replayed = ReplayedDataset.of(data, rows.astype(np.int64))
+    assert predictor_for(replayed) is bundled
+    # Another encoder's embeddings, which are as wide as those that it was fitted to.
+    assert data.embeddings is not None
+    other = load_dataset(data, embeddings=np.roll(data.embeddings, 1, axis=1))
+    assert other.name == data.name
+    assert not other.is_bundled
+    assert identify(own) != identify(replace(own, name=data.name))
+
+
 def test_a_path_is_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     bundled = load_predictor("smollm2-135m")
@@ -189,7 +215,7 @@ def test_what_it_cannot_predict() -> None:
     vectors[1, 4] = np.nan
     with pytest.raises(ValueError, match=r"embeddings\[1, 4\]=nan: must be finite"):
         predictor.predict(vectors)
-    for wrong, shown in (([5, -1, 2], r"-1\.0"), ([5, np.inf, 2], "inf"), ([5, np.nan, 2], "nan")):
+    for wrong, shown in (([5, -1, 2], "-1"), ([5, np.inf, 2], "inf"), ([5, np.nan, 2], "nan")):
         with pytest.raises(ValueError, match=rf"prompt_tokens\[1\]={shown}: must be .* at least 0"):
             predictor.predict(np.ones((3, 5)), wrong)
     with pytest.raises(TypeError, match="prompt_tokens: must hold numbers"):

@@ -1,6 +1,7 @@
 """A recording has with it what its environment is made from, and may be moved."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,14 @@ def test_bundled_names_stay_names(tmp_path: Path) -> None:
         recorded = collect(STATIC, "fcfs", 1, place, dataset=dataset, duration=3.0)
         assert recorded.env_spec.kwargs["dataset"] == name
         assert not (place / "requests").exists()
+
+
+def test_a_namesake_of_a_bundled_dataset_does_not_come_back_as_one(tmp_path: Path) -> None:
+    own = replace(toy_dataset(), name="smollm2-135m")
+    recorded = collect(STATIC, "fcfs", 1, tmp_path / "mine", dataset=own, duration=3.0)
+    assert (tmp_path / "mine" / "requests" / "dataset").is_dir()
+    env: Any = recorded.recover_environment().unwrapped
+    assert not env.dataset.is_bundled
 
 
 def test_a_dataset_comes_back_with_its_families_and_name(tmp_path: Path) -> None:

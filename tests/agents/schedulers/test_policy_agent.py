@@ -5,10 +5,12 @@ from pathlib import Path
 
 import gymnasium
 import numpy as np
+import pandas as pd
 import pytest
 from gymnasium.vector import AutoresetMode
 
-from agents.experiments.episode import run_episode
+from agents import AgentSpec, run_experiment
+from agents.experiments.episode import agent_seed, run_episode
 from agents.policies.algorithms import ALGORITHMS
 from agents.policies.playing import play_lanes
 from agents.policies.rules import rule_for
@@ -59,6 +61,35 @@ def test_it_plays_from_its_file_as_in_lanes(name, tmp_path):
     walk = vector.QueueHead(envs, forecast(file.predictor(), DATA), scores=ALGORITHMS[name].scores)
     policy = file.policy(walk.single_observation_space, walk.single_action_space)
     assert play_lanes(walk, policy, [3])[0] == env.unwrapped.summary()["jct_mean"]
+
+
+@pytest.mark.parametrize("name", ["sac", "recurrent-ppo"])
+def test_seeds_side_by_side_are_played_as_each_alone(name, tmp_path):
+    """Whoever plays beside; what a recurrent network remembers is of its own episode."""
+    path, short = written(tmp_path / "m.npz", name), {**BRIEF, "duration": 6.0}
+    spec = AgentSpec(name, {"model": path})
+    assert spec.made.plays_lanes()
+    found = run_experiment(CONTINUOUS, spec, [0, 3, 7, 9], short, output_dir=None)
+    for seed in (3, 9):
+        env = gymnasium.make(CONTINUOUS, **short)
+        agent = make_agent(name, model=path)
+        reward = run_episode(env, agent, seed, agent_seed(seed))
+        assert found.summary.set_index("seed").loc[seed, "reward"] == reward
+        alone = env.unwrapped.request_log()
+        beside = found.requests[found.requests["seed"] == seed].reset_index(drop=True)
+        for column in set(alone.columns) - {"node"}:
+            pd.testing.assert_series_equal(beside[column], alone[column], check_dtype=False)
+        assert beside["node"].tolist() == alone["node"].tolist()
+        sent, times = agent.predicted_times()
+        np.testing.assert_array_equal(beside["predicted_time"][sent], times)
+        assert np.isfinite(beside["predicted_time"]).sum() == len(sent)
+    for seeds in ([3], [7, 3, 11]):
+        some = run_experiment(CONTINUOUS, spec, seeds, short, output_dir=None).requests
+        expected = pd.concat([found.requests[found.requests["seed"] == seed] for seed in seeds[:2]])
+        some = some[some["seed"] != 11]
+        pd.testing.assert_frame_equal(
+            some.reset_index(drop=True), expected.reset_index(drop=True), check_exact=True
+        )
 
 
 def test_nothing_in_a_file_is_pickled(tmp_path):

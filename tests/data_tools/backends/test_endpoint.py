@@ -3,6 +3,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,6 +124,28 @@ def test_half_characters_are_joined_or_replaced(pauses: list[float], tmp_path: P
     with ChatServer(replies) as server, connect(server, pauses) as backend:
         path = profile_backend(backend, ["Smile."], tmp_path, show_progress=False)
     assert json.loads(path.read_text())["response_text"] == "\U0001f600 \ufffd"
+
+
+@pytest.mark.parametrize(
+    ("told", "cached"),
+    [
+        ({"usage": {"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 8}}}, 8),
+        ({"usage": {"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 0}}}, 0),
+        ({"usage": {"prompt_tokens": 9}, "timings": {"cache_n": 5, "prompt_n": 4}}, 5),
+        ({"timings": {"prompt_n": 4}}, None),
+        ({"usage": {"prompt_tokens": 9, "prompt_tokens_details": None}}, None),
+        ({"usage": {"prompt_tokens": 9}}, None),
+    ],
+)
+def test_what_a_cache_held_is_recorded_where_the_server_says_so(
+    told: dict[str, Any], cached: int | None, tmp_path: Path, pauses: list[float]
+) -> None:
+    said = events(delta(content="a"), delta(finish_reason="stop"), json.dumps(told), "[DONE]")
+    with ChatServer([answer("1")] * 3 + [said]) as server, connect(server, pauses) as backend:
+        path = profile_backend(backend, ["Hello"], tmp_path, show_progress=False)
+    row = json.loads(path.read_text())
+    assert row.get("cached_tokens") == cached
+    assert ("cached_tokens" in row) == (cached is not None)
 
 
 def test_usage_in_the_last_chunk_and_no_end_mark(pauses: list[float]) -> None:

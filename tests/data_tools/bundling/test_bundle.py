@@ -6,13 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from data_tools.backends.endpoint import EndpointBackend
 from data_tools.bundling.bundle import build_dataset
 from data_tools.bundling.embed import Encoded
 from data_tools.bundling.run_figures import explained_variance
+from data_tools.profiling.profiler import profile_backend
 from data_tools.profiling.run_file import RunFile
 from edgecloud_gym.dataset import RequestDataset, load_dataset
 from edgecloud_gym.dataset.writing import write_dataset
 from edgecloud_gym.files import UnreadableFileError
+from tests.data_tools.backends.chat_server import ChatServer, answer, delta, events
 
 CONFIGURATION = {
     "model": "Tiny",
@@ -169,6 +172,24 @@ def test_a_run_against_a_server(tmp_path):
     card = (tmp_path / "tiny" / "README.md").read_text()
     for said in ("served as tiny/model", "http://127.0.0.1:8000", "true of the client"):
         assert said in card
+
+
+def test_what_a_server_found_in_its_cache_gets_into_the_dataset(tmp_path):
+    def said(found):
+        details = {} if found is None else {"prompt_tokens_details": {"cached_tokens": found}}
+        usage = {"prompt_tokens": 9, "completion_tokens": 1, **details}
+        end = json.dumps({"choices": [], "usage": usage})
+        return events(delta(content="a"), delta(finish_reason="stop"), end, "[DONE]")
+
+    found = [0, 8, None]
+    with (
+        ChatServer([answer("1")] * 3 + [said(count) for count in found]) as server,
+        EndpointBackend(server.url, "tiny", max_new_tokens=10) as backend,
+    ):
+        path = profile_backend(backend, ["one", "two", "three"], tmp_path, show_progress=False)
+    assert load_dataset(path).cached_tokens.tolist() == [0, 8, -1]
+    build(path, tmp_path)
+    assert load_dataset(tmp_path / "tiny").cached_tokens.tolist() == [0, 8, -1]
 
 
 def test_a_second_bundle_replaces_the_first(run_file, tmp_path):

@@ -210,7 +210,8 @@ def test_profile_resumes(sent: signal.Signals, run, tmp_path: Path, repository: 
         (["-m", "x", "--limit", "0"], "--limit=0: must be an integer >= 1"),
         (["-m", "x", "--repeat", "9"], "--repeat=9: must be an integer from 0 to 5"),
         (["-m", "x", "-m", "Q2.5=a", "-m", "Q2_5=b"], "'Q2.5' and 'Q2_5' would write the same"),
-        (["-m", "x", "--times", "0"], "--times=0: must be an integer >= 1"),
+        (["-m", "x", "--times", "4"], "--times has no effect without --repeat"),
+        (["-m", "x", "--repeat", "1", "--times", "0"], "--times=0: must be an integer >= 1"),
         (["-m", "x", "--max-new-tokens", "0"], "max_new_tokens=0: must be an integer >= 1"),
         (["-m", "x", "--threads", "0"], "threads=0: must be an integer >= 1"),
         (["-m", "x", "--dtype", "int3"], "dtype='int3': must be one of 'auto'"),
@@ -411,6 +412,12 @@ def test_a_bundled_name_is_said_to_be_the_bundled_one(run) -> None:
     Path("builtin").mkdir()
     result = run("profile", "builtin", "-n", 1, "-m", "a=no-such-model")
     assert "warning: 'builtin' is the built-in set" in result.stderr
+
+
+def test_built_in_prompts_have_neither_splits_nor_columns(run) -> None:
+    for option in (["--split", "test"], ["--column", "prompt"], ["--skip-malformed"]):
+        result = run("profile", "builtin", "-m", "x", *option)
+        assert f"error: {option[0]} has no effect on the built-in prompts" in result.stderr
 
 
 def test_a_folder_is_no_measurement(run) -> None:

@@ -211,6 +211,8 @@ def test_the_clock_of_a_trace_is_said_and_can_be_given(tmp_path: Path) -> None:
         describe(path)
     with pytest.raises(ValueError, match="unit='s': must be None for a dataset"):
         describe(bundled_datasets()[0], unit="s")
+    with pytest.raises(ValueError, match=r"on_error='skip' .--skip-malformed.: must be 'raise'"):
+        describe(path, unit="s", on_error="skip")
 
 
 def test_a_dataset_in_csv_is_no_trace(tmp_path: Path) -> None:

@@ -3,14 +3,18 @@
 import multiprocessing
 import os
 import threading
+from dataclasses import fields
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
+from edgecloud_gym import nodes as nodes_module
+from edgecloud_gym.simulator.simulator import Simulator
 from tests.edgecloud_gym.support import LANES, make_vec
 
 
@@ -111,6 +115,37 @@ def test_a_seed_is_an_integer_or_one_per_lane(seed: Any) -> None:
         make_vec().reset(seed=seed)
 
 
+@pytest.mark.parametrize("env_id", ["EdgeCloud-Static-v0", "EdgeCloud-Cluster-v0"])
+def test_lanes_that_do_not_fit_are_refused_before_they_are_built(env_id: str) -> None:
+    nodes = [nodes_module.Slots("cloud", slots=4)] if "Cluster" in env_id else None
+    settings: dict[str, Any] = {"duration": 1e5} | ({"nodes": nodes} if nodes else {})
+    with pytest.raises(MemoryError, match=r"^num_envs=1000000: such systems take about [\d,]+ GB"):
+        gym.make_vec(env_id, num_envs=1_000_000, **settings)
+
+
+@pytest.mark.parametrize("place", ["_allocate", "begin_episode", "output"])
+def test_memory_that_runs_out_is_told_as_lanes(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = make_vec if place == "_allocate" else make_vec().reset
+
+    def run_out(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate")
+
+    monkeypatch.setattr(Simulator, place, run_out)
+    with pytest.raises(MemoryError, match=r"^num_envs=3: such systems take about .* GB"):
+        ask()
+
+
+@pytest.mark.parametrize("settings", [{"observe": "id"}, {"duration": 30.0}])
+def test_memory_is_told_about_as_it_is_taken(settings: dict[str, Any]) -> None:
+    env = make_vec(lanes=64, **settings)
+    observation, _ = env.reset(seed=0)
+    simulator = env.simulator
+    parts = [getattr(simulator.state, field.name) for field in fields(simulator.state)]
+    taken = sum(part.nbytes for part in parts if isinstance(part, np.ndarray))
+    taken += 4 * sum(part.nbytes for part in observation.values())
+    assert 64 * simulator.lane_bytes == pytest.approx(taken, rel=0.3)
+
+
 @pytest.mark.parametrize("num_threads", [1, 2])
 def test_two_threads_at_once_are_told(num_threads: int) -> None:
     env = make_vec(lanes=64, num_threads=num_threads)
@@ -142,6 +177,30 @@ def test_two_threads_at_once_are_told(num_threads: int) -> None:
     assert len(said) == 1
     assert "another thread" in said[0]
     env.close()
+
+
+def test_no_thread_closes_what_another_one_steps() -> None:
+    env = make_vec(lanes=64, num_threads=2)
+    env.reset(seed=0)
+    actions = np.zeros(env.action_space.shape, np.int64)
+    taken, asked = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with env._in_use:  # as in a step
+            taken.set()
+            asked.wait(60)
+
+    stepping = threading.Thread(target=hold)
+    stepping.start()
+    taken.wait(60)
+    with pytest.raises(RuntimeError, match=r"another thread is in .*close"):
+        env.close()
+    asked.set()
+    stepping.join()
+    assert not env.closed
+    env.step(actions)
+    env.close()
+    assert env.closed
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork() is Unix's")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgecloud_gym.envs.vector import EdgeCloudVectorEnv
+from edgecloud_gym.simulator.team import rounds
 
 LANES = 150
 
@@ -67,6 +68,23 @@ def test_threads_end_with_their_environment(closed: bool) -> None:
     del env
     gc.collect()
     assert followers() <= before
+
+
+def test_a_team_that_is_dismissed_in_a_round_keeps_its_locks_until_the_round_is_over() -> None:
+    """As when the interpreter ends while a daemon thread steps."""
+    env = make(2)
+    play(env, 1)
+    team = env._team
+    assert team is not None
+    team._team[rounds.GATE] += rounds.OPEN  # a leader is in a round
+    ending = threading.Thread(target=team.close)
+    ending.start()
+    ending.join(0.05)
+    assert ending.is_alive()
+    team._team[rounds.GATE] -= rounds.OPEN
+    ending.join(60)
+    assert not ending.is_alive()
+    play(env, 1)  # nobody follows any more
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork() is Unix's")

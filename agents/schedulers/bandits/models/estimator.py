@@ -13,6 +13,7 @@ from agents.schedulers.bandits.bandit import Contexts, Floats
 from agents.schedulers.bandits.models.mlp import MLP
 from agents.schedulers.bandits.models.moments import RunningMoments
 from edgecloud_gym.checks import MOST, WIDEST, check_integer, check_number
+from edgecloud_gym.wording import shown
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Training:
             check_integer(name, getattr(self, name), least=1, most=MOST)
         check_number("discount", self.discount, above=0, most=1)
         if not self.hidden:
-            raise ValueError(f"hidden={self.hidden!r}: must name at least one layer")
+            raise ValueError(f"hidden={shown(self.hidden)}: must name at least one layer")
         for width in self.hidden:
             check_integer("hidden", width, least=1, most=WIDEST)
 

@@ -1,5 +1,6 @@
 """How the text of options is read."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from agents.cli.shared.reading import (
     read_value,
     split_outside,
 )
+from tests.agents.cli.conftest import invoke, words
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_a_missing_name_is_told(text: str) -> None:
 
 def test_a_path_stays_a_path() -> None:
     """Here the file is not there; that it is named as text is what counts."""
-    with pytest.raises(FileNotFoundError, match="'7'"):
+    with pytest.raises(FileNotFoundError, match="sb3:path=7: "):
         read_agents("sb3:path=7", trust=True)
     with pytest.raises(FileNotFoundError, match="a,b:c"):
         read_agents("sb3:path='a,b:c.zip'", trust=True)
@@ -113,3 +115,35 @@ def test_settings_are_given_once() -> None:
 def test_environments_by_what_is_special(name: str) -> None:
     assert find_env(name) == "EdgeCloud-TimeSeries-v0"
     assert find_env(f"edgecloud_gym:{name}") == "EdgeCloud-TimeSeries-v0"
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("evaluate ./ppo-static --env static", "MODEL ./ppo-static: is a folder"),
+        ("export ./ppo-static", "MODEL ./ppo-static: is a folder"),
+        ("card ./ppo-static", "MODEL ./ppo-static: is a folder"),
+        ("evaluate ./x.npz --env static", "MODEL ./x.npz: no trained model"),
+        ("record ./x.npz --env static", "MODEL ./x.npz: no trained model"),
+        ("compare --agents ppo:model=./ppo-static", "--agents ppo:model=./ppo-static: Is a dir"),
+        ("compare --agents fcfs --dataset ./smollm2-135m", "folder ./smollm2-135m holds no requ"),
+        ("compare --agents fcfs --dataset ./nowhere", "folder ./nowhere does not exist"),
+        ("train predictor:ridge=1 --dataset ./no.csv --output p.npz", "./no.csv does not exist"),
+        (
+            "train ppo:predictor=./smollm2-135m --env static --output p.npz",
+            "./smollm2-135m: is a",
+        ),
+        ("profile ./builtin -m a=b", "directory ./builtin holds no data files"),
+    ],
+)
+def test_what_may_be_taken_for_something_bundled_is_called_as_it_was_given(
+    command: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``./ppo-static`` is not ``ppo-static``."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("ppo-static", "smollm2-135m", "builtin"):
+        Path(name).mkdir()
+    Path("x.npz").touch()
+    result = invoke(*command.split())
+    assert result.exit_code == 2
+    assert message in words(result)

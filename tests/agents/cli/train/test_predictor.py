@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,12 +127,14 @@ def test_what_is_refused(
     assert not (tmp_path / "p.npz").exists()
 
 
-def test_options_without_effect_are_named(many: Path, tmp_path: Path) -> None:
-    result = train(tmp_path / "p.npz", "--dataset", many, "--load", 0.9, "--env", "static")
-    assert result.exit_code == 0
-    for option in ("--load", "--env"):
-        assert f"{option} has no effect" in words(result)
-    assert "no effect" not in train(tmp_path / "q.npz", "--dataset", many).output
+@pytest.mark.parametrize("option", [("--load", 0.9), ("--env", "static"), ("--steps", 5)])
+def test_options_without_effect_are_refused(
+    option: tuple[str, Any], many: Path, tmp_path: Path
+) -> None:
+    result = train(tmp_path / "p.npz", "--dataset", many, *option)
+    assert result.exit_code == 2
+    assert f"{option[0]} has no effect on a predictor" in words(result)
+    assert not (tmp_path / "p.npz").exists()
 
 
 def test_files_of_others_are_neither_replaced_nor_played(many: Path, tmp_path: Path) -> None:

@@ -87,9 +87,3 @@ def test_the_best_is_kept_and_the_spread_told(
     other = train(learnable, tmp_path / "m.npz", *looks, "--seed", 7, "--load", 1.0)
     assert other.exit_code == 2  # what is kept there is of another training
     assert "m.npz: is there already" in words(other)
-
-
-def test_one_training_is_not_divided(learnable: Path, tmp_path: Path) -> None:
-    result = train(learnable, tmp_path / "m.npz", "--workers", 2)
-    assert "--workers has no effect: one training is not divided" in words(result)
-    assert (tmp_path / "m.npz").exists()
