@@ -122,7 +122,11 @@ def serve(
             process = DecisionProcess(player, shadowing)
             embeddings = None
             if process.needs_embeddings:
-                embeddings = Embeddings(stack.enter_context(EncoderProcess(make_encoder)))
+                embeddings = Embeddings(
+                    make_encoder()
+                    if _cores() == 1
+                    else stack.enter_context(EncoderProcess(make_encoder))
+                )
             watchers = [] if record is None else [Recorder(record, process, cluster)]
         learner = learn and bool(player.agent.state())
         if learner and save is None:
@@ -151,6 +155,13 @@ def serve(
             raise gateway.failure
         if not server.started:
             fail(f"could not listen at {host}:{port}")
+
+
+def _cores() -> int:
+    """Returns how many cores this process may use; on one a second process is no gain."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _limits(kind: type[Any], items: list[str] | None) -> Any:

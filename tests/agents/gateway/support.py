@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx2
 import numpy as np
+import uvicorn
 from numpy.typing import NDArray
 
 from agents.gateway.api.serving import make_server, serving
@@ -269,7 +270,9 @@ async def running(gateway: Gateway) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 def run(test: Callable[[], Any]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 60))
+    loop_factory = uvicorn.Config("", loop="auto").get_loop_factory()  # that of `edgecloud serve`
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(asyncio.wait_for(test(), 60))
 
 
 @asynccontextmanager
