@@ -25,6 +25,7 @@ from agents.cli.shared.reading import (
 )
 from data_tools.cli.console import fail, reading_input, reporting, warn
 from data_tools.cli.options import path_option
+from edgecloud_gym.files import check_writable
 
 if TYPE_CHECKING:
     from agents.gateway.decisions import Player
@@ -127,8 +128,10 @@ def serve(
                     if _cores() == 1
                     else stack.enter_context(EncoderProcess(make_encoder))
                 )
+            learner = learn and bool(player.agent.state())
+            if save is not None:
+                _check_save(save, agent, player.agent.name, learner)
             watchers = [] if record is None else [Recorder(record, process, cluster)]
-        learner = learn and bool(player.agent.state())
         if learner and save is None:
             warn("what the agent learns is lost at the end: --save FILE keeps it")
         if host not in LOOPBACK and not key:
@@ -155,6 +158,20 @@ def serve(
             raise gateway.failure
         if not server.started:
             fail(f"could not listen at {host}:{port}")
+
+
+def _check_save(path: Path, given: str, name: str, learner: bool) -> None:
+    """Checks that an agent can be kept in a file, and that nothing else is lost by it."""
+    if path.suffix != ".npz":
+        raise ValueError(f"--save {path}: must end in .npz, as agents' files do")
+    if not learner:
+        raise ValueError(f"--save {path}: {name} learns nothing here that could be kept")
+    check_writable(path)
+    if path.exists() and path.resolve() != Path(read_name(given)[0]).resolve():
+        raise ValueError(
+            f"--save {path}: exists, and {given} begins anew: give another file, or go on from "
+            f"what it holds with --agent {path}"
+        )
 
 
 def _cores() -> int:

@@ -93,9 +93,9 @@ class Dispatcher:
         """How long the queue would take to empty, by what the nodes are believed to complete."""
         return self._waiting / self.capacity
 
-    def check_room(self) -> None:
-        """Raises `QueueFullError` if no more requests may wait."""
-        if self._waiting >= self._queue:
+    def check_room(self, arriving: int = 0) -> None:
+        """Raises `QueueFullError` if no more requests may wait beside those and so many others."""
+        if self._waiting + arriving >= self._queue:
             raise QueueFullError
 
     def enter(

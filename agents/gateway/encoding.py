@@ -19,6 +19,7 @@ from agents.threads import one_thread
 Encoder = Callable[[Sequence[str]], NDArray[np.float32]]
 
 _NICENESS: Final = 10
+_PATIENCE: Final = 20.0  # s for a few prompts: one that computes is done long before
 
 
 class EncoderGoneError(RuntimeError):
@@ -74,10 +75,14 @@ class EncoderProcess:
                 self._receive()
                 self._ready = True
             self._connection.send(list(prompts))
+            if not self._connection.poll(_PATIENCE):
+                raise TimeoutError(f"the encoder's process gave nothing for {_PATIENCE:g} s")
             found: NDArray[np.float32] = self._receive()
         except OSError as error:
             self.close()
             ended = f"the encoder's process has ended with {self._process.exitcode}"
+            if isinstance(error, TimeoutError):
+                ended = str(error)
             self._start()
             raise EncoderGoneError(f"{ended}; another one is started") from error
         return found
@@ -95,7 +100,7 @@ class EncoderProcess:
     def close(self) -> None:
         """Ends the process."""
         self._connection.close()
-        self._process.terminate()
+        self._process.kill()  # it holds nothing, and may be one that hears nothing else
         self._process.join()
 
     def __enter__(self) -> Self:

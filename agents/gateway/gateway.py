@@ -19,7 +19,7 @@ from agents.gateway.decisions import DecisionProcess
 from agents.gateway.dispatcher import Dispatcher, QueueFullError, Watcher
 from agents.gateway.limits import Limits
 from agents.gateway.metrics import Metrics
-from agents.gateway.prompts import Embeddings, PromptLengths
+from agents.gateway.prompts import Embeddings, PromptLengths, Vector
 from agents.gateway.relay import ABANDONED, FAILURE, TURNED_AWAY, Relay, shutting_down
 from agents.gateway.reply import Send
 from agents.gateway.servers.server import Server
@@ -75,6 +75,9 @@ class Gateway:
         self._save = save
         self._watchers = watchers
         self._draining = False
+        self._closed = False
+        self._arriving = 0  # whose prompts are being embedded
+        self._served = False
         self.failure: Exception | None = None
         self.on_failure: Callable[[], None] = lambda: None
         self.servers = [
@@ -143,7 +146,7 @@ class Gateway:
         except Exception as error:  # noqa: BLE001
             _LOG.critical("%s has failed, the gateway ends", what, exc_info=error)
             self.failure = error
-            self._draining = True
+            self._draining = self._closed = True
             self._relay.cut()
             self.on_failure()
 
@@ -167,6 +170,8 @@ class Gateway:
             await self._save_once(save)
 
     async def _save_once(self, save: Callable[[], None]) -> None:
+        if not self._served:
+            return  # nothing has been learnt
         try:
             await self.dispatcher.save(save)
         except OSError as error:  # such as a full disk, which requests must not suffer from
@@ -187,7 +192,7 @@ class Gateway:
         return {
             "status": "ok" if ready else "draining" if self._draining else "no server",
             "agent": self.process.player.agent.name,
-            "waiting": self.dispatcher.waiting,
+            "waiting": self.dispatcher.waiting + self._arriving,
             "in_service": len(self.dispatcher.tickets) - self.dispatcher.waiting,
             "nodes": {
                 server.spec.name: {"open": server.open, "trouble": server.trouble}
@@ -204,8 +209,11 @@ class Gateway:
         """Raises `ApiError` if no more requests are taken."""
         if self._draining:
             raise shutting_down()
+        self._check_room()
+
+    def _check_room(self) -> None:
         try:
-            self.dispatcher.check_room()
+            self.dispatcher.check_room(self._arriving)
         except QueueFullError:
             raise self._queue_full() from None
 
@@ -263,13 +271,25 @@ class Gateway:
             )
         embedding = None
         if self._embeddings is not None:
-            embedding = await self._embeddings.of(question.prompt)
-        if self._draining:
+            self._check_room()
+            embedding = await self._embedded(self._embeddings, question.prompt)
+        if self._closed:
             raise shutting_down()
+        self._served = True
         try:
             return self.dispatcher.enter(arrival, tokens, embedding)
         except QueueFullError:
             raise self._queue_full() from None
+
+    async def _embedded(self, embeddings: Embeddings, prompt: str) -> Vector | None:
+        """Returns a prompt's embedding; None if it takes as long as a request may wait."""
+        self._arriving += 1
+        try:
+            with anyio.move_on_after(self.limits.queue_time):
+                return await embeddings.of(prompt)
+            return None
+        finally:
+            self._arriving -= 1
 
     def _check_model(self, question: Question) -> None:
         names = self.model_names
@@ -288,8 +308,9 @@ class Gateway:
         """
         self._draining = True
         with anyio.move_on_after(self.limits.drain_time):
-            while self.dispatcher.tickets and not hurried():
+            while (self.dispatcher.tickets or self._arriving) and not hurried():
                 await asyncio.sleep(0.05)
+        self._closed = True
         self._relay.cut()
         while self.dispatcher.tickets:
             await asyncio.sleep(0.01)

@@ -196,7 +196,10 @@ def train(
                     nodes=nodes,
                     settings=join_settings(
                         context,
-                        {"duration": duration or index.DURATION, "dataset": dataset},
+                        {
+                            "duration": index.DURATION if duration is None else duration,
+                            "dataset": dataset,
+                        },
                         read_settings(settings, setting_kinds()),
                     ),
                     options=options,

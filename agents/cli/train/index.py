@@ -26,7 +26,8 @@ from edgecloud_gym.wording import shown
 
 INDEX: Final = "index"
 SETTINGS: Final = ("generations", "population", "predictor")
-_OF_TUNING: Final = frozenset({"load", "observe", "work_conserving"})  # see `IndexTuning`
+# See `IndexTuning`.
+_OF_TUNING: Final = frozenset({"arrival_rate", "load", "observe", "work_conserving"})
 _INSTEAD: Final = "it is tuned at each --load, by what is predicted, deciding fully itself"
 DURATION: Final = 300.0
 EPISODES: Final = 20

@@ -20,16 +20,21 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
         super().__init__(config)
         self._gateway = gateway
+        self._hurried = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Ends, also while the gateway waits for a server."""
+        """Ends, also while the gateway waits for a server; a second Ctrl-C ends the draining.
+
+        Uvicorn would leave at once then, and what has been learnt would not be saved: a third does.
+        """
         super().handle_exit(sig, frame)
+        if self.force_exit and not self._hurried:
+            self._hurried, self.force_exit = True, False
         self._gateway.stop()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Waits for what is under way, within the gateway's limit or until told twice to end."""
-        await self._gateway.drain(lambda: self.force_exit)
-        self.force_exit = False  # else what has been learnt would not be saved
+        await self._gateway.drain(lambda: self._hurried)
         await super().shutdown(sockets)
 
 

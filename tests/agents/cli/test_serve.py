@@ -43,12 +43,18 @@ def nodes(tmp_path: Path) -> Path:
         (["--api-key-env", "NOT_THERE"], "must name an environment variable that is set"),
         (["--set", "observ=id"], "unknown setting observ='id'"),
         (["--record", "."], "is not empty"),
+        (["--agent", "c2ucb", "--save", "x.txt"], "--save x.txt: must end in .npz"),
+        (["--agent", "c2ucb", "--save", "a.npz/x.npz"], "a.npz"),
+        (["--agent", "c2ucb", "--save", "a.npz"], "begins anew"),
+        (["--agent", "fcfs", "--save", "x.npz"], "fcfs learns nothing"),
+        (["--agent", "c2ucb", "--no-learn", "--save", "x.npz"], "c2ucb learns nothing here"),
     ],
 )
 def test_what_is_wrong_is_said(
     options: list[str], message: str, nodes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(nodes.parent)
+    Path("a.npz").touch()
     result = invoke("serve", "--nodes", nodes, *options)
     assert result.exit_code == 2
     assert message in words(result)

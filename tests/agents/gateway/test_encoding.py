@@ -82,6 +82,15 @@ def test_a_process_that_is_killed_is_replaced_and_nobody_waits_for_it(
     assert found[0, 1] != ended
 
 
+def test_a_process_that_hangs_is_replaced(
+    encoder: EncoderProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.gateway.encoding._PATIENCE", 0.2)
+    os.kill(int(encoder(["a"])[0, 1]), signal.SIGSTOP)
+    with pytest.raises(EncoderGoneError, match=r"gave nothing for 0\.2 s; another one is started"):
+        encoder(["a"])
+
+
 def test_what_keeps_an_encoder_from_being_made_is_raised() -> None:
     with pytest.raises(FileNotFoundError, match="no such model"):
         EncoderProcess(make_none)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
 import httpx2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from agents.gateway.api.serving import make_server, serving
 from agents.gateway.limits import Limits
+from agents.gateway.prompts import Embeddings
 from agents.registry import make_agent
 from tests.agents.gateway.support import (
     CHAT,
+    encode,
     error,
     events,
     make_gateway,
@@ -105,6 +110,50 @@ def test_a_second_signal_ends_it_at_once_but_saves() -> None:
             assert b'"content": "w0 "' in answer.content
             assert b"shutting down" in answer.content
             assert saved
+
+    run(test)
+
+
+@pytest.mark.usefixtures("_signals_told_by_hand")
+@pytest.mark.parametrize("asked", [True, False])
+def test_two_signals_in_a_row_lose_nothing_and_nothing_learnt_is_not_saved(asked: bool) -> None:
+    saved: list[bool] = []
+
+    async def test() -> None:
+        async with started(1) as servers:
+            gateway = make_gateway(servers, save=lambda: saved.append(True))
+            server = make_server(gateway, "127.0.0.1", 0)
+            async with (
+                httpx2.AsyncClient(timeout=60, trust_env=False) as client,
+                serving(server) as url,
+            ):
+                if asked:
+                    await client.post(url + CHAT, json=question())
+                server.handle_exit(signal.SIGINT, None)
+                server.handle_exit(signal.SIGINT, None)
+
+    run(test)
+    assert bool(saved) is asked
+
+
+def test_requests_whose_prompt_is_being_embedded_are_in_the_queue_and_are_drained() -> None:
+    def embed(prompts: Sequence[str]) -> NDArray[np.float32]:
+        time.sleep(0.5)
+        return encode(prompts)
+
+    async def test() -> None:
+        async with started(1) as servers:
+            gateway = make_gateway(servers, "predicted-sjf", limits=Limits(queue=2, drain_time=5))
+            gateway._embeddings = Embeddings(embed)
+            async with running(gateway) as client:
+                asked = [
+                    asyncio.create_task(client.post(CHAT, json=question(f"Question {k}")))
+                    for k in range(4)
+                ]
+                await asyncio.sleep(0.2)
+                assert gateway.health()["waiting"] == 2
+            codes = sorted(answer.status_code for answer in await asyncio.gather(*asked))
+            assert codes == [200, 200, 429, 429]
 
     run(test)
 

@@ -53,7 +53,7 @@ def test_some_come_last_whenever_they_came() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([1.0, np.nan], 0.1), "scores="),
+        (([1.0, np.nan], 0.1), r"scores\[1\]=nan"),
         (([1.0, 2.0], -1.0), "rate=-1"),
         (([1.0, 2.0], 0.1, [True]), "last="),
     ],
