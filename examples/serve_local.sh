@@ -14,10 +14,11 @@ pids=""
 trap 'kill $pids 2>/dev/null; rm -r "$folder"' EXIT
 trap exit INT TERM
 
-for node in "8081 4 2" "8082 2 1"; do # port, sequences, threads
+# As many sequences at a time as the engine model below says.
+for node in "8081 2" "8082 1"; do # port, threads
     set -- $node
-    llama-server --model "$model" --port "$1" --parallel "$2" --threads "$3" \
-        --ctx-size $((4096 * $2)) >"$folder/$1.log" 2>&1 &
+    llama-server --model "$model" --port "$1" --parallel 16 --threads "$2" --ctx-size 32768 \
+        >"$folder/$1.log" 2>&1 &
     pids="$pids $!"
 done
 

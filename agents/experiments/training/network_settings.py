@@ -17,6 +17,7 @@ from edgecloud_gym.checks import (
     check_number,
     did_you_mean,
 )
+from edgecloud_gym.wording import shown
 
 # What SB3 would take without a word, or refuse with an assertion or in the middle of learning.
 _LEAST: Final = {
@@ -118,7 +119,7 @@ def read_options(name: str, given: Mapping[str, Any]) -> tuple[WalkOptions, dict
         if setting not in known:
             hint = did_you_mean(setting, known)
             raise TypeError(
-                f"{name} has no setting {setting!r}{hint}; it takes: {', '.join(known)}"
+                f"{name} has no setting {shown(setting)}{hint}; it takes: {', '.join(known)}"
             )
     walk = WalkOptions(**{n: v for n, v in given.items() if n in own})
     rest = {n: v for n, v in given.items() if n not in own}
