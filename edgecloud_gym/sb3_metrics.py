@@ -69,9 +69,9 @@ class EpisodeMetrics(BaseCallback):
             unknown = [name for name in self.metrics if name not in summary and name not in METRICS]
             if unknown:
                 raise ValueError(f"metrics: {listed(unknown)}: must be among {', '.join(summary)}")
-            shown = {name: summary[name] for name in self.metrics if name in summary}
-            shown["invalid_assignments"] = float(self._invalid[lane])
-            for name, value in shown.items():
+            logged = {name: summary[name] for name in self.metrics if name in summary}
+            logged["invalid_assignments"] = float(self._invalid[lane])
+            for name, value in logged.items():
                 if not math.isnan(value):
                     self.logger.record_mean(f"edgecloud/{name}", value)
             self._invalid[lane] = 0

@@ -121,6 +121,9 @@ def serve(
             player = make(read_agent(agent, trust), learn)
             shadowing = None if shadow is None else make(read_agent(shadow, trust), learn)
             process = DecisionProcess(player, shadowing)
+            learner = learn and bool(player.agent.state())
+            if save is not None:
+                _check_save(save, agent, player.agent.name, learner)
             embeddings = None
             if process.needs_embeddings:
                 embeddings = Embeddings(
@@ -128,9 +131,6 @@ def serve(
                     if _cores() == 1
                     else stack.enter_context(EncoderProcess(make_encoder))
                 )
-            learner = learn and bool(player.agent.state())
-            if save is not None:
-                _check_save(save, agent, player.agent.name, learner)
             watchers = [] if record is None else [Recorder(record, process, cluster)]
         if learner and save is None:
             warn("what the agent learns is lost at the end: --save FILE keeps it")

@@ -83,7 +83,7 @@ class TraceRows:
             raise UnreadableFileError(f"{self.path}: it holds no request")
         missing = np.isnan(values) if values.dtype.kind == "f" else np.isnat(values)
         if missing.any():
-            raise self.fault(int(missing.argmax()), f"it has no {shown(column)}")
+            raise self.fault(int(missing.argmax()), f"it has no {column!r}")
         return values
 
     def ascending(self) -> NDArray[Any]:
@@ -124,7 +124,7 @@ class TraceRows:
             index = int(good.argmin())
             raise self.fault(
                 index,
-                f"{shown(column)} must be a whole number of tokens from 0 to {2**31 - 1}, "
+                f"{column!r} must be a whole number of tokens from 0 to {2**31 - 1}, "
                 f"got {counts[index]:.17g}",
             )
         return counts.astype(np.int64)
@@ -267,19 +267,17 @@ def _require_format(layout: TraceFormat, record: dict[str, Any]) -> None:
         if (mark in record) != (mark in layout.mark):
             has = "has" if mark in record else "lacks"
             raise ValueError(
-                f"it {has} {shown(mark)}, unlike the first line: lines of Mooncake (times in ms) "
+                f"it {has} {mark!r}, unlike the first line: lines of Mooncake (times in ms) "
                 "and of Bailian (s) in one file"
             )
 
 
 def _number(name: str, value: object) -> float:
     if value is None:
-        raise ValueError(f"it has no {shown(name)}")
+        raise ValueError(f"it has no {name!r}")
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(
-            f"{shown(name)} must be a number, got {type(value).__name__} {value!r:.60}"
-        )
+        raise ValueError(f"{name!r} must be a number, got {type(value).__name__} {value!r:.60}")
     try:
         return float(value)
     except OverflowError as error:
-        raise ValueError(f"{shown(name)} is out of range") from error
+        raise ValueError(f"{name!r} is out of range") from error

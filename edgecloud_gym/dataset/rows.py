@@ -207,7 +207,7 @@ def _require_columns(path: Path, records: Sequence[dict[str, Any]]) -> None:
         if key not in records[0]:
             others = " or ".join(repr(name) for name, meant in ALIASES.items() if meant == key)
             raise UnreadableFileError(
-                f"{path}: column {shown(key)} (or {others}) is missing; it has {listed(records[0])}"
+                f"{path}: column {key!r} (or {others}) is missing; it has {listed(records[0])}"
             )
 
 
@@ -243,16 +243,16 @@ def _family(row: dict[str, Any]) -> str:
 
 def _text(key: str, value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"field {shown(key)} must be a string, got {_shown(value)}")
+        raise ValueError(f"field {key!r} must be a string, got {_shown(value)}")
     if has_half_character(value):
-        raise ValueError(f"field {shown(key)} holds half a character (a lone surrogate)")
+        raise ValueError(f"field {key!r} holds half a character (a lone surrogate)")
     return value
 
 
 def _seconds(key: str, value: object) -> float:
     number = value.total_seconds() if isinstance(value, timedelta) else _number(key, value)
     if not (math.isfinite(number) and number > 0):
-        raise ValueError(f"field {shown(key)} must be finite and above 0 s, got {number!r}")
+        raise ValueError(f"field {key!r} must be finite and above 0 s, got {number!r}")
     return number
 
 
@@ -264,29 +264,23 @@ def _count(key: str, value: object, least: int = 0) -> int:
     number = _number(key, value)
     if not (least <= number <= MOST_TOKENS and number == int(number)):
         raise ValueError(
-            f"field {shown(key)} must be a whole number of tokens from {least} to {MOST_TOKENS}, "
-            f"got {_shortened(value)}"
+            f"field {key!r} must be a whole number of tokens from {least} to {MOST_TOKENS}, "
+            f"got {shown(value)}"
         )
     return int(number)
 
 
 def _number(key: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise ValueError(f"field {shown(key)} must be a number, got {_shown(value)}")
+        raise ValueError(f"field {key!r} must be a number, got {_shown(value)}")
     try:
         return float(value)
     except OverflowError as error:
-        raise ValueError(f"field {shown(key)} is out of range, got {_shortened(value)}") from error
+        raise ValueError(f"field {key!r} is out of range, got {shown(value)}") from error
 
 
 def _shown(value: object) -> str:
-    return "nothing" if value is None else f"{type(value).__name__} {_shortened(value)}"
-
-
-def _shortened(value: object) -> str:
-    if isinstance(value, int) and abs(value) >= 10**60:
-        return "an integer of more than 60 digits"
-    return f"{value!r:.60}"
+    return "nothing" if value is None else f"{type(value).__name__} {shown(value)}"
 
 
 _FIELDS: Final[dict[str, Callable[[str, object], Any]]] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +17,7 @@ from edgecloud_gym.checks import check_integer
 from edgecloud_gym.config import SystemConfig
 from edgecloud_gym.dataset import RequestDataset
 from edgecloud_gym.envs.base import RENDER_FPS, EdgeCloudEnv, Observation
+from edgecloud_gym.envs.in_use import InUse
 from edgecloud_gym.envs.inputs import (
     check_reset_options,
     checked_actions,
@@ -57,7 +57,6 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
 
     single_env: ClassVar[type[EdgeCloudEnv]]
     # Gymnasium before 1.3 closes what its constructor has refused, too.
-    _home = 0
     _team: Team | None = None
     _renderers: Sequence[Any] = ()
 
@@ -88,8 +87,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
             TypeError: If a setting is unknown or of the wrong type.
             ValueError: If a setting is out of range, or settings contradict each other.
         """
-        self._in_use = threading.RLock()
-        self._home = os.getpid()
+        self._in_use = InUse()
         num_envs = check_integer("num_envs", num_envs, least=1)
         if max_episode_steps is not None:
             max_episode_steps = check_integer("max_episode_steps", max_episode_steps, least=1)
@@ -130,14 +128,7 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy starts threads and draws on canvases of its own.
-        state = {**self.__dict__, "_team": None, "_renderers": ()}
-        del state["_in_use"]
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._in_use = threading.RLock()
-        self._home = os.getpid()
+        return {**self.__dict__, "_team": None, "_renderers": ()}
 
     def __repr__(self) -> str:
         settings = settings_in_words({"num_envs": self.num_envs, **self._settings})
@@ -179,13 +170,8 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
             TypeError: If the mask is not a boolean array.
             ValueError: If the number of seeds or the mask's shape is wrong, or it marks no lane.
         """
-        self._take()
-        try:
+        with self._in_use, naming_what_is_large(self.num_envs, self._simulator.lane_bytes):
             return self._reset(seed, options)
-        except MemoryError as error:
-            raise too_large(self.num_envs, self._simulator.lane_bytes) from error
-        finally:
-            self._in_use.release()
 
     def _reset(
         self, seed: int | Sequence[int | None] | None, options: Mapping[str, Any] | None
@@ -240,24 +226,11 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
             ValueError: As `step`, and if the shape of ``active`` is wrong.
             RuntimeError: As `step`.
         """
-        self._take()
-        try:
-            return self._step_active(actions, active)
-        except MemoryError as error:
-            raise too_large(self.num_envs, self._simulator.lane_bytes) from error
-        finally:
-            self._in_use.release()
-
-    def _take(self) -> None:
-        """Takes the environment for this thread; two in one simulator would wait for ever."""
-        if self._home != os.getpid():  # a fork: whoever had it then is not here
-            self._in_use = threading.RLock()
-            self._home = os.getpid()
-        if not self._in_use.acquire(blocking=False):
-            raise RuntimeError(
-                "another thread is in reset(), step() or close() of this vector environment: give "
-                "each thread an environment of its own, and close it when none steps it"
-            )
+        with self._in_use:
+            try:
+                return self._step_active(actions, active)
+            except MemoryError as error:  # without a generator at every step
+                raise too_large(self.num_envs, self._simulator.lane_bytes) from error
 
     def _step_active(
         self, actions: NDArray[np.int64], active: NDArray[np.bool_]
@@ -345,16 +318,13 @@ class EdgeCloudVectorEnv(VectorEnv[Observation, NDArray[np.int64], Arrays]):
             RuntimeError: If another thread uses the environment meanwhile: it would wait for locks
                 that are gone.
         """
-        self._take()
-        try:
+        with self._in_use:
             if self._team is not None:
                 self._team.close()
                 self._team = None
             for renderer in self._renderers:
                 renderer.close()
             self._renderers = ()
-        finally:
-            self._in_use.release()
 
     def _reset_mask(self, options: Mapping[str, Any] | None) -> NDArray[np.bool_]:
         check_reset_options(options, ("reset_mask",))

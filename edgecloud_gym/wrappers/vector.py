@@ -66,13 +66,13 @@ class _ChoiceByChoice(_OfLanes, _Wrapper):
     env: EdgeCloudVectorEnv
 
     def __init__(
-        self, env: EdgeCloudVectorEnv, decision: SequentialDecision | QueueWalk, shown: spaces.Dict
+        self, env: EdgeCloudVectorEnv, decision: SequentialDecision | QueueWalk, space: spaces.Dict
     ) -> None:
         super().__init__(env)
         self._decision = decision
         self._over = np.zeros(env.num_envs, np.bool_)
-        self.single_observation_space = shown
-        self.observation_space = batch_space(shown, env.num_envs)
+        self.single_observation_space = space
+        self.observation_space = batch_space(space, env.num_envs)
 
     def reset(
         self,
@@ -166,8 +166,8 @@ class SequentialAssignment(_ChoiceByChoice):
             TypeError: If ``env`` is another environment.
         """
         simulator = _checked_env(env, "SequentialAssignment").simulator
-        shown = extended_space(observation_space(simulator.layout), env.config)
-        super().__init__(env, SequentialDecision(simulator, allow_stop), shown)
+        space = extended_space(observation_space(simulator.layout), env.config)
+        super().__init__(env, SequentialDecision(simulator, allow_stop), space)
         self.allow_stop = allow_stop
         self.single_action_space = spaces.Discrete(self._decision.mask.shape[1])
         self.action_space = batch_space(self.single_action_space, env.num_envs)

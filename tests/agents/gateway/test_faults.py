@@ -344,10 +344,8 @@ def test_long_and_many_headers_pass() -> None:
 def test_an_accept_that_is_no_header_is_not_passed_on() -> None:
     async def test() -> None:
         async with started(1) as servers, running(make_gateway(servers)) as client:
-            response = await client.post(CHAT, json=question(), headers={"accept": "a\x01b"})
-            if response.status_code == 400:  # httptools takes no such request
-                assert not servers[0].heads
-                return
+            response = await client.post(CHAT, json=question(), headers=[(b"accept", b"a\x85b")])
+            assert response.status_code == 200
             assert servers[0].heads[0]["accept"] == "*/*"
 
     run(test)
